@@ -1,0 +1,17 @@
+"""What the protocol refuses. Each message is safe to show to anyone: it holds no data and no secret."""
+
+
+class ProtocolError(Exception):
+    """A message, contract or key that the protocol does not allow."""
+
+
+class Malformed(ProtocolError):
+    """Bytes that are not what the protocol says they must be."""
+
+
+class BadSignature(ProtocolError):
+    """A signature that does not verify, or a signer whom the charter does not name for this."""
+
+
+class CharterRefused(ProtocolError):
+    """A charter that does not follow from the one that was pinned."""

@@ -1,0 +1,162 @@
+"""The hub's HTTP interface: paths, limits and the messages that are not statements.
+
+Statements travel as JSON Lines (each line a statement's exact wire bytes), so that one request carries
+several and all of them are recorded, or none.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from protocol.ids import Digest, Hex32, Sentence, SiloId, Strict, StudyId, Timestamp
+
+HEALTH = "/health"
+TOKENS = "/v1/tokens"
+CHARTER = "/v1/charter"
+"""GET, no token: the charter statements, oldest first, as JSON Lines."""
+ENROLMENTS = "/v1/enrolments"
+"""POST, no token: an ``EnrolmentRequest``. GET, admin: ``PendingEnrolment`` list."""
+STATEMENTS = "/v1/statements"
+"""POST: signed statements as JSON Lines, recorded all or none; answers ``Recorded``."""
+POLL = "/v1/poll"
+"""GET ?after=SIZE&wait_s=S: the ``Follow`` since log size SIZE, waiting up to S seconds for news."""
+STUDIES = "/v1/studies"
+STUDY = "/v1/studies/{study}"
+CHUNK = "/v1/studies/{study}/rounds/{round}/attempts/{attempt}/chunks/{index}"
+"""PUT by a frozen silo: one upload chunk, with header ``Content-Digest: sha-256=:BASE64:`` (RFC 9530)."""
+SUM = "/v1/studies/{study}/rounds/{round}/attempts/{attempt}/sum/{index}"
+"""GET by a silo of the study: one chunk of the sum."""
+BLOB = "/v1/studies/{study}/blobs/{digest}"
+"""PUT by a silo of the study, GET by its silos and recipients: a sealed release."""
+SILOS = "/v1/silos"
+BUDGETS = "/v1/budgets"
+LOG_CHECKPOINT = "/v1/log/checkpoint"
+LOG_CONSISTENCY = "/v1/log/consistency"
+"""GET ?first=N&second=M: hashes in hex."""
+LOG_INCLUSION = "/v1/log/inclusion"
+"""GET ?index=I&size=N: hashes in hex."""
+LOG_EXPORT = "/v1/log/export"
+"""GET: the whole log as JSON Lines (protocol.export)."""
+
+MAX_STATEMENTS_PER_POST = 64
+MAX_POST_BYTES = 16 * 1024 * 1024
+MAX_BLOB_BYTES = 2 * 1024**3
+MAX_WAIT_S = 30
+MAX_ENTRIES_PER_POLL = 200
+
+StudyState = Literal["proposed", "approved", "keying", "running", "completed", "aborted", "expired"]
+RoundState = Literal["open", "frozen", "served", "closed", "voided"]
+
+
+class EnrolmentRequest(Strict):
+    """``code`` is the invitation's code in clear; ``statement`` the enrolment's wire text."""
+
+    code: Annotated[str, Field(min_length=8, max_length=64)]
+    statement: Annotated[str, Field(max_length=16_384)]
+
+
+class PendingEnrolment(Strict):
+    silo: SiloId
+    statement: str
+    received_at: Timestamp
+
+
+class TokenAnswer(Strict):
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+
+
+class Recorded(Strict):
+    """Log indices of the statements, in the order they were sent. Sent again, they keep their indices."""
+
+    indices: tuple[int, ...]
+
+
+class LoggedEntry(Strict):
+    """One leaf with what it records. ``leaf`` is the leaf's canonical text, ``proof`` its inclusion path."""
+
+    index: int
+    leaf: str
+    statement: str
+    proof: tuple[Hex32, ...]
+
+
+class Follow(Strict):
+    """What a party that holds the log at size N gets: the new checkpoint, its proof, the entries for it.
+
+    ``entries`` are those from index N on that concern the caller (its studies, the charter), in order.
+    ``next`` is the size to ask from next: below the checkpoint's size when there was more than one answer holds.
+    """
+
+    checkpoint: str
+    consistency: tuple[Hex32, ...]
+    entries: tuple[LoggedEntry, ...]
+    next: int
+
+
+class RoundProgress(Strict):
+    round: int
+    stage: Literal["normalisation", "training", "evaluation"]
+    attempt: int
+    state: RoundState
+    ready: tuple[SiloId, ...]
+    uploaded: tuple[SiloId, ...]
+    verified: tuple[SiloId, ...]
+    due_at: Timestamp | None
+    bytes_up: int
+    bytes_down: int
+    opened_at: Timestamp
+    closed_at: Timestamp | None
+
+
+class StudyStatus(Strict):
+    """Where a study stands. The hub's word: for showing progress, not for deciding anything."""
+
+    study: StudyId
+    title: str
+    state: StudyState
+    reason: Sentence | None
+    lead: str
+    proposed_at: Timestamp
+    approvals: tuple[str, ...]
+    accepted: tuple[SiloId, ...]
+    refused: dict[SiloId, str]
+    waiting: tuple[SiloId, ...]
+    suspended: tuple[SiloId, ...]
+    rounds_total: int
+    rounds_closed: int
+    current: RoundProgress | None
+    released_to: tuple[str, ...]
+
+
+class SiloStatus(Strict):
+    silo: SiloId
+    words: str
+    last_seen: Timestamp | None
+    datasets: tuple[str, ...]
+
+
+class BudgetStatus(Strict):
+    """The hub's mirror of a silo's domain, from its logged statements; epsilon at the domain's delta."""
+
+    silo: SiloId
+    domain: str
+    unit: Literal["record", "subject"]
+    epsilon_cap: float
+    delta: float
+    order: int
+    cap: int
+    reserved: int
+    settled: int
+    epsilon_spent: float
+
+
+class CheckpointAnswer(Strict):
+    checkpoint: str
+    charter: Digest
+
+
+def audience(log_origin: str) -> str:
+    """The ``aud`` of a client assertion (RFC 7523) and of an access token, for the hub of this log."""
+    return f"consortia-hub:{log_origin}"

@@ -1,0 +1,363 @@
+"""Signed statements: whatever changes something is one, and is recorded as the bytes that were received.
+
+On the wire a statement is the canonical JSON (RFC 8785) of ``{"body": {...}, "signature": "hex"}``. The
+Ed25519 signature (RFC 8032) covers ``consortia/statement/v1`` || 0x00 || type || 0x00 || canonical body, so a
+signature made for one type, or for another protocol, never serves for this one. A statement's name is the
+SHA-256 of its wire bytes.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import Field, TypeAdapter, ValidationError
+
+from protocol import canonical
+from protocol.charter import Charter
+from protocol.errors import BadSignature, Malformed
+from protocol.ids import (
+    Base64,
+    DatasetName,
+    Digest,
+    DomainName,
+    Hex32,
+    Nonce,
+    PartyId,
+    PersonId,
+    Sentence,
+    SiloId,
+    Strict,
+    StudyId,
+    Timestamp,
+)
+from protocol.spend import Event
+from protocol.study import Column, StudyContract, Unit, explain
+
+DOMAIN = b"consortia/statement/v1"
+
+RoundIndex = Annotated[int, Field(ge=0, le=100_000)]
+Attempt = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Statement(Strict):
+    """What every statement carries. ``journal_head`` is the silo's journal before this entry, else null."""
+
+    issuer: PartyId
+    issued_at: Timestamp
+    nonce: Nonce
+    journal_head: Hex32 | None
+
+
+class Invitation(Statement):
+    """An admin lets ``silo`` enrol once. ``code`` is the SHA-256 of the code, which only the silo gets."""
+
+    type: Literal["invitation"]
+    silo: SiloId
+    code: Digest
+    expires_at: Timestamp
+
+
+class Enrolment(Statement):
+    """A silo asks to be a member. ``charter`` is the founding charter's digest it was invited with."""
+
+    type: Literal["enrolment"]
+    silo: SiloId
+    signing_key: Hex32
+    receiving_key: Base64
+    charter: Digest
+
+
+class CharterPublished(Statement):
+    type: Literal["charter"]
+    charter: Charter
+
+
+class DatasetRegistered(Statement):
+    """What a silo makes known of a dataset: its schema, published row count and privacy domain's cap."""
+
+    type: Literal["dataset-registered"]
+    dataset: DatasetName
+    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=10_000)]
+    rows: Annotated[int, Field(ge=1, le=10**10)]
+    domain: DomainName
+    unit: Unit
+    epsilon: Annotated[float, Field(gt=0, le=1000)]
+    delta: Annotated[float, Field(gt=0, lt=0.1)]
+    order: Annotated[int, Field(ge=2, le=256)]
+
+
+class StudyProposed(Statement):
+    type: Literal["study-proposed"]
+    contract: StudyContract
+
+
+class StudyApproved(Statement):
+    type: Literal["study-approved"]
+    study: StudyId
+
+
+class StudyAccepted(Statement):
+    """A silo's yes. ``dataset_commitment`` is an HMAC under a key of the silo's: it binds, and tells nothing."""
+
+    type: Literal["study-accepted"]
+    study: StudyId
+    policy: Digest
+    dataset_commitment: Hex32
+    decided_by: Literal["owner", "owner-rule"]
+
+
+class StudyRefused(Statement):
+    type: Literal["study-refused"]
+    study: StudyId
+    rule: Annotated[str, Field(min_length=1, max_length=80)]
+    reason: Sentence
+    decided_by: Literal["owner", "policy"]
+
+
+class StudyWithdrawn(Statement):
+    """A silo leaves a running study; its next round does not happen."""
+
+    type: Literal["study-withdrawn"]
+    study: StudyId
+    reason: Sentence
+
+
+class SecretSealed(Statement):
+    """The study secret, sealed by the key silo for one other silo (HPKE, RFC 9180)."""
+
+    type: Literal["secret-sealed"]
+    study: StudyId
+    recipient: SiloId
+    envelope: Base64
+
+
+class SecretCommitment(Statement):
+    type: Literal["secret-commitment"]
+    study: StudyId
+    commitment: Hex32
+
+
+class StudyKeying(Statement):
+    """The hub's record that all needed silos decided; ``silos`` accepted, in the order of the log."""
+
+    type: Literal["study-keying"]
+    study: StudyId
+    silos: Annotated[tuple[SiloId, ...], Field(min_length=3, max_length=256)]
+
+
+class RoundOpened(Statement):
+    type: Literal["round-opened"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    silos: Annotated[tuple[SiloId, ...], Field(min_length=3, max_length=256)]
+    due_at: Timestamp
+
+
+class SpendReserved(Statement):
+    type: Literal["spend-reserved"]
+    study: StudyId
+    round: RoundIndex
+    domain: DomainName
+    events: Annotated[tuple[Event, ...], Field(min_length=1, max_length=16)]
+    ledger_head: Hex32
+
+
+class SpendSettled(Statement):
+    type: Literal["spend-settled"]
+    study: StudyId
+    round: RoundIndex
+    domain: DomainName
+    events: Annotated[tuple[Event, ...], Field(max_length=16)]
+    ledger_head: Hex32
+
+
+class RoundReady(Statement):
+    type: Literal["round-ready"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+
+
+class RoundFrozen(Statement):
+    """U of sealed-sum.md: whose terms this sum is made of, each with the digest of its ready statement."""
+
+    type: Literal["round-frozen"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    ready: Annotated[dict[SiloId, Digest], Field(min_length=3, max_length=256)]
+    base: Digest
+    due_at: Timestamp
+
+
+class UploadComplete(Statement):
+    type: Literal["upload-complete"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    freeze: Hex32
+    chunks: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=20_000)]
+
+
+class SumServed(Statement):
+    """U3 of sealed-sum.md and the sum's bytes: from now on these updates are never sealed again."""
+
+    type: Literal["sum-served"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    survivors: Annotated[tuple[SiloId, ...], Field(min_length=3, max_length=256)]
+    chunks: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=20_000)]
+    due_at: Timestamp
+
+
+class SumVerified(Statement):
+    """The silo checked every tag and count slot, applied the total and is at the state of ``state_mac``."""
+
+    type: Literal["sum-verified"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    sum: Digest
+    state_mac: Hex32
+
+
+class VerificationFailed(Statement):
+    """One bit for the round: the sum was not what U3's silos sealed. ``sum`` is the sum-served statement."""
+
+    type: Literal["verification-failed"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    sum: Digest
+
+
+class RoundClosed(Statement):
+    """``agreed`` silos are at one state; ``suspended`` ones were at another, or silent, and are out."""
+
+    type: Literal["round-closed"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    agreed: tuple[SiloId, ...]
+    suspended: tuple[SiloId, ...]
+
+
+class StudyClosed(Statement):
+    type: Literal["study-closed"]
+    study: StudyId
+    outcome: Literal["completed", "aborted", "expired"]
+    reason: Sentence
+
+
+class ReleaseRequested(Statement):
+    type: Literal["release-requested"]
+    study: StudyId
+
+
+class ReleaseApproved(Statement):
+    """A silo approves, and confirms the bundle it would release by a salted commitment to its bytes."""
+
+    type: Literal["release-approved"]
+    study: StudyId
+    commitment: Hex32
+
+
+class ReleaseSealed(Statement):
+    """The bundle, sealed for one recipient; the ciphertext is the study's blob named by its SHA-256."""
+
+    type: Literal["release-sealed"]
+    study: StudyId
+    recipient: PersonId
+    blob: Digest
+    size: Annotated[int, Field(ge=1, le=2**31)]
+
+
+Body = Annotated[
+    Invitation
+    | Enrolment
+    | CharterPublished
+    | DatasetRegistered
+    | StudyProposed
+    | StudyApproved
+    | StudyAccepted
+    | StudyRefused
+    | StudyWithdrawn
+    | SecretSealed
+    | SecretCommitment
+    | StudyKeying
+    | RoundOpened
+    | SpendReserved
+    | SpendSettled
+    | RoundReady
+    | RoundFrozen
+    | UploadComplete
+    | SumServed
+    | SumVerified
+    | VerificationFailed
+    | RoundClosed
+    | StudyClosed
+    | ReleaseRequested
+    | ReleaseApproved
+    | ReleaseSealed,
+    Field(discriminator="type"),
+]
+
+_BODY: TypeAdapter[Body] = TypeAdapter(Body)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A statement as it travels. ``wire`` is the exact canonical bytes; ``digest`` names them."""
+
+    body: Body
+    signature: str
+    wire: bytes
+
+    @property
+    def digest(self) -> str:
+        return canonical.digest(self.wire)
+
+
+def sign(body: Body, key: Ed25519PrivateKey) -> Signed:
+    """``body`` signed by ``key``."""
+    value = body.model_dump(mode="json")
+    signature = key.sign(_message(body.type, canonical.encode(value))).hex()
+    return Signed(body, signature, canonical.encode({"body": value, "signature": signature}))
+
+
+def parse(wire: bytes) -> Signed:
+    """The statement in ``wire``; nothing is verified yet. Raises ``Malformed`` for any other bytes."""
+    value = canonical.decode(wire)
+    if not isinstance(value, dict) or set(value) != {"body", "signature"} or not isinstance(value["signature"], str):
+        raise Malformed('a statement is {"body": {...}, "signature": "hex"}')
+    if len(value["signature"]) != 128 or set(value["signature"]) - set("0123456789abcdef"):
+        raise Malformed("signature: must be 128 lower-case hexadecimal characters")
+    try:
+        body = _BODY.validate_json(canonical.encode(value["body"]))
+    except ValidationError as error:
+        raise Malformed("statement refused: " + explain(error)) from None
+    # A model that fills in a default would sign other bytes than those that were sent.
+    if canonical.encode(body.model_dump(mode="json")) != canonical.encode(value["body"]):
+        raise Malformed("statement refused: every field must be present, in its canonical form")
+    return Signed(body, value["signature"], wire)
+
+
+def verify(signed: Signed, signing_key: str) -> None:
+    """Raises ``BadSignature`` unless ``signing_key`` (hex Ed25519 public key) signed the statement."""
+    message = _message(signed.body.type, canonical.encode(signed.body.model_dump(mode="json")))
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(signing_key)).verify(bytes.fromhex(signed.signature), message)
+    except (InvalidSignature, ValueError):
+        raise BadSignature(f"{signed.body.type} of {signed.body.issuer}: signature does not verify") from None
+
+
+def verify_by(signed: Signed, charter: Charter) -> None:
+    """Raises ``BadSignature`` unless the charter's key for the statement's issuer signed it."""
+    verify(signed, charter.signing_key_of(signed.body.issuer))
+
+
+def _message(kind: str, body: bytes) -> bytes:
+    return DOMAIN + b"\x00" + kind.encode() + b"\x00" + body

@@ -1,0 +1,87 @@
+import pytest
+from pydantic import ValidationError
+
+from protocol.charter import Charter, charter_digest, check_succession, follow, key_words
+from protocol.errors import BadSignature, CharterRefused
+from protocol.words import spoken
+from tests.sample_study import consortium, party
+
+
+@pytest.fixture(scope="module")
+def group():
+    return consortium()
+
+
+def test_a_chain_that_grows_by_members_is_followed_from_the_pinned_digest(group):
+    first = group.charter(0)
+    second = group.charter(2, first)
+    third = group.charter(4, second)
+    assert follow([first, second, third], charter_digest(first)) == third
+
+
+def test_a_hub_that_shows_another_founding_charter_is_refused(group):
+    with pytest.raises(CharterRefused, match="rule 1"):
+        follow([consortium().charter(4)], charter_digest(group.charter(0)))
+
+
+def test_a_later_version_does_not_serve_as_the_founding_one(group):
+    second = group.charter(2, group.charter(0))
+    with pytest.raises(CharterRefused, match="rule 1"):
+        follow([second], charter_digest(second))
+
+
+def test_a_version_that_is_skipped_repeated_or_rewritten_is_refused(group):
+    first = group.charter(0)
+    second, third = group.charter(1, first), group.charter(2, group.charter(1, first))
+    for chain in ([first, third], [first, second, second], [first, group.charter(2, second)]):
+        with pytest.raises(CharterRefused, match="rule 2"):
+            follow(chain, charter_digest(first))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("hub_key", "ab" * 32), ("log_key", "cd" * 32), ("log_origin", "other.example/log"), ("consortium", "Other")],
+)
+def test_keys_of_hub_and_log_and_the_consortium_stay_what_they_were(group, field, value):
+    first = group.charter(1)
+    with pytest.raises(CharterRefused, match=f"rule 4: {field}"):
+        check_succession(first, group.charter(1, first).model_copy(update={field: value}))
+
+
+def test_a_members_keys_cannot_be_substituted_in_a_later_version(group):
+    first = group.charter(2)
+    second = group.charter(2, first)
+    other = second.members[0].model_copy(update={"signing_key": party("x").public["signing_key"]})
+    with pytest.raises(CharterRefused, match="rule 5"):
+        check_succession(first, second.model_copy(update={"members": (other, second.members[1])}))
+
+
+def test_a_member_may_be_removed_and_then_has_no_key(group):
+    first = group.charter(2)
+    second = group.charter(1, first)
+    check_succession(first, second)
+    with pytest.raises(BadSignature, match="not a member"):
+        second.member("bravo")
+
+
+def test_one_key_cannot_belong_to_two_parties(group):
+    whole = group.charter(2)
+    value = whole.model_dump()
+    value["members"][1]["signing_key"] = value["members"][0]["signing_key"]
+    with pytest.raises(ValidationError, match="one party only"):
+        Charter.model_validate(value)
+
+
+def test_six_words_name_both_public_keys(group):
+    public = group.silos["alpha"].public
+    words = key_words(**public)
+    assert len(words.split()) == 6
+    assert words == key_words(**public)
+    other = group.silos["bravo"].public
+    assert words != key_words(public["signing_key"], other["receiving_key"])
+    assert words != key_words(other["signing_key"], public["receiving_key"])
+
+
+def test_spoken_words_are_those_of_the_published_examples():
+    assert spoken(bytes([127, 0, 0, 1])) == "lusab babad"
+    assert spoken(bytes([63, 84, 220, 193])) == "gutih tugad"

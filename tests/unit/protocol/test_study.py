@@ -1,0 +1,112 @@
+import copy
+
+import pytest
+
+from protocol.errors import Malformed
+from protocol.rounds import freeze_digest, last_round, plan_round, round_events, round_layout
+from protocol.study import parse_contract, parameter_count, study_cost, study_id
+from tests.sample_study import SILOS, contract, contract_values
+
+
+def changed(path, value):
+    values = copy.deepcopy(contract_values())
+    spot = values
+    for step in path[:-1]:
+        spot = spot[step]
+    spot[path[-1]] = value
+    return values
+
+
+def test_changing_a_comma_makes_a_new_study():
+    other = contract(description="Predict heart disease, from routine measurements.")
+    assert study_id(other) != study_id(contract())
+    assert study_id(contract()) == study_id(contract())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("colour",), "red", "colour"),
+        (("training", "momentum"), 0.9, "training.momentum"),
+        (("privacy", "epsilon"), -1.0, "privacy.epsilon"),
+        (("privacy", "epsilon"), "five", "privacy.epsilon"),
+        (("privacy", "delta"), 1.0, "privacy.delta"),
+        (("privacy", "order"), 1, "privacy.order"),
+        (("training", "rounds"), 10**9, "training.rounds"),
+        (("training", "noise_multiplier"), 1e-9, "training.noise_multiplier"),
+        (("training", "noise_multiplier"), 0.3, "raise the noise multipliers"),
+        (("evaluation", "test_share"), 1.5, "evaluation.test_share"),
+        (("schedule", "quorum"), 2, "schedule.quorum"),
+        (("schedule", "quorum"), 5, "quorum"),
+        (("silos", 0, "weight"), 0.6, "weight"),
+        (("silos", 0, "weight"), 0.3, "add up to 1"),
+        (("silos", 0, "silo"), "bravo", "stand in the table once"),
+        (("silos", 0, "rows"), 0, "rows"),
+        (("expires_at",), "tomorrow", "expires_at"),
+        (("expires_at",), "2026-02-30T00:00:00Z", "expires_at"),
+        (("model",), {"family": "pickle"}, "model"),
+        (("model",), {"family": "mlp", "hidden": [8192] * 8}, "parameters"),
+        (("normalisation", "columns"), ["age", "weight"], "weight"),
+        (("release", "approvals"), 9, "release.approvals"),
+        (("data", "dataset"), "../secrets", "data.dataset"),
+        (("lead",), "ROSA", "lead"),
+    ],
+)
+def test_a_wrong_contract_is_refused_with_the_field_named(path, value, named):
+    with pytest.raises(Malformed, match=named):
+        parse_contract(changed(path, value))
+
+
+def test_the_whole_study_must_fit_the_epsilon_that_it_states():
+    fitting = contract()
+    privacy = fitting.privacy
+    assert all(study_cost(fitting, silo, privacy.order) > 0 for silo in SILOS)
+    with pytest.raises(Malformed, match="rounds cost"):
+        parse_contract(changed(("privacy", "epsilon"), 2.0))
+
+
+def test_the_plan_is_normalisation_then_training_then_evaluation():
+    study = contract()
+    stages = [plan_round(study, index).stage for index in range(last_round(study) + 1)]
+    assert stages == ["normalisation", "training", "training", "evaluation"]
+    assert [plan_round(study, index).values for index in range(4)] == [4, 3, 3, 2]
+    with pytest.raises(Malformed):
+        plan_round(study, 4)
+
+
+def test_the_study_costs_what_its_rounds_cost_together():
+    from protocol.accounting import cost_of
+
+    study = contract()
+    by_round = sum(cost_of(round_events(study, "alpha", index), 4) for index in range(4))
+    assert by_round == study_cost(study, "alpha", 4)
+
+
+def test_parameters_of_an_mlp_are_counted_with_their_biases():
+    assert parameter_count(contract(model={"family": "mlp", "hidden": [5, 4]})) == 2 * 5 + 5 + 5 * 4 + 4 + 4 + 1
+
+
+def test_every_part_of_a_round_changes_its_freeze_digest():
+    study = contract()
+    layout = round_layout(study, 1, 3)
+    ready = {name: str(number) * 64 for number, name in enumerate(SILOS[:3])}
+    whole = {
+        "study": study_id(study), "index": 1, "attempt": 1, "silos": SILOS[:3], "ready": ready, "layout": layout,
+        "base": "0" * 64,
+    }  # fmt: skip
+    others = [
+        {"index": 2}, {"attempt": 2}, {"base": "1" * 64}, {"study": "a" * 64}, {"layout": round_layout(study, 0, 3)},
+        {"ready": {**ready, "alpha": "f" * 64}},
+    ]  # fmt: skip
+    digests = {freeze_digest(**whole), *(freeze_digest(**{**whole, **other}) for other in others)}
+    assert len(digests) == 1 + len(others)
+    assert all(len(digest) == 32 for digest in digests)
+
+
+def test_a_freeze_names_a_ready_statement_for_each_of_its_silos_and_no_other():
+    study = contract()
+    with pytest.raises(Malformed):
+        freeze_digest(
+            study=study_id(study), index=1, attempt=1, silos=SILOS[:3], ready={"alpha": "0" * 64},
+            layout=round_layout(study, 1, 3), base="0" * 64,
+        )  # fmt: skip
