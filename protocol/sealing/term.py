@@ -1,0 +1,178 @@
+"""The sealed sum, end to end: silos seal terms, the hub adds them without any key, silos verify and open.
+
+    silo   seal                              levels -> upload chunks
+    hub    check_upload_chunk, add_chunks    (addition.py, which loads no BFV library; import it from there)
+    silo   verify_sum, open_sum              sum chunks -> exact totals
+
+Rules kept here (sealed-sum.md): nothing is decrypted before every tag of the whole sum has held; the bytes that
+are decrypted are those that were verified, though they are read twice; a failing sum is examined to its end,
+so that how long a silo takes doesn't tell where it failed. A chunk is all that is held beside the vector.
+"""
+
+import hmac
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.sealing import bfv, packing, wire
+from protocol.sealing.addition import add_chunks, check_upload_chunk
+from protocol.sealing.authenticator import Authenticator, same_tag
+from protocol.sealing.errors import Failure, LevelsRefused, SumRejected
+from protocol.sealing.packing import Levels
+from protocol.sealing.parameters import CIPHER_MODULUS, CIPHERTEXTS_PER_CHUNK, MIN_TERMS, RING_DEGREE, Layout
+from protocol.sealing.secret import StudySecret
+from protocol.sealing.wire import Coefficients
+
+__all__ = ["add_chunks", "check_upload_chunk", "open_sum", "seal", "verify_sum"]
+
+
+def seal(secret: StudySecret, freeze: bytes, silo: str, levels: Levels, layout: Layout) -> Iterator[bytes]:
+    """The upload chunks of one silo's levels (values,), uint64 in [0, 2^b - 1].
+
+    freeze: the 32-byte digest of everything that was fixed for this attempt. Call this once for a freeze, keep
+    the bytes durably and send those again: sealing other levels under one freeze would give the hub an equation
+    in the authenticator's key.
+
+    Raises LevelsRefused or KeyRefused at once, before the first chunk is asked for.
+    """
+    packing.check_levels(levels, layout)
+    if not silo:
+        raise LevelsRefused("silo: an empty name can't be told from another")
+    authenticator = Authenticator(secret.mac_key, freeze)
+    cipher = bfv.Cipher(secret.bfv_key)
+    return (_seal_chunk(cipher, authenticator, silo, levels, layout, index) for index in range(layout.chunks))
+
+
+def _seal_chunk(
+    cipher: bfv.Cipher, authenticator: Authenticator, silo: str, levels: Levels, layout: Layout, index: int
+) -> bytes:
+    first, count = index * CIPHERTEXTS_PER_CHUNK, layout.ciphertexts_in(index)
+    ciphertexts = np.empty((count, 2, RING_DEGREE), dtype=np.uint64)
+    records = wire.blank_chunk(count, seeds=1)
+    for at, slots in enumerate(packing.pack(levels, layout, first, count)):
+        ciphertexts[at, 0], seed = cipher.encrypt(slots)
+        ciphertexts[at, 1] = bfv.expand([seed])
+        records["seeds"][at, 0] = np.frombuffer(seed, np.uint8)
+    wire.put_polynomials(records, ciphertexts[:, 0])
+    records["tag"] = authenticator.tags(silo, first, list(ciphertexts.reshape(count, -1)))
+    return records.tobytes()
+
+
+def verify_sum(
+    secret: StudySecret, freeze: bytes, survivors: Sequence[str], chunks: Iterable[bytes], layout: Layout
+) -> None:
+    """Check every tag of a sum of exactly these silos' terms. Nothing is decrypted.
+
+    survivors: distinct names, in any order.
+    Raises SumRejected; the caller tells the hub that the round failed, and nothing more.
+    """
+    _verified(secret, freeze, survivors, chunks, layout, None)
+
+
+def open_sum(
+    secret: StudySecret,
+    freeze: bytes,
+    survivors: Sequence[str],
+    chunks: Callable[[], Iterable[bytes]],
+    layout: Layout,
+) -> Levels:
+    """The exact totals (values,), uint64, of a sum that verifies.
+
+    chunks: gives the sum's chunks anew at each call; it is called twice, and the second reading must give what
+    the first gave. Raises SumRejected before any decryption if a tag fails; afterwards if the bytes have
+    changed or the content is not that of `len(survivors)` honest terms.
+    """
+    # Each ciphertext's second polynomial, costly to expand, waits where its totals will be written: ciphertext
+    # m's totals end before the polynomial of m + 1 begins, and nothing beside the vector is held.
+    room = max(layout.values_per_ciphertext, RING_DEGREE)
+    workspace = np.zeros((layout.ciphertexts, room), dtype=np.uint64)
+    digests = _verified(secret, freeze, survivors, chunks(), layout, workspace)
+    cipher = bfv.Cipher(secret.bfv_key)
+    failure: SumRejected | None = None
+    for index, chunk in enumerate(_unchanged(chunks(), digests)):
+        try:
+            _open_chunk(cipher, chunk, layout, index, len(survivors), workspace)
+        except SumRejected as rejected:
+            failure = failure or rejected
+    if failure:
+        raise failure
+    return workspace.reshape(-1)[: layout.values]
+
+
+def _verified(
+    secret: StudySecret,
+    freeze: bytes,
+    survivors: Sequence[str],
+    chunks: Iterable[bytes],
+    layout: Layout,
+    workspace: Levels | None,
+) -> list[bytes]:
+    """SHA-256 of every chunk of a sum whose tags all hold; its second polynomials in the workspace."""
+    if len(set(survivors)) != len(survivors) or not MIN_TERMS <= len(survivors) <= layout.terms:
+        raise SumRejected(Failure.FORMAT, f"survivors: must be 2 to {layout.terms} different silos")
+    authenticator = Authenticator(secret.mac_key, freeze)
+    digests: list[bytes] = []
+    sound = True
+    for index, chunk in enumerate(chunks):
+        if index >= layout.chunks:
+            raise SumRejected(Failure.FORMAT, f"sum: more than {layout.chunks} chunks")
+        sound &= _tags_hold(authenticator, survivors, chunk, layout, index, workspace)
+        digests.append(sha256(chunk).digest())
+    if len(digests) != layout.chunks:
+        raise SumRejected(Failure.FORMAT, f"sum: {len(digests)} chunks, must be {layout.chunks}")
+    if not sound:
+        raise SumRejected(Failure.TAG, "sum: a tag doesn't match; it is not the sum of these silos' terms")
+    return digests
+
+
+def _unchanged(chunks: Iterable[bytes], digests: Sequence[bytes]) -> Iterator[bytes]:
+    """The chunks of the second reading, each compared with the first before it is handed on."""
+    seen = 0
+    for chunk in chunks:
+        if seen == len(digests) or not hmac.compare_digest(sha256(chunk).digest(), digests[seen]):
+            raise SumRejected(Failure.CHANGED, "sum: its bytes changed between verification and opening")
+        seen += 1
+        yield chunk
+    if seen != len(digests):
+        raise SumRejected(Failure.CHANGED, "sum: chunks went missing between verification and opening")
+
+
+def _summed(chunk: bytes, layout: Layout, index: int, survivors: int) -> tuple[NDArray[np.void], Coefficients]:
+    parsed = wire.parse(chunk, layout.ciphertexts_in(index), seeds=survivors)
+    if isinstance(parsed, str):
+        raise SumRejected(Failure.FORMAT, f"sum chunk {index}: {parsed}")
+    return parsed
+
+
+def _tags_hold(
+    authenticator: Authenticator,
+    survivors: Sequence[str],
+    chunk: bytes,
+    layout: Layout,
+    index: int,
+    workspace: Levels | None,
+) -> bool:
+    first = index * CIPHERTEXTS_PER_CHUNK
+    records, coefficients = _summed(chunk, layout, index, len(survivors))
+    pads = authenticator.summed_pads(survivors, first, len(records))
+    sound = True
+    for at, (pad, record) in enumerate(zip(pads, records, strict=True)):
+        second = bfv.expand([bytes(seed) for seed in record["seeds"]])
+        weight = authenticator.weigh(first + at, np.concatenate([coefficients[at], second]))
+        sound &= same_tag((pad + weight) % CIPHER_MODULUS, int(record["tag"]))
+        if workspace is not None:
+            workspace[first + at, :RING_DEGREE] = second
+    return sound
+
+
+def _open_chunk(
+    cipher: bfv.Cipher, chunk: bytes, layout: Layout, index: int, survivors: int, workspace: Levels
+) -> None:
+    first = index * CIPHERTEXTS_PER_CHUNK
+    _, coefficients = _summed(chunk, layout, index, survivors)
+    slots = np.stack([cipher.decrypt(row, workspace[first + at, :RING_DEGREE]) for at, row in enumerate(coefficients)])
+    opened = packing.unpack(slots, layout, survivors, first)
+    start = first * layout.values_per_ciphertext
+    workspace.reshape(-1)[start : start + opened.size] = opened

@@ -1,0 +1,88 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.sealing.decode import Segment, dequantise, next_exponent, next_segments, weighted_mean
+from protocol.sealing.errors import LayoutRefused, ScaleRefused
+from protocol.sealing.parameters import Layout
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(2, 256), st.integers(1, 4), st.integers(-126, 126), st.data())
+def test_totals_decode_to_the_nearest_float_of_the_exact_fraction(
+    terms: int, per_slot: int, exponent: int, data: st.DataObject
+) -> None:
+    layout = Layout(5, terms, per_slot)
+    survivors = data.draw(st.integers(2, terms))
+    top = survivors * layout.level_max
+    totals = data.draw(st.lists(st.integers(0, top), min_size=5, max_size=5))
+    found = dequantise(np.array(totals, dtype=np.uint64), layout, survivors, [Segment(5, exponent)])
+    scale = Fraction(2) ** exponent
+    exact = [(Fraction(2 * total, layout.level_max) - survivors) * scale for total in totals]
+    assert found.tolist() == [float(value) for value in exact]
+
+
+def test_each_segment_has_its_own_scale() -> None:
+    layout = Layout(4, 2)
+    totals = np.full(4, 2 * layout.level_max, dtype=np.uint64)
+    found = dequantise(totals, layout, 2, [Segment(1, 0), Segment(2, 3), Segment(1, -4)])
+    assert found.tolist() == [2.0, 16.0, 16.0, 0.125]
+
+
+def test_segments_must_cover_the_vector_and_survivors_fit_the_layout() -> None:
+    layout, totals = Layout(4, 3), np.zeros(4, dtype=np.uint64)
+    with pytest.raises(ScaleRefused, match="cover 3 values"):
+        dequantise(totals, layout, 2, [Segment(3, 0)])
+    for survivors in (1, 4):
+        with pytest.raises(LayoutRefused, match="survivors"):
+            dequantise(totals, layout, survivors, [Segment(4, 0)])
+
+
+@pytest.mark.parametrize(("length", "exponent"), [(0, 0), (-1, 0), (1, 127), (1, -127), (1, True)])
+def test_impossible_segments_are_refused(length: int, exponent: int) -> None:
+    with pytest.raises(ScaleRefused):
+        Segment(length, exponent)
+
+
+@pytest.mark.parametrize(
+    ("largest", "wanted"),
+    [(0.5, 0), (0.500001, 1), (1.0, 1), (1.0000001, 2), (2.0, 2), (0.25, -1), (0.125, -2), (0.126, -1), (2.1, 2)],
+)
+def test_the_next_exponent_is_the_ceiling_of_the_logarithm_of_twice_the_largest(largest: float, wanted: int) -> None:
+    assert next_exponent(0, largest) == wanted
+
+
+@given(st.integers(-126, 126), st.floats(0, 1e300))
+def test_an_exponent_moves_by_at_most_two_and_stays_in_bounds(last: int, largest: float) -> None:
+    found = next_exponent(last, largest)
+    assert abs(found - last) <= 2 and -126 <= found <= 126
+
+
+@given(st.floats(1e-30, 1e30))
+def test_exponents_reach_a_scale_that_holds_the_largest_total(largest: float) -> None:
+    exponent = 0
+    for _ in range(60):
+        exponent = next_exponent(exponent, largest)
+    assert 2.0 ** (exponent - 1) < 2 * largest <= 2.0**exponent
+
+
+@pytest.mark.parametrize("largest", [-1.0, math.nan, math.inf])
+def test_an_impossible_largest_total_is_refused(largest: float) -> None:
+    with pytest.raises(ScaleRefused):
+        next_exponent(0, largest)
+
+
+def test_segments_move_each_by_its_own_sums() -> None:
+    moved = next_segments([Segment(2, 0), Segment(1, 5)], np.array([0.1, -1.0, 0.0]))
+    assert moved == (Segment(2, 1), Segment(1, 3))
+
+
+def test_the_mean_is_clipped_to_the_legal_range() -> None:
+    assert weighted_mean(np.array([-9.0, 1.0, 9.0]), 2.0, 3.0).tolist() == [-3.0, 0.5, 3.0]
+    for weight, limit in [(0.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, 0.0), (1.0, math.inf)]:
+        with pytest.raises(ScaleRefused):
+            weighted_mean(np.zeros(1), weight, limit)
