@@ -1,0 +1,53 @@
+"""What a silo refuses or fails at. Every message is safe to show and to log: it holds no row and no secret."""
+
+
+class SiloError(Exception):
+    """Anything a silo node stops at, with a text for the person who runs it."""
+
+
+class ConfigRefused(SiloError):
+    """Configuration or key files that cannot be used."""
+
+
+class DatasetRefused(SiloError):
+    """A dataset, schema or registration that cannot be used."""
+
+
+class PolicyRefused(SiloError):
+    """A policy file that cannot be used; nothing is allowed until it is mended."""
+
+
+class LedgerDamaged(SiloError):
+    """The budget ledger's chain does not verify; nothing is charged or run until a person looks."""
+
+
+class LedgerRefused(SiloError):
+    """A registration or settlement that the ledger does not allow."""
+
+
+class JournalDamaged(SiloError):
+    """The journal's chain does not verify."""
+
+
+class RunnerFailed(SiloError):
+    """The process that reads rows failed; what it had read stays there."""
+
+
+class HubUnreachable(SiloError):
+    """The hub does not answer, for now."""
+
+
+class HubRefused(SiloError):
+    """The hub answered with a problem; ``status`` is the HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class HubDistrusted(SiloError):
+    """The hub showed something that does not verify: a forked log, a wrong key, a forged sum."""
+
+
+class StudyHalted(SiloError):
+    """This silo takes no further part in a study."""

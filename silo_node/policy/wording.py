@@ -1,0 +1,75 @@
+"""The words in braces of a policy's annotations: each fact as a data owner would read it."""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from protocol.ids import timestamp
+from silo_node.policy.facts import DAY_S, MICRO, PICO, Facts
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_SHOWN_NAMES = 5
+
+
+def placeholders(sentence: str) -> set[str]:
+    """The names in braces in ``sentence``."""
+    return set(_PLACEHOLDER.findall(sentence))
+
+
+def fill_in(sentence: str, facts: Facts) -> str:
+    """``sentence`` with each name in braces replaced by its fact. Raises KeyError for an unknown name."""
+    return _PLACEHOLDER.sub(lambda found: VOCABULARY[found[1]](facts), sentence)
+
+
+def _fraction(units: int, scale: int) -> str:
+    number = Decimal(units) / scale
+    return f"{number.normalize():f}" if number == 0 or number >= Decimal("0.001") else f"{float(number):g}"
+
+
+def _share(part: int, whole: int, rounding: str) -> str:
+    if whole <= 0:
+        return "nothing" if part <= 0 else "more than all"
+    return f"{(Decimal(100) * part / whole).quantize(Decimal('0.01'), rounding)} %"
+
+
+def _some(names: Iterable[str]) -> str:
+    known = sorted(names)
+    shown = ", ".join(known[:_SHOWN_NAMES]) or "none"
+    return f"{shown} and {len(known) - _SHOWN_NAMES} more" if len(known) > _SHOWN_NAMES else shown
+
+
+def _time(seconds: int) -> str:
+    return timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+VOCABULARY: dict[str, Callable[[Facts], str]] = {
+    "dataset": lambda f: f.dataset_name,
+    "purpose": lambda f: f.study.purpose,
+    "purposes": lambda f: _some(f.limits.purposes),
+    "recipients_not_allowed": lambda f: _some(f.study.recipients - f.limits.recipients),
+    "columns_not_registered": lambda f: _some(f.study.columns - f.dataset.columns),
+    "columns_not_granted": lambda f: _some(f.study.columns - f.limits.columns),
+    "rows": lambda f: str(f.study.rows),
+    "published_rows": lambda f: str(f.dataset.rows),
+    "min_rows": lambda f: str(f.limits.min_rows),
+    "unit": lambda f: f.study.unit,
+    "dataset_unit": lambda f: f.dataset.unit,
+    "epsilon": lambda f: _fraction(f.study.epsilon, MICRO),
+    "max_epsilon": lambda f: _fraction(f.limits.max_epsilon, MICRO),
+    "delta": lambda f: _fraction(f.study.delta, PICO),
+    "max_delta": lambda f: _fraction(f.limits.max_delta, PICO),
+    # Rounded apart, so that a cost just over what is left doesn't read like one that fits.
+    "cost_share": lambda f: _share(f.study.cost, f.dataset.budget, ROUND_CEILING),
+    "remaining_share": lambda f: _share(f.dataset.remaining, f.dataset.budget, ROUND_FLOOR),
+    "silos": lambda f: str(f.study.silos),
+    "min_silos": lambda f: str(f.limits.min_silos),
+    "quorum": lambda f: str(f.study.quorum),
+    "min_quorum": lambda f: str(f.limits.min_quorum),
+    "approvals": lambda f: str(f.study.approvals),
+    "min_approvals": lambda f: str(f.limits.min_approvals),
+    "expires_at": lambda f: _time(f.study.expires_at),
+    "now": lambda f: _time(f.now),
+    "max_days": lambda f: str(f.limits.max_seconds_ahead // DAY_S),
+}
+"""Every name that may stand in braces, and how it reads."""

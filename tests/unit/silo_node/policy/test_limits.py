@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from policies import catalogue
+from silo_node.errors import PolicyRefused
+from silo_node.policy.limits import OwnerLimits, limits_by_name, load_limits, parse_limits
+
+
+def test_an_empty_file_allows_nothing() -> None:
+    limits = parse_limits("", "empty.toml")
+    assert limits == OwnerLimits()
+    assert (limits.purposes, limits.recipients, limits.columns) == ((), (), {})
+    assert (limits.max_epsilon, limits.max_delta) == (0.0, 0.0)
+    assert (limits.accept, limits.release) == ("ask", "ask")
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_shipped_limits_file_loads_and_leaves_decisions_to_a_person(name: str) -> None:
+    limits = limits_by_name(name)
+    assert limits.purposes
+    assert (limits.accept, limits.release) == ("ask", "ask")
+
+
+def test_the_shipped_limits_write_down_every_field() -> None:
+    assert limits_by_name("baseline").model_fields_set == set(OwnerLimits.model_fields)
+
+
+def test_a_file_of_the_owners_loads(tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text('purposes = ["risk-modelling"]\nrecipients = ["rosa"]\n[columns]\nloans = ["income"]\n')
+    limits = load_limits(path)
+    assert limits.recipients == ("rosa",)
+    assert limits.columns == {"loans": ("income",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("max_epsilon = ", "is no TOML"),
+        ("max_epsilons = 3.0", "max_epsilons"),
+        ("max_epsilon = -1.0", "max_epsilon"),
+        ("max_epsilon = 101.0", "max_epsilon"),
+        ("max_epsilon = inf", "finite"),
+        ("max_epsilon = nan", "finite"),
+        ("max_epsilon = 2027-01-01", "date"),
+        ('max_epsilon = "3"', "max_epsilon"),
+        ('purposes = ["marketing"]', "purposes"),
+        ('purposes = "medical-research"', "purposes"),
+        ('recipients = "everyone"', "recipients"),
+        ('accept = "always"', "accept"),
+        ("accept = true", "accept"),
+        ("min_quorum = 2", "min_quorum"),
+        ("min_rows = 0", "min_rows"),
+        ('[columns]\nheart = "all"', "columns"),
+        ('[columns]\n"Heart 1" = ["age"]', "columns"),
+    ],
+)
+def test_limits_that_cannot_be_used_are_refused_by_file_and_field(text: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(text)
+    with pytest.raises(PolicyRefused, match=says) as refused:
+        load_limits(path)
+    assert str(path) in str(refused.value)
+
+
+def test_unknown_shipped_limits_are_refused() -> None:
+    with pytest.raises(PolicyRefused, match="there are: baseline"):
+        limits_by_name("bank")
