@@ -21,10 +21,6 @@ class LedgerDamaged(SiloError):
     """The budget ledger's chain does not verify; nothing is charged or run until a person looks."""
 
 
-class LedgerRefused(SiloError):
-    """A registration or settlement that the ledger does not allow."""
-
-
 class JournalDamaged(SiloError):
     """The journal's chain does not verify."""
 

@@ -1,0 +1,236 @@
+"""The ledger in a SQLite file: append-only entries, replayed and verified on opening.
+
+A charge is on the disk before it is answered: WAL with synchronous=FULL, one entry a transaction, begun with
+BEGIN IMMEDIATE so that processes take turns and each sees all entries before it adds its own.
+"""
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from protocol.ids import timestamp
+from protocol.spend import Event
+from silo_node.errors import LedgerDamaged
+from silo_node.ledger.book import Book
+from silo_node.ledger.budget import Admitted, Balance, Head, PrivacyDomain, Refused, Registered, Settled
+from silo_node.ledger.entry import EMPTY, Draft, Entry, read, write
+from silo_node.ledger.errors import LedgerUnavailable
+from silo_node.private_files import private_folder
+
+_Outcome = TypeVar("_Outcome", Registered, Admitted, Settled)
+
+_WAIT_S = 30.0
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE entry (
+    sequence INTEGER PRIMARY KEY CHECK (sequence > 0),
+    digest TEXT NOT NULL CHECK (length(digest) = 64),
+    body BLOB NOT NULL
+);
+CREATE TRIGGER entry_is_never_changed BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER entry_is_never_deleted BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+"""
+
+
+class SqliteLedger:
+    """A `Ledger` in one file, safe for many threads and processes on one machine (no network file systems).
+
+    The file is made with mode 0600, its folder with 0700; looser modes are refused. `now` gives the time
+    that entries carry, with its zone. Raises LedgerUnavailable, LedgerDamaged or ConfigRefused.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+        self._path = path
+        self._now = now
+        self._book = Book()
+        self._turn = threading.Lock()
+        with self._failing_closed():
+            self._file = _private_file(path)
+            self._connection = _open(path)
+        try:
+            self.head()
+        except BaseException:
+            self.close()
+            raise
+
+    def register(self, domain: PrivacyDomain) -> Registered | Refused:
+        """See `Ledger.register`."""
+        with self._entries(to_write=True):
+            verdict = self._book.register(domain)
+            outcome = self._append(verdict) if isinstance(verdict, Draft) else verdict
+        return _only(outcome, Registered)
+
+    def reserve(self, domain: str, charge_id: str, events: Iterable[Event]) -> Admitted | Refused:
+        """See `Ledger.reserve`."""
+        with self._entries(to_write=True):
+            verdict = self._book.reserve(domain, charge_id, events)
+            outcome = self._append(verdict) if isinstance(verdict, Draft) else verdict
+        return _only(outcome, Admitted)
+
+    def settle(self, charge_id: str, events_run: Iterable[Event]) -> Settled | Refused:
+        """See `Ledger.settle`."""
+        with self._entries(to_write=True):
+            verdict = self._book.settle(charge_id, events_run)
+            outcome = self._append(verdict) if isinstance(verdict, Draft) else verdict
+        return _only(outcome, Settled)
+
+    def balance(self, domain: str) -> Balance | Refused:
+        """See `Ledger.balance`."""
+        with self._entries():
+            return self._book.balance(domain)
+
+    def history(self, domain: str) -> tuple[Entry, ...]:
+        """See `Ledger.history`; verifies the whole chain anew."""
+        with self._entries():
+            return tuple(entry for entry in self._read(EMPTY) if entry.domain == domain)
+
+    def head(self) -> Head:
+        """See `Ledger.head`."""
+        with self._entries():
+            return self._book.head
+
+    def extends(self, head: Head) -> bool:
+        """See `Ledger.extends`."""
+        with self._entries():
+            return head == EMPTY or head.digest == self._stored_digest(head.length)
+
+    def close(self) -> None:
+        """Gives the file back. The ledger answers nothing after that."""
+        with self._turn:
+            self._connection.close()
+
+    @contextmanager
+    def _entries(self, to_write: bool = False) -> Iterator[None]:
+        """One transaction, with the book brought up to date first."""
+        with self._turn, self._failing_closed():
+            self._require_same_file()
+            self._connection.execute("BEGIN IMMEDIATE" if to_write else "BEGIN")
+            try:
+                self._catch_up()
+                yield
+            finally:
+                # Whatever `_append` has not committed by now must leave no trace.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def _append(self, draft: Draft) -> Registered | Admitted | Settled:
+        entry = write(self._book.head, draft, timestamp(self._now()))
+        self._connection.execute(
+            "INSERT INTO entry (sequence, digest, body) VALUES (?, ?, ?)",
+            (entry.head.length, entry.head.digest, entry.body),
+        )
+        self._connection.execute("COMMIT")
+        # Only now: had the commit failed, the book must not know of it. Should it have reached the disk all
+        # the same, the next turn reads it from there, and a retry finds its own admission.
+        return self._book.apply(entry)
+
+    def _catch_up(self) -> None:
+        known = self._book.head
+        if known != EMPTY and self._stored_digest(known.length) != known.digest:
+            raise LedgerDamaged(
+                f"entry {known.length} of the ledger is gone or changed: its file was put back or edited"
+            )
+        for entry in self._read(known):
+            self._book.apply(entry)
+
+    def _read(self, after: Head) -> Iterator[Entry]:
+        rows = self._connection.execute(
+            "SELECT sequence, digest, body FROM entry WHERE sequence > ? ORDER BY sequence", (after.length,)
+        )
+        for sequence, digest, body in rows:
+            if not isinstance(body, bytes):
+                raise LedgerDamaged(f"entry {sequence} of the ledger has no body of bytes: it was changed")
+            entry = read(after, body)
+            if (sequence, digest) != (entry.head.length, entry.head.digest):
+                raise LedgerDamaged(
+                    f"entry {sequence} of the ledger breaks the chain: it, or one before it, was changed"
+                )
+            yield entry
+            after = entry.head
+
+    def _stored_digest(self, sequence: int) -> str | None:
+        row = self._connection.execute("SELECT digest FROM entry WHERE sequence = ?", (sequence,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _require_same_file(self) -> None:
+        """A backup moved into place would be written by others while this process still sees the old file."""
+        found = self._path.stat()
+        if (found.st_dev, found.st_ino) != self._file:
+            raise LedgerDamaged("the ledger's file was replaced while it was in use: stop, and start again")
+
+    @contextmanager
+    def _failing_closed(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as problem:
+            # The subclasses tell of locks, room and permissions; the plain class means an unsound file.
+            if type(problem) is sqlite3.DatabaseError:
+                raise LedgerDamaged(f"the ledger {self._path.name} is unsound ({problem}): ask a person") from problem
+            raise LedgerUnavailable(
+                f"the ledger {self._path.name} can't be read or written ({_cause(problem)}); make room "
+                "or mend its permissions, then retry"
+            ) from problem
+
+
+def _cause(problem: OSError | sqlite3.Error) -> str:
+    """Without the full path, which an OSError's text would tell."""
+    return problem.strerror or "input or output failed" if isinstance(problem, OSError) else str(problem)
+
+
+def _private_file(path: Path) -> tuple[int, int]:
+    """Makes the file and its folder if need be; its device and inode number."""
+    private_folder(path.parent)
+    # SQLite gives its -wal and -shm files the mode of the file itself.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if found.st_mode & 0o077:
+        raise LedgerUnavailable(f"the ledger {path.name} is open to others; make it mode 0600")
+    return found.st_dev, found.st_ino
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+    try:
+        # Turning WAL on ignores the waiting time, so those who open a new file at once queue at its folder.
+        with _queued_at(path.parent) as folder:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            _create(connection)
+            os.fsync(folder)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _queued_at(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+    elif version != _VERSION:
+        raise LedgerUnavailable(f"the ledger has format {version}; this program writes format {_VERSION}")
+
+
+def _only(outcome: object, wanted: type[_Outcome]) -> _Outcome | Refused:
+    if isinstance(outcome, (wanted, Refused)):
+        return outcome
+    raise TypeError(f"the book answered with {type(outcome).__name__} where {wanted.__name__} was due")

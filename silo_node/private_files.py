@@ -1,0 +1,50 @@
+"""Files that only the silo's own user may read, written whole or not at all."""
+
+import os
+from pathlib import Path
+
+from silo_node.errors import ConfigRefused
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Durable and whole or not at all, readable by this user only (0600)."""
+    temporary = path.with_name(path.name + ".part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def private_folder(path: Path) -> Path:
+    """``path`` as a folder of this user only (0700), made if needed. Raises ``ConfigRefused`` if it is wider."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.stat().st_mode & 0o077:
+        raise ConfigRefused(f"{path} can be entered by other users (mode must be 0700): chmod 700 {path}")
+    return path
+
+
+def read_private(path: Path) -> bytes:
+    """The bytes of a private file. Raises ``ConfigRefused`` if others may read it (mode must be 0600)."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise ConfigRefused(f"{path} does not exist") from None
+    if mode & 0o077:
+        raise ConfigRefused(f"{path} can be read by other users (mode must be 0600): chmod 600 {path}")
+    return path.read_bytes()
