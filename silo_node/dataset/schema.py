@@ -1,0 +1,160 @@
+"""The declared schema: what a data owner says about a table's columns, in a YAML file, before anyone reads a row.
+
+The ranges are declared and never computed from the data: they are what values are clamped to and what the
+noise of a statistic is scaled by, so a range taken from the data would give its extremes away.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from protocol.ids import ColumnName, Sentence, Strict
+from protocol.study import Column, DataRequirement, explain
+from silo_node.errors import DatasetRefused
+
+MAX_SCHEMA_BYTES = 4 * 1024 * 1024
+
+Sensitivity = Literal["public", "personal", "special-category"]
+"""``special-category`` as in Article 9 of the GDPR: health, genetics, beliefs and the like."""
+
+
+class DeclaredColumn(Strict):
+    """A column of the source. Numbers are in ``unit`` and clamped to [minimum, maximum]; binary ones are 0 or 1."""
+
+    name: ColumnName
+    kind: Literal["number", "binary"]
+    unit: Annotated[str, Field(max_length=40)] = ""
+    minimum: float = 0.0
+    maximum: float = 1.0
+
+    @model_validator(mode="after")
+    def _ranged(self) -> Self:
+        if self.kind == "number" and not {"minimum", "maximum"} <= self.model_fields_set:
+            raise ValueError(f"column {self.name}: a number needs a minimum and a maximum")
+        if self.kind == "binary" and (self.minimum, self.maximum) != (0.0, 1.0):
+            raise ValueError(f"column {self.name}: a binary column runs from 0 to 1")
+        if not self.minimum < self.maximum:
+            raise ValueError(f"column {self.name}: minimum {self.minimum} must be below maximum {self.maximum}")
+        return self
+
+
+class Schema(Strict):
+    """What a source file holds. Columns of the file that are not named here are never read.
+
+    ``subject`` names the person a row is about and ``record_id`` the row itself, by a value that never changes;
+    either may be any text or integer, and neither is ever used as a feature.
+    """
+
+    format: Literal["consortia-schema/1"]
+    title: Sentence
+    sensitivity: Sensitivity
+    columns: Annotated[tuple[DeclaredColumn, ...], Field(min_length=2, max_length=10_001)]
+    target: ColumnName
+    subject: ColumnName | None = None
+    record_id: ColumnName | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [column.name for column in self.columns]
+        doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) != len(names) else []
+        if doubled:
+            raise ValueError(f"columns: declared more than once: {', '.join(doubled)}")
+        if self.target not in names:
+            raise ValueError(f"target: {self.target} is not among the columns")
+        if self.column(self.target).kind != "binary":
+            raise ValueError(f"target: {self.target} must be binary")
+        for role, name in (("subject", self.subject), ("record_id", self.record_id)):
+            if name in names:
+                raise ValueError(f"{role}: {name} identifies and so cannot be a column that is computed with")
+        if self.subject is not None and self.subject == self.record_id:
+            raise ValueError(f"record_id: {self.subject} is the subject already; leave record_id out")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> DeclaredColumn:
+        """The column called ``name``. Raises ``DatasetRefused`` where none is declared."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise DatasetRefused(f"column {name} is not declared in the schema; declared are: {', '.join(self.names)}")
+
+
+def parse_schema(text: str, origin: str) -> Schema:
+    """The schema in YAML ``text``. Raises ``DatasetRefused`` naming ``origin`` and every field that is wrong."""
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise DatasetRefused(f"schema {origin} has {len(text)} characters, at most {MAX_SCHEMA_BYTES} are read")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise DatasetRefused(f"schema {origin} is not YAML{where}") from None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        raise DatasetRefused(f"schema {origin} is not YAML") from None
+    try:
+        return Schema.model_validate(_arrays_as_tuples(value))
+    except ValidationError as error:
+        raise DatasetRefused(f"schema {origin} refused: {explain(error)}") from None
+
+
+def read_schema(path: Path) -> Schema:
+    """The schema in the YAML file ``path``. Raises ``DatasetRefused``."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DatasetRefused(f"schema {path.name} is not text in UTF-8") from None
+    except OSError as error:
+        raise DatasetRefused(f"schema {path} cannot be read: {error.strerror}") from None
+    return parse_schema(text, path.name)
+
+
+def unmet(schema: Schema, requirement: DataRequirement) -> list[str]:
+    """Why ``schema`` does not cover ``requirement``, one sentence a column; empty where it does.
+
+    Kinds and units must be the same: mg/dl summed with mmol/l is nobody's mean. Ranges may differ, since values are
+    clamped to both, but one that lies wholly outside the other would make the column a constant and means
+    another unit.
+    """
+    declared = {column.name: column for column in schema.columns}
+    reasons = []
+    for wanted in (*requirement.features, requirement.target):
+        column = declared.get(wanted.name)
+        if column is None:
+            reasons.append(f"column {wanted.name} is not declared in the schema")
+        else:
+            reasons += _differences(column, wanted)
+    if requirement.target.name != schema.target:
+        reasons.append(f"target {requirement.target.name} is not the schema's target, {schema.target}")
+    return reasons
+
+
+def _differences(column: DeclaredColumn, wanted: Column) -> list[str]:
+    reasons = []
+    if column.kind != wanted.kind:
+        reasons.append(f"column {column.name} is declared {column.kind}, the contract wants {wanted.kind}")
+    if column.unit != wanted.unit:
+        reasons.append(f"column {column.name} is in {_unit(column.unit)}, the contract wants {_unit(wanted.unit)}")
+    if wanted.minimum >= column.maximum or wanted.maximum <= column.minimum:
+        reasons.append(
+            f"column {column.name} runs from {column.minimum} to {column.maximum}, all of it outside the "
+            f"contract's {wanted.minimum} to {wanted.maximum}"
+        )
+    return reasons
+
+
+def _unit(unit: str) -> str:
+    return repr(unit) if unit else "no unit"
+
+
+def _arrays_as_tuples(value: Any) -> Any:
+    """YAML has lists and integers where strict pydantic wants tuples and takes integers for floats."""
+    if isinstance(value, dict):
+        return {key: _arrays_as_tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_arrays_as_tuples(item) for item in value)
+    return value

@@ -1,0 +1,184 @@
+"""The agent's side of the process that reads rows: starts it, asks it, and survives its end.
+
+Rows are read in a child process that has none of the agent's keys, environment and descriptors. It is kept between
+tasks, since importing torch takes seconds. What reaches the agent from it is a DP vector, a commitment with counts
+for the owner, or a text that names no value.
+"""
+
+import logging
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from silo_node.dataset.catalogue import Checked, Registration
+from silo_node.errors import DatasetRefused, RunnerFailed
+from silo_node.runner.messages import BadFrame, Frame, PipeClosed, TimedOut
+from silo_node.runner.spawning import Child, spawn
+from silo_node.runner.tasks import (
+    CheckTask,
+    Outcome,
+    RoundTask,
+    Task,
+    checked_from,
+    outcome_from,
+    task_frame,
+    values_of,
+)
+
+START_LIMIT_S: Final = 300.0
+CLOSE_LIMIT_S: Final = 5.0
+
+logger = logging.getLogger(__name__)
+_Read = TypeVar("_Read")
+
+
+class Runner:
+    """Runs tasks on the datasets in ``folder``, one at a time, each within ``limit_s`` seconds.
+
+    Use it as a context manager. The process is started by the first task, or early by ``start``; after a crash or
+    an overrun the next task starts a new one. Safe to call from several threads.
+    """
+
+    def __init__(self, folder: Path, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder.absolute()
+        self._limit_s = limit_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._child: Child | None = None
+        self._ready = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def process_id(self) -> int | None:
+        """The process that reads rows, None where none runs."""
+        child = self._child
+        return child.process.pid if child and child.alive() else None
+
+    def start(self) -> None:
+        """Starts the process if none runs, and doesn't wait for it: its imports overlap with other work."""
+        with self._lock:
+            self._launch()
+
+    def run(self, task: RoundTask) -> Outcome:
+        """The DP outcome of a round. Raises ``DatasetRefused``, or ``RunnerFailed`` after which nothing is known
+        of the steps that were run, so that the full charge stands."""
+        reply = self._ask(task, most=8 * values_of(task))
+        return self._understood(lambda: outcome_from(task, reply))
+
+    def check(self, registration: Registration) -> Checked:
+        """Reads a source through. Raises ``DatasetRefused`` with what is wrong with it, or ``RunnerFailed``."""
+        reply = self._ask(CheckTask(registration), most=0)
+        return self._understood(lambda: checked_from(reply))
+
+    def close(self) -> None:
+        """Ends the process. A task that runs in another thread fails with ``RunnerFailed``."""
+        child = self._child
+        if child is not None and self._lock.locked():
+            child.process.kill()
+        with self._lock:
+            self._end()
+
+    def _ask(self, task: Task, most: int) -> Frame:
+        with self._lock:
+            child = self._launch()
+            try:
+                self._await_ready(child)
+                deadline = self._clock() + self._limit_s
+                child.pipe.send(task_frame(task), deadline)
+                reply = child.pipe.receive(most, deadline)
+            except PipeClosed:
+                raise RunnerFailed(f"the process that reads rows {self._death(child)}; start the task again") from None
+            except TimedOut:
+                self._end(kill=True)
+                raise RunnerFailed(
+                    f"the process that reads rows took longer than {self._limit_s:g} s and was ended; raise the limit "
+                    "(training_limit_s) if the task is as large as this"
+                ) from None
+            except BadFrame as error:
+                self._end(kill=True)
+                raise RunnerFailed(f"the process that reads rows answered with {error}, and was ended") from None
+            except BaseException:
+                # Half a frame may lie in the pipe: what came next on it would be taken for something else.
+                self._end(kill=True)
+                raise
+        return _accepted(reply)
+
+    def _launch(self) -> Child:
+        if self._child is not None and not self._child.alive():
+            self._end(kill=True)
+        if self._child is None:
+            self._ready = False
+            self._child = spawn(self._folder, self._clock)
+        return self._child
+
+    def _await_ready(self, child: Child) -> None:
+        if self._ready:
+            return
+        try:
+            hello = child.pipe.receive(0, self._clock() + START_LIMIT_S)
+        except TimedOut:
+            self._end(kill=True)
+            raise RunnerFailed(f"the process that reads rows did not start within {START_LIMIT_S:g} s") from None
+        if hello.header.get("reply") == "ready":
+            logger.info(
+                "reading process %d is ready, torch imported in %s s", child.process.pid, hello.header["import_s"]
+            )
+            self._ready = True
+            return
+        self._end(kill=True)
+        _accepted(hello)
+        raise RunnerFailed("the process that reads rows did not say that it is ready")
+
+    def _understood(self, read: Callable[[], _Read]) -> _Read:
+        try:
+            return read()
+        except BadFrame as error:
+            with self._lock:
+                self._end(kill=True)
+            raise RunnerFailed(f"the process that reads rows answered with {error}, and was ended") from None
+
+    def _death(self, child: Child) -> str:
+        self._end(kill=True)
+        code = child.process.returncode
+        return f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
+
+    def _end(self, kill: bool = False) -> None:
+        child, self._child, self._ready = self._child, None, False
+        if child is None:
+            return
+        os.close(child.pipe.writing)
+        if kill:
+            child.process.kill()
+        try:
+            child.process.wait(CLOSE_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+        os.close(child.pipe.reading)
+
+
+def _accepted(reply: Frame) -> Frame:
+    """``reply`` unless it says that the task was refused or failed."""
+    header = reply.header
+    if header.get("reply") == "refused":
+        raise DatasetRefused(str(header.get("reason")))
+    if header.get("reply") == "stopped":
+        raise RunnerFailed(str(header.get("reason")))
+    if header.get("reply") == "failed":
+        raise RunnerFailed(
+            f"the process that reads rows failed at {header.get('where')} with {header.get('kind')} "
+            f"(incident {header.get('incident')}); what it had read stays there"
+        )
+    return reply

@@ -1,0 +1,194 @@
+"""What the process that reads rows is asked to do, what it answers, and both as frames.
+
+What comes back is a DP vector ready to be sealed; rows never do. Importing this module loads neither torch nor
+polars.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from protocol import canonical
+from protocol.errors import ProtocolError
+from protocol.rounds import plan_round
+from protocol.spend import Event, Gaussian, SampledGaussian
+from protocol.study import (
+    StudyContract,
+    contract_value,
+    evaluation_events,
+    normalisation_events,
+    parse_contract,
+    training_events,
+)
+from silo_node.dataset.catalogue import Checked, Registration
+from silo_node.runner.messages import BadFrame, Frame, vector_bytes, vector_from
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTask:
+    """Read a source through before it is registered."""
+
+    registration: Registration
+
+
+@dataclass(frozen=True, slots=True)
+class NormaliseTask:
+    """This silo's noised sums of round 0."""
+
+    contract: StudyContract
+    silo: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainTask:
+    """This silo's weighted update of a training round; ``state`` is the study's state before it."""
+
+    contract: StudyContract
+    silo: str
+    round: int
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateTask:
+    """This silo's two noised counts of the last round; ``state`` is the study's state before it."""
+
+    contract: StudyContract
+    silo: str
+    state: bytes
+
+
+RoundTask = NormaliseTask | TrainTask | EvaluateTask
+Task = CheckTask | RoundTask
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Outcome:
+    """A round's DP vector, float64 (values of the round,), and what was run to make it, for the ledger.
+
+    ``steps_run`` counts the mechanism's steps: noisy gradients in training, 1 elsewhere.
+    """
+
+    vector: NDArray[np.float64]
+    steps_run: int
+    events_run: tuple[Event, ...]
+
+    def __repr__(self) -> str:
+        return f"<Outcome of {self.steps_run} steps, redacted>"
+
+
+def task_of_round(contract: StudyContract, silo: str, index: int, state: bytes) -> RoundTask:
+    """The task of round ``index`` for ``silo``. Raises ``Malformed`` outside the contract's plan."""
+    contract.terms_of(silo)
+    stage = plan_round(contract, index).stage
+    if stage == "normalisation":
+        return NormaliseTask(contract, silo)
+    if stage == "training":
+        return TrainTask(contract, silo, index, state)
+    return EvaluateTask(contract, silo, state)
+
+
+def round_of(task: RoundTask) -> int:
+    """The index of the round that ``task`` is for."""
+    if isinstance(task, TrainTask):
+        return task.round
+    return 0 if isinstance(task, NormaliseTask) else task.contract.training.rounds + 1
+
+
+def values_of(task: RoundTask) -> int:
+    """How many values the outcome's vector must have."""
+    return plan_round(task.contract, round_of(task)).values
+
+
+def events_run(task: RoundTask, steps_run: int) -> tuple[Event, ...]:
+    """The events to settle: those of the contract, with the steps really run. Raises ``BadFrame`` for too many."""
+    most = task.contract.training.local_steps if isinstance(task, TrainTask) else 1
+    if not 0 <= steps_run <= most:
+        raise BadFrame(f"{steps_run} steps were reported, the contract has {most}")
+    if steps_run == 0:
+        return ()
+    events = _planned(task)
+    return tuple(_with_steps(event, steps_run) for event in events)
+
+
+def _planned(task: RoundTask) -> tuple[Event, ...]:
+    if isinstance(task, TrainTask):
+        return training_events(task.contract, task.silo)
+    if isinstance(task, NormaliseTask):
+        return normalisation_events(task.contract)
+    return evaluation_events(task.contract)
+
+
+def _with_steps(event: SampledGaussian | Gaussian, steps: int) -> Event:
+    return event.model_copy(update={"steps": steps}) if isinstance(event, SampledGaussian) else event
+
+
+# -- as frames
+
+_ROUND_TASKS: Final = {"normalise": NormaliseTask, "train": TrainTask, "evaluate": EvaluateTask}
+
+
+def task_frame(task: Task) -> Frame:
+    if isinstance(task, CheckTask):
+        return Frame({"task": "check", "registration": task.registration.model_dump(mode="json")})
+    name = next(name for name, kind in _ROUND_TASKS.items() if isinstance(task, kind))
+    header = {"task": name, "contract": contract_value(task.contract), "silo": task.silo, "round": round_of(task)}
+    return Frame(header, b"" if isinstance(task, NormaliseTask) else task.state)
+
+
+def task_from(frame: Frame) -> Task:
+    """The task in ``frame``. Raises ``BadFrame`` for anything else, naming no content."""
+    header = frame.header
+    try:
+        if header.get("task") == "check":
+            _only(header, "task", "registration")
+            return CheckTask(Registration.model_validate_json(canonical.encode(header["registration"])))
+        _only(header, "task", "contract", "silo", "round")
+        kind = _ROUND_TASKS[header["task"]]
+        task = task_of_round(parse_contract(header["contract"]), header["silo"], header["round"], frame.payload)
+    except (ValidationError, ProtocolError, KeyError, TypeError):
+        raise BadFrame("a frame that is no task") from None
+    if not isinstance(task, kind):
+        raise BadFrame("a task for another kind of round")
+    return task
+
+
+def outcome_frame(vector: NDArray[np.float64], steps_run: int) -> Frame:
+    return Frame({"reply": "outcome", "steps_run": steps_run}, vector_bytes(vector))
+
+
+def outcome_from(task: RoundTask, frame: Frame) -> Outcome:
+    """The outcome of ``task`` in ``frame``. Raises ``BadFrame`` unless it is finite and has the round's length."""
+    _only(frame.header, "reply", "steps_run")
+    steps = frame.header["steps_run"]
+    if frame.header["reply"] != "outcome" or type(steps) is not int:
+        raise BadFrame("a reply that is no outcome")
+    vector = vector_from(frame.payload, values_of(task))
+    if not np.isfinite(vector).all():
+        raise BadFrame("an outcome that is not finite")
+    return Outcome(vector, steps, events_run(task, steps))
+
+
+def checked_frame(checked: Checked) -> Frame:
+    header = {
+        "reply": "checked",
+        "commitment": checked.commitment,
+        "rows": checked.rows,
+        "clamped": dict(checked.clamped),
+    }
+    return Frame(header)
+
+
+def checked_from(frame: Frame) -> Checked:
+    _only(frame.header, "reply", "commitment", "rows", "clamped")
+    if frame.header["reply"] != "checked":
+        raise BadFrame("a reply that is no check")
+    return Checked(frame.header["commitment"], frame.header["rows"], frame.header["clamped"])
+
+
+def _only(header: dict[str, Any], *names: str) -> None:
+    if set(header) != set(names):
+        raise BadFrame("a frame with other fields than its kind has")

@@ -1,0 +1,87 @@
+"""What each task comes to in the process that reads rows: open the dataset, hand its rows to training or statistics."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.study import StudyContract
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.rows import Rows
+from silo_node.runner.messages import Frame
+from silo_node.runner.tasks import CheckTask, NormaliseTask, Task, TrainTask, checked_frame, outcome_frame
+from silo_node.statistics.queries import normalisation_sums
+from silo_node.training.evaluation import evaluation_counts
+from silo_node.training.noise import NoiseSource
+from silo_node.training.rows import TrainingRows, scaled
+from silo_node.training.strategies import StudyState
+from silo_node.training.trainer import train_round
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _Opened:
+    """Rows kept from one round to the next, with what must be unchanged for them to still be the right ones."""
+
+    contract: StudyContract
+    commitment: str
+    file: tuple[int, int, int, int]
+    rows: Rows
+
+
+class Workshop:
+    """Performs tasks on the datasets of ``catalogue``, with noise from ``noise``."""
+
+    def __init__(self, catalogue: Catalogue, noise: NoiseSource) -> None:
+        self._catalogue = catalogue
+        self._noise = noise
+        self._opened: _Opened | None = None
+
+    def perform(self, task: Task) -> Frame:
+        """Raises whatever the dataset, training or statistics raise."""
+        if isinstance(task, CheckTask):
+            return checked_frame(self._catalogue.check(task.registration))
+        contract = task.contract
+        # Before the rows: a state that is none must not cost their reading.
+        if isinstance(task, NormaliseTask):
+            rows = _training(self._rows(contract))
+            return outcome_frame(normalisation_sums(contract, scaled(contract, rows.features), self._noise), 1)
+        state = StudyState.from_bytes(task.state)
+        if isinstance(task, TrainTask):
+            update = train_round(contract, task.silo, _training(self._rows(contract)), state, self._noise)
+            return outcome_frame(update.vector, update.steps_run)
+        return outcome_frame(evaluation_counts(contract, _held_out(self._rows(contract)), state, self._noise), 1)
+
+    def _rows(self, contract: StudyContract) -> Rows:
+        """The contract's rows; opened anew unless contract, registration and file are those of the last task."""
+        dataset = self._catalogue.get(contract.data.dataset)
+        file = _stamp(Path(dataset.source))
+        kept = self._opened
+        if kept and (kept.contract, kept.commitment, kept.file) == (contract, dataset.commitment, file):
+            return kept.rows
+        self._opened = None  # The old rows go before the new ones come: both at once may not fit.
+        share, unit = contract.evaluation.test_share, contract.privacy.unit
+        rows = self._catalogue.open(dataset.name, contract.data, share, unit)
+        self._opened = _Opened(contract, dataset.commitment, file, rows)
+        return rows
+
+
+def _training(rows: Rows) -> TrainingRows:
+    return _selected(rows, rows.is_training)
+
+
+def _held_out(rows: Rows) -> TrainingRows:
+    return _selected(rows, ~rows.is_training)
+
+
+def _selected(rows: Rows, where: NDArray[np.bool_]) -> TrainingRows:
+    return TrainingRows(rows.features[where], rows.target[where])
+
+
+def _stamp(source: Path) -> tuple[int, int, int, int]:
+    """What changes when a file is written or replaced; zeros where there is none, which opening it will report."""
+    try:
+        found = source.stat()
+    except OSError:
+        return (0, 0, 0, 0)
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
