@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from protocol.follow import Follower, Verified
+from protocol.spend import Gaussian
+from protocol.statements import StudyApproved, sign
+from protocol.translog import LogView
+from silo_node.agent.tasks import Tasks
+from tests.sample_study import NOW, consortium
+
+GROUP = consortium()
+STUDY = "a" * 64
+RAN = (Gaussian(noise_multiplier=2.0, count=1, unit="subject"),)
+
+
+def statement(number: int):
+    body = StudyApproved(
+        type="study-approved", issuer="person:ada", issued_at=NOW, nonce=f"{number:032x}", journal_head=None, study=STUDY
+    )
+    return sign(body, GROUP.admin.signing)
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    made = Tasks(tmp_path)
+    yield made
+    made.close()
+
+
+def test_what_was_read_of_the_log_is_there_after_a_restart(tmp_path, tasks):
+    follower = Follower(GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
+    entries = [Verified(3, statement(3)), Verified(5, statement(5))]
+    tasks.advance(follower, entries)
+    again = Tasks(tmp_path)
+    assert again.follower() == follower
+    assert list(again.entries()) == entries
+
+
+def test_an_entry_read_twice_is_refused_and_changes_nothing(tasks):
+    follower = Follower(GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
+    tasks.advance(follower, [Verified(3, statement(3))])
+    later = Follower(GROUP.charter(4), LogView("test.example/log", 9, b"s" * 32, "note"), 9)
+    with pytest.raises(Exception, match="UNIQUE"):
+        tasks.advance(later, [Verified(8, statement(8)), Verified(3, statement(3))])
+    assert tasks.follower() == follower
+    assert len(list(tasks.entries())) == 1
+
+
+def test_a_statement_is_made_once_and_the_same_bytes_are_found_again(tmp_path, tasks):
+    first = tasks.say_once("accepted", lambda: statement(1))
+    assert tasks.say_once("accepted", lambda: statement(2)) == first
+    assert Tasks(tmp_path).say_once("accepted", lambda: statement(3)) == first
+
+
+def test_a_term_is_sealed_once_under_a_freeze_however_often_it_is_sent(tasks):
+    made = []
+
+    def seal():
+        made.append(1)
+        yield from (b"one", b"two")
+
+    first = tasks.seal_once(STUDY, 0, b"f" * 32, seal)
+    again = tasks.seal_once(STUDY, 0, b"f" * 32, seal)
+    assert [path.read_bytes() for path in again] == [b"one", b"two"]
+    assert first == again
+    assert len(made) == 1
+    assert len(tasks.sealed_digests(STUDY, 0, b"f" * 32)) == 2
+
+
+def test_a_sealing_that_was_cut_short_is_made_anew_as_nothing_of_it_was_announced(tasks):
+    def cut():
+        yield b"one"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tasks.seal_once(STUDY, 0, b"f" * 32, cut)
+    files = tasks.seal_once(STUDY, 0, b"f" * 32, lambda: [b"uno", b"due"])
+    assert [path.read_bytes() for path in files] == [b"uno", b"due"]
+
+
+def test_updates_and_states_are_kept_bit_for_bit_and_private(tasks, tmp_path):
+    vector = np.array([0.1, -1e-300, 3.0])
+    tasks.keep_update(STUDY, 2, vector, RAN)
+    found = tasks.update(STUDY, 2)
+    assert found is not None and found.tobytes() == vector.tobytes()
+    assert tasks.ran(STUDY, 2) == RAN
+    tasks.keep_state(STUDY, 2, b"state")
+    assert tasks.state(STUDY, 2) == b"state"
+    assert tasks.state(STUDY, 3) is None
+    for path in (tmp_path / "studies").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_closed_round_leaves_only_its_state(tasks, tmp_path):
+    tasks.keep_update(STUDY, 2, np.zeros(1), RAN)
+    tasks.keep_state(STUDY, 1, b"before")
+    tasks.keep_state(STUDY, 2, b"after")
+    tasks.forget_round(STUDY, 2)
+    assert tasks.update(STUDY, 2) is None
+    assert tasks.state(STUDY, 1) is None
+    assert tasks.state(STUDY, 2) == b"after"
+
+
+def test_the_first_reason_for_halting_stays(tasks):
+    assert tasks.halted(STUDY) is None
+    tasks.halt(STUDY, "first")
+    tasks.halt(STUDY, "second")
+    assert tasks.halted(STUDY) == "first"

@@ -1,0 +1,95 @@
+import multiprocessing
+import sqlite3
+
+import pytest
+
+from silo_node.errors import JournalDamaged
+from silo_node.journal.chain import EMPTY, Journal
+from silo_node.journal.events import JournalEvent
+
+
+def event(what: str) -> JournalEvent:
+    return JournalEvent(
+        at="2026-11-22T12:00:00Z", kind="statement", what=what, to="hub", study=None, digest="0" * 64, size=3
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.sqlite"
+
+
+def test_each_entry_covers_all_before_it(path):
+    journal = Journal(path)
+    assert journal.head() == EMPTY
+    first = journal.record(lambda _: event("one"))
+    second = journal.record(lambda _: event("two"))
+    assert first == EMPTY
+    entries = list(journal.entries())
+    assert [entry.event.what for entry in entries] == ["one", "two"]
+    assert second == entries[0].hash
+    assert journal.head() == entries[1].hash
+
+
+def test_the_head_is_given_to_whoever_makes_the_entry(path):
+    journal = Journal(path)
+    heads = []
+    for what in ("one", "two"):
+        journal.record(lambda head, what=what: heads.append(head) or event(what))
+    assert heads == [EMPTY, next(journal.entries()).hash]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE journal SET event = replace(event, 'two', 'six') WHERE entry = 2",
+        "DELETE FROM journal WHERE entry = 2",
+        "UPDATE journal SET entry = 7 WHERE entry = 3",
+        "UPDATE journal SET hash = '" + "a" * 64 + "' WHERE entry = 3",
+    ],
+)
+def test_an_edited_or_missing_entry_is_found(path, damage):
+    journal = Journal(path)
+    for what in ("one", "two", "three"):
+        journal.record(lambda _, what=what: event(what))
+    journal.close()
+    with sqlite3.connect(path) as database:
+        database.execute(damage)
+    with pytest.raises(JournalDamaged):
+        list(Journal(path).entries())
+
+
+def test_an_entry_that_cannot_be_made_leaves_nothing(path):
+    journal = Journal(path)
+
+    def fail(_):
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        journal.record(fail)
+    assert list(journal.entries()) == []
+    journal.record(lambda _: event("after"))
+    assert len(list(journal.entries())) == 1
+
+
+def _write(path, name):
+    journal = Journal(path)
+    for number in range(25):
+        journal.record(lambda _, number=number: event(f"{name} {number}"))
+
+
+def test_processes_that_write_at_once_make_one_chain(path):
+    Journal(path).close()
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_write, args=(path, name)) for name in "ab"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert len(list(Journal(path).entries())) == 50
+
+
+def test_only_the_silos_own_user_can_read_the_file(path):
+    Journal(path)
+    assert path.stat().st_mode & 0o077 == 0
