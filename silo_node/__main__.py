@@ -1,0 +1,231 @@
+"""The ``consortia-silo`` command: what a data owner and an administrator run at their institution."""
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from policies import catalogue as shipped
+from protocol.accounting import best_order
+from protocol.errors import ProtocolError
+from protocol.plain import plain_contract
+from silo_node.agent.answers import balances, budget_values, bytes_moved, find, standing, studies_of
+from silo_node.agent.joining import join as ask_to_join
+from silo_node.agent.registering import publish_dataset, register_dataset
+from silo_node.app import LIMITS, POLICY, agent_of, now, one_node, open_silo, owner_policy, patient, set_up_log
+from silo_node.dataset.catalogue import register
+from silo_node.dataset.schema import read_schema
+from silo_node.errors import ConfigRefused, SiloError
+from silo_node.journal.chain import Journal
+from silo_node.private_files import write_private
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="A silo node: your data, your rules, your ledger.")
+dataset_app = typer.Typer(no_args_is_help=True, help="Register datasets and see them.")
+policy_app = typer.Typer(no_args_is_help=True, help="Choose and check the rules that decide.")
+study_app = typer.Typer(no_args_is_help=True, help="Requests that wait, and your answers.")
+journal_app = typer.Typer(no_args_is_help=True, help="What left this silo.")
+app.add_typer(dataset_app, name="dataset")
+app.add_typer(policy_app, name="policy")
+app.add_typer(study_app, name="study")
+app.add_typer(journal_app, name="journal")
+
+out, err = Console(), Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Folder = Annotated[Path, typer.Option("--folder", envvar="CONSORTIA_SILO_FOLDER", help="The silo's own folder.")]
+
+
+@app.command()
+def join(
+    hub: Annotated[str, typer.Argument(help="The hub's address, https://...")],
+    code: Annotated[str, typer.Option(help="The invitation, as the admin gave it: XXXX-...-XXXX.DIGEST")],
+    name: Annotated[str, typer.Option(help="The silo's name that you were invited under.")],
+    folder: Folder = Path("silo"),
+    as_json: AsJson = False,
+) -> None:
+    """Make this silo's keys and ask for membership."""
+    words = ask_to_join(folder, hub, name, code, now())
+    use_policy("baseline", folder, quiet=True)
+    if as_json:
+        print_json({"silo": name, "words": words})
+        return
+    out.print(f"[green]Asked to join as [bold]{name}[/bold].[/green] Read these six words to the admin by telephone:\n")
+    out.print(f"    [bold]{words}[/bold]\n")
+    out.print("The admin admits this silo when the words match. Meanwhile: consortia-silo dataset add, then run.")
+
+
+@dataset_app.command("add")
+def dataset_add(
+    name: Annotated[str, typer.Argument(help="The name all silos of a study use for it.")],
+    source: Annotated[Path, typer.Option(help="A CSV or Parquet file.")],
+    schema: Annotated[Path, typer.Option(help="The declared schema, YAML.")],
+    rows: Annotated[int, typer.Option(help="The row count to publish; type it, it is never computed.")],
+    epsilon: Annotated[float, typer.Option(help="The privacy domain's cap, for good.")],
+    delta: Annotated[float, typer.Option(help="The privacy domain's delta, for good.")],
+    domain: Annotated[str, typer.Option(help="The privacy domain: whose data this is.")] = "patients",
+    folder: Folder = Path("silo"),
+) -> None:
+    """Check a dataset in full, fix its privacy budget, and publish its schema."""
+    declared = read_schema(schema)
+    asked = register(name, source, declared, domain, epsilon, delta, best_order(epsilon, delta), rows)
+    with open_silo(folder) as (silo, _):
+        dataset = register_dataset(silo, asked)
+        publish_dataset(silo, dataset)
+    out.print(
+        f"[green]Registered [bold]{name}[/bold][/green]: {len(dataset.declared.columns)} columns, "
+        f"{rows} rows published; privacy domain {domain}: epsilon {epsilon:g}, delta {delta:g} for each "
+        f"[bold]{dataset.unit}[/bold], for good."
+    )
+
+
+@dataset_app.command("list")
+def dataset_list(folder: Folder = Path("silo")) -> None:
+    """The registered datasets."""
+    table = Table("dataset", "columns", "published rows", "domain", "unit", "epsilon", "delta")
+    with open_silo(folder) as (silo, _):
+        for one in silo.catalogue.list():
+            cap = (one.domain, one.unit, one.epsilon, one.delta)
+            table.add_row(*(str(cell) for cell in (one.name, len(one.declared.columns), one.published_rows, *cap)))
+    out.print(table)
+
+
+@policy_app.command("use")
+def policy_use(
+    name: Annotated[str, typer.Argument(help="A policy set that ships with the platform.")],
+    limits: Annotated[Path | None, typer.Option(help="Your own limits file, instead of the one that ships.")] = None,
+    folder: Folder = Path("silo"),
+) -> None:
+    """Copy a policy set and its limits into the silo's folder, where you may edit them."""
+    use_policy(name, folder, limits)
+
+
+def use_policy(name: str, folder: Path, limits: Path | None = None, quiet: bool = False) -> None:
+    if name not in shipped.names():
+        raise ConfigRefused(f"policy {name}: there are {', '.join(shipped.names())}")
+    if quiet and (folder / POLICY).exists():
+        return
+    write_private(folder / POLICY, shipped.policy_text(name).encode())
+    write_private(folder / LIMITS, limits.read_bytes() if limits else shipped.limits_text(name).encode())
+    document, _ = owner_policy(folder)
+    if not quiet:
+        out.print(f"Policy [bold]{name}[/bold]: {len(document.rules)} rules in {folder / POLICY}, {folder / LIMITS}")
+
+
+@study_app.command("list")
+def study_list(folder: Folder = Path("silo")) -> None:
+    """Every study that names this silo, and where it stands here."""
+    table = Table("study", "title", "epsilon", "stands")
+    with open_silo(folder) as (silo, _):
+        for record in studies_of(silo):
+            epsilon = f"{record.contract.privacy.epsilon:g}"
+            table.add_row(record.study[:12], record.contract.title, epsilon, standing(silo, record))
+    out.print(table)
+
+
+@study_app.command("show")
+def study_show(study: str, folder: Folder = Path("silo")) -> None:
+    """The contract in plain words, and what your policy says of it."""
+    with open_silo(folder) as (silo, _):
+        record = find(silo, study)
+        out.print(plain_contract(record.contract))
+        out.print(f"\nHere it stands: {standing(silo, record)}")
+
+
+@study_app.command("accept")
+def study_accept(study: str, folder: Folder = Path("silo")) -> None:
+    """Say yes to a study that your policy holds for you. The running node signs it."""
+    _answer(folder, study, "accept", "")
+
+
+@study_app.command("refuse")
+def study_refuse(study: str, reason: Annotated[str, typer.Option()], folder: Folder = Path("silo")) -> None:
+    """Say no to a study, with a reason that everyone will see."""
+    _answer(folder, study, "refuse", reason)
+
+
+@study_app.command("release")
+def study_release(study: str, folder: Folder = Path("silo")) -> None:
+    """Let the finished model of a study go to its recipients."""
+    _answer(folder, study, "release", "")
+
+
+def _answer(folder: Path, study: str, answer: Literal["accept", "refuse", "release"], reason: str) -> None:
+    with open_silo(folder) as (silo, _):
+        record = find(silo, study)
+        silo.voice.note("decision", f"owner: {answer}", record.study)
+        silo.tasks.answer(record.study, answer, reason)
+    out.print(f"Noted: {answer} {record.study[:12]} ({record.contract.title}). The running node acts on it.")
+
+
+@app.command()
+def ledger(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
+    """What every privacy domain may spend, and has spent."""
+    with open_silo(folder) as (silo, _):
+        found = balances(silo)
+    if as_json:
+        print_json([budget_values(balance) for balance in found])
+        return
+    table = Table("domain", "unit", "epsilon cap", "delta", "epsilon spent", "of the budget")
+    for balance in found:
+        share = balance.spent_picos / balance.domain.cap_picos
+        bar = "█" * round(20 * share) + "░" * (20 - round(20 * share))
+        cells = (balance.domain.name, balance.domain.unit, f"{balance.domain.epsilon:g}", f"{balance.domain.delta:g}")
+        table.add_row(*cells, f"{balance.epsilon_spent:.3f}", f"{bar} {share:.0%}")
+    out.print(table)
+
+
+@app.command()
+def traffic(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
+    """How many bytes this silo sent, by its journal, and fetched as sums, by the log."""
+    with open_silo(folder) as (silo, _):
+        moved = bytes_moved(silo, folder)
+    if as_json:
+        print_json(moved)
+    else:
+        out.print(f"sent {moved['bytes_up']:,} bytes; fetched sums of {moved['bytes_down']:,} bytes")
+
+
+@journal_app.command("show")
+def journal_show(folder: Folder = Path("silo")) -> None:
+    """What left this silo: when, what, to whom, in which study. The chain is checked on the way."""
+    table = Table("entry", "at", "what", "to", "study", "bytes", "digest")
+    journal = Journal(folder / "journal.sqlite")
+    for entry in journal.entries():
+        event = entry.event
+        cells = (str(entry.index), event.at, f"{event.kind}: {event.what}", event.to, (event.study or "")[:12])
+        table.add_row(*cells, str(event.size), (event.digest or "")[:12])
+    journal.close()
+    out.print(table)
+
+
+@app.command()
+def run(folder: Folder = Path("silo")) -> None:
+    """Run the node: poll the hub, decide, train, seal, verify. Stops on Ctrl-C or SIGTERM."""
+    set_up_log()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with one_node(folder), open_silo(folder) as (silo, config):
+        agent_of(silo, config).run(stop, patient())
+
+
+def print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def main() -> None:
+    try:
+        app()
+    except (SiloError, ProtocolError, ValueError) as problem:
+        err.print(f"[red]{type(problem).__name__}:[/red] {problem}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What the owner sees of the studies that name this silo, and where an answer is due."""
+
+from pathlib import Path
+
+from protocol.record import StudyRecord, take_in
+from silo_node.agent.silo import Silo
+from silo_node.agent.study import Study
+from silo_node.errors import ConfigRefused
+from silo_node.journal.chain import Journal
+from silo_node.ledger.budget import Balance, Refused
+from silo_node.policy.facts import facts_of_study
+from silo_node.policy.gate import Approval
+
+
+def studies_of(silo: Silo) -> list[StudyRecord]:
+    """Every study this silo has read of, in the order of the log."""
+    studies: dict[str, StudyRecord] = {}
+    for entry in silo.tasks.entries():
+        take_in(studies, entry)
+    return list(studies.values())
+
+
+def find(silo: Silo, prefix: str) -> StudyRecord:
+    """The one study whose id begins with ``prefix``. Raises ``ConfigRefused`` for none or several."""
+    found = [record for record in studies_of(silo) if record.study.startswith(prefix)]
+    if len(found) != 1 or len(prefix) < 8:
+        raise ConfigRefused(f"study {prefix}: {len(found)} studies here begin so; give 8 or more characters of one id")
+    return found[0]
+
+
+def standing(silo: Silo, record: StudyRecord) -> str:
+    """Where a study stands at this silo, in a few words."""
+    halted = silo.tasks.halted(record.study)
+    if halted is not None:
+        return f"halted here: {halted}"
+    if record.closed is not None:
+        asked = record.release_requested and silo.name not in record.confirmations
+        return f"{record.closed.outcome}" + (", release asked for" if asked else "")
+    if silo.name in record.withdrawn:
+        return "withdrawn"
+    if silo.name in record.refused:
+        return "refused"
+    if silo.name in record.accepted:
+        rounds = record.complete_through() + 1
+        return f"accepted, {rounds} rounds done" if record.holders else "accepted, waiting for the others"
+    if not record.approved:
+        return "waiting for the admin's approval"
+    return _verdict(silo, record)
+
+
+def balances(silo: Silo) -> list[Balance]:
+    """Where each privacy domain of the registered datasets stands."""
+    found = []
+    for name in sorted({dataset.domain for dataset in silo.catalogue.list()}):
+        balance = silo.ledger.balance(name)
+        if isinstance(balance, Refused):
+            raise ConfigRefused(str(balance))
+        found.append(balance)
+    return found
+
+
+def budget_values(balance: Balance) -> dict[str, str | float | int]:
+    """A balance for scripts; picos are 1e-12 of Renyi divergence at the domain's order."""
+    domain = balance.domain
+    return {
+        "domain": domain.name,
+        "unit": domain.unit,
+        "epsilon_cap": domain.epsilon,
+        "delta": domain.delta,
+        "order": domain.order,
+        "cap_picos": domain.cap_picos,
+        "reserved_picos": balance.reserved_picos,
+        "settled_picos": balance.settled_picos,
+        "epsilon_spent": balance.epsilon_spent,
+    }
+
+
+def bytes_moved(silo: Silo, folder: Path) -> dict[str, int]:
+    """Bytes of everything that left, by the journal, and of the sums that were served to this silo."""
+    journal = Journal(folder / "journal.sqlite")
+    sent = sum(entry.event.size for entry in journal.entries())
+    journal.close()
+    fetched = 0
+    for record in studies_of(silo):
+        for past in record.rounds.values():
+            if past.served is not None and silo.name in record.holders:
+                layout, terms = record.layout(past), len(past.served.survivors)
+                fetched += sum(layout.sum_chunk_bytes(chunk, terms) for chunk in range(layout.chunks))
+    return {"bytes_up": sent, "bytes_down": fetched}
+
+
+def _verdict(silo: Silo, record: StudyRecord) -> str:
+    follower = silo.tasks.follower()
+    if follower is None:
+        return "waiting for the node to run"
+    decision = silo.gate.decide(facts_of_study("accept", silo.case(Study(record, follower.charter))))
+    if isinstance(decision, Approval):
+        return "the policy allows it"
+    return f"{decision.rule}: {decision.reason}"

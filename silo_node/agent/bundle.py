@@ -1,0 +1,53 @@
+"""The released model as bytes: safetensors with the study's record as metadata; the same bytes at every silo.
+
+Tensors are float64: ``mean`` and ``std`` (k,) of the contract's normalisation columns, where a column's
+[minimum, maximum] is mapped to [-1, 1]; ``layerI.weight`` (outputs, inputs) and ``layerI.bias`` (outputs,).
+"""
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from protocol import canonical
+from protocol.study import StudyContract, contract_value
+from silo_node.agent.progress import Progress
+from silo_node.training.architecture import widths
+from silo_node.training.estimate import estimate_accuracy
+
+Floats = NDArray[np.float64]
+
+
+def release_bundle(contract: StudyContract, study: str, progress: Progress) -> bytes:
+    """The bundle of a study that went through its last round. Holds nothing but what was released with noise."""
+    totals = np.array([progress.right, progress.wrong])
+    estimate = estimate_accuracy(contract, totals, progress.evaluated)
+    record = {
+        "format": "consortia-release/1",
+        "study": study,
+        "contract": contract_value(contract),
+        "evaluation": {
+            "right": progress.right,
+            "wrong": progress.wrong,
+            "accuracy": estimate.accuracy,
+            "standard_error": estimate.standard_error,
+            "test_silos": progress.evaluated,
+        },
+        "rounds": progress.state.rounds,
+    }
+    return save(_tensors(contract, progress), metadata={"consortia": canonical.encode(record).decode()})
+
+
+def _tensors(contract: StudyContract, progress: Progress) -> dict[str, Floats]:
+    names = [column.name for column in contract.data.features]
+    places = [names.index(name) for name in contract.normalisation.columns]
+    tensors = {"mean": progress.state.mean[places], "std": progress.state.deviation[places]}
+    parameters, at = progress.state.released_parameters, 0
+    for layer, (inputs, outputs) in enumerate(pairwise(widths(contract))):
+        weights = parameters[at : at + inputs * outputs]
+        tensors[f"layer{layer}.weight"] = np.ascontiguousarray(weights.reshape(outputs, inputs))
+        at += inputs * outputs
+        tensors[f"layer{layer}.bias"] = np.ascontiguousarray(parameters[at : at + outputs])
+        at += outputs
+    return tensors

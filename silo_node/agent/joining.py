@@ -1,0 +1,74 @@
+"""Becoming a member: keys made here, public halves sent with an invitation's one-time code."""
+
+import re
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+from protocol.errors import ProtocolError
+from protocol.follow import begin
+from protocol.ids import timestamp
+from protocol.statements import Enrolment, sign
+from silo_node.config import SiloConfig, save
+from silo_node.errors import ConfigRefused, HubDistrusted
+from silo_node.hub_client.identity import Identity
+from silo_node.hub_client.session import enrol, fetch_charter
+from silo_node.journal.chain import Journal
+from silo_node.journal.events import JournalEvent
+from silo_node.private_files import private_folder
+
+INVITATION = re.compile(r"(?P<code>[0-9A-Z]{4}(-[0-9A-Z]{4}){4})\.(?P<charter>[0-9a-f]{64})")
+TIMEOUT_S = 60.0
+
+
+def join(folder: Path, hub_url: str, silo: str, invitation: str, now: datetime) -> str:
+    """Asks for membership; returns the six words of this silo's keys, which the admin has to hear.
+
+    ``invitation`` is CODE.DIGEST: the code that the hub checks once, and the founding charter's digest, which
+    is pinned here and never taken from the hub. Raises ``ConfigRefused`` for a malformed one, ``HubRefused``
+    for a wrong, used or expired code, ``HubDistrusted`` if the hub shows another consortium's charter.
+    """
+    found = INVITATION.fullmatch(invitation.strip())
+    if found is None:
+        raise ConfigRefused("invitation: must look like XXXX-XXXX-XXXX-XXXX-XXXX.DIGEST, copied whole from the admin")
+    try:
+        begin(fetch_charter(hub_url, TIMEOUT_S), found["charter"])
+    except ProtocolError as problem:
+        raise HubDistrusted(f"the hub at {hub_url} is not of the consortium you were invited to: {problem}") from None
+    private_folder(folder)
+    identity = Identity.create(silo, folder)
+    save(SiloConfig(silo=silo, hub_url=hub_url, charter=found["charter"]), folder)
+    _ask(folder, identity, found["charter"], hub_url, found["code"], now)
+    return identity.words
+
+
+def _ask(folder: Path, identity: Identity, charter: str, hub_url: str, code: str, now: datetime) -> None:
+    journal = Journal(folder / "journal.sqlite")
+    try:
+        signed = sign(
+            Enrolment(
+                type="enrolment",
+                issuer=identity.party,
+                issued_at=timestamp(now),
+                nonce=secrets.token_hex(16),
+                journal_head=journal.head(),
+                silo=identity.silo,
+                signing_key=identity.signing_public,
+                receiving_key=identity.receiving_public,
+                charter=charter,
+            ),
+            identity.signing,
+        )
+        event = JournalEvent(
+            at=timestamp(now),
+            kind="statement",
+            what="enrolment",
+            to="hub",
+            study=None,
+            digest=signed.digest,
+            size=len(signed.wire),
+        )
+        journal.record(lambda _: event)
+        enrol(hub_url, code, signed, TIMEOUT_S)
+    finally:
+        journal.close()

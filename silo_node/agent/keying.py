@@ -1,0 +1,65 @@
+"""The study secret: made by the first silo that accepted, opened by the others, agreed on by all before round 0."""
+
+from protocol.sealing.secret import StudySecret
+from protocol.statements import SecretCommitment, SecretSealed
+from silo_node.agent.silo import Silo
+from silo_node.agent.study import Study
+from silo_node.agent.voice import Opening, Saying
+from silo_node.errors import StudyHalted
+from silo_node.sealing import keys
+
+
+def agree_on_secret(silo: Silo, study: Study) -> bool:
+    """Makes or opens the study secret and commits to it in the log. True if anything was done."""
+    record = study.record
+    if silo.name not in record.holders or silo.name in record.commitments:
+        return False
+    secret = silo.secret(study.id)
+    if record.key_silo == silo.name:
+        secret = secret or _make(silo, study)
+        others = [name for name in record.holders if name != silo.name]
+        silo.voice.say(*(_sealed(silo, study, secret, name) for name in others), _commitment(study, secret))
+        return True
+    envelope = record.envelopes.get(silo.name)
+    if envelope is None:
+        return False
+    secret = keys.open_secret(envelope.envelope, study.id, record.key_silo, silo.name, silo.identity.receiving)
+    silo.tasks.keep_secret(study.id, secret.to_bytes())
+    silo.voice.say(_commitment(study, secret))
+    return True
+
+
+def agreed_secret(silo: Silo, study: Study) -> StudySecret | None:
+    """The secret once every holder has committed to it; None before. Raises ``StudyHalted`` if they differ."""
+    record, secret = study.record, silo.secret(study.id)
+    if secret is None or not record.holders or not set(record.holders) <= set(record.commitments):
+        return None
+    mine = keys.commitment(secret, study.id)
+    different = sorted(name for name in record.holders if record.commitments[name] != mine)
+    if different:
+        raise StudyHalted(f"another study key was committed to by {', '.join(different)}; the key silo or the hub lies")
+    return secret
+
+
+def _make(silo: Silo, study: Study) -> StudySecret:
+    secret = StudySecret.generate()
+    silo.tasks.keep_secret(study.id, secret.to_bytes())
+    return secret
+
+
+def _sealed(silo: Silo, study: Study, secret: StudySecret, recipient: str) -> Saying:
+    receiving_key = study.charter.member(recipient).receiving_key
+
+    def build(opening: Opening) -> SecretSealed:
+        envelope = keys.seal_secret(secret, study.id, silo.name, recipient, receiving_key)
+        return SecretSealed(type="secret-sealed", study=study.id, recipient=recipient, envelope=envelope, **opening)
+
+    return Saying(f"{study.id}:sealed:{recipient}", study.id, build)
+
+
+def _commitment(study: Study, secret: StudySecret) -> Saying:
+    def build(opening: Opening) -> SecretCommitment:
+        mine = keys.commitment(secret, study.id)
+        return SecretCommitment(type="secret-commitment", study=study.id, commitment=mine, **opening)
+
+    return Saying(f"{study.id}:commitment", study.id, build)

@@ -1,0 +1,120 @@
+"""The silo's day: poll the hub, verify what it shows, do what follows, one thing at a time."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from protocol.errors import ProtocolError
+from protocol.follow import advance_follower, begin, checkpoint_size
+from protocol.record import StudyRecord, take_in
+from silo_node.agent import keying, pipeline
+from silo_node.agent.decisions import UNUSABLE, decide, withdraw
+from silo_node.agent.memory import check_ledger, check_own_words
+from silo_node.agent.releasing import release
+from silo_node.agent.silo import Silo
+from silo_node.agent.study import Study
+from silo_node.errors import (
+    DatasetRefused,
+    HubDistrusted,
+    HubRefused,
+    HubUnreachable,
+    RunnerFailed,
+    StudyHalted,
+)
+from silo_node.hub_client.retry import Backoff
+
+log = structlog.get_logger()
+MAX_RUNNER_FAILURES = 3
+
+
+class Agent:
+    """Follows the log and takes this silo through its studies. ``founding`` is the pinned charter digest."""
+
+    def __init__(self, silo: Silo, founding: str, fetch_charter: Callable[[], list[bytes]], poll_wait_s: int) -> None:
+        self._silo, self._poll_wait_s = silo, poll_wait_s
+        self._follower = silo.tasks.follower() or begin(fetch_charter(), founding)
+        self._studies: dict[str, StudyRecord] = {}
+        self._runner_failures: dict[str, int] = {}
+        for entry in silo.tasks.entries():
+            take_in(self._studies, entry)
+        check_ledger(silo)
+
+    def run(self, stop: threading.Event, backoff: Backoff) -> None:
+        """Works until ``stop`` is set. Raises ``HubDistrusted`` when what the hub shows does not verify."""
+        failures, wait_s = 0, 0
+        while not stop.is_set():
+            try:
+                self.poll(wait_s)
+                busy = self.work()
+                failures, wait_s = 0, 0 if busy else self._poll_wait_s
+            except HubUnreachable as problem:
+                log.warning("hub-unreachable", problem=str(problem), failures=failures)
+                stop.wait(backoff.pause_s(failures))
+                failures, wait_s = min(failures + 1, 16), 0
+
+    def poll(self, wait_s: int) -> None:
+        """One poll: verified, and remembered before anything is done about it."""
+        try:
+            held = self._follower
+            answer = self._silo.hub.poll(held.next, wait_s)
+            proof = answer.consistency
+            if held.next != held.view.size:
+                proof = self._silo.hub.consistency(held.view.size, checkpoint_size(answer.checkpoint))
+            follower, entries = advance_follower(held, answer, proof)
+        except ProtocolError as problem:
+            self._silo.voice.note("halt", f"the hub's log does not verify: {problem}", None)
+            raise HubDistrusted(f"the hub's log does not verify, nothing more is done for it: {problem}") from None
+        check_own_words(self._silo, entries)
+        if follower != held:
+            self._silo.tasks.advance(follower, entries)
+            self._follower = follower
+        for entry in entries:
+            take_in(self._studies, entry)
+
+    def work(self) -> bool:
+        """Takes every study one step on; true if any step was taken."""
+        steps = [self._step(Study(record, self._follower.charter)) for record in self._studies.values()]
+        return any(steps)
+
+    def _step(self, study: Study) -> bool:
+        if self._silo.tasks.halted(study.id) is not None:
+            return False
+        try:
+            if study.record.broken is not None:
+                raise StudyHalted(f"the hub broke a rule of the round: {study.record.broken}")
+            return self._next(study)
+        except StudyHalted as problem:
+            self._halt(study, str(problem), str(problem))
+        except DatasetRefused as problem:
+            self._halt(study, str(problem), UNUSABLE)
+        except RunnerFailed as problem:
+            self._runner_failed(study, problem)
+        except HubRefused as refusal:
+            # What was said no longer fits: the next poll tells what happened meanwhile.
+            log.warning("hub-refused", study=study.id[:12], problem=str(refusal))
+            return False
+        return True
+
+    def _next(self, study: Study) -> bool:
+        silo = self._silo
+        if decide(silo, study) or keying.agree_on_secret(silo, study):
+            return True
+        secret = keying.agreed_secret(silo, study)
+        if secret is None:
+            return False
+        return pipeline.run_round(silo, study, secret) or release(silo, study, secret)
+
+    def _halt(self, study: Study, reason: str, told: str) -> None:
+        """Stops here, with ``reason`` for the owner and ``told`` for everyone else."""
+        log.error("study-halted", study=study.id[:12], reason=reason)
+        self._silo.voice.note("halt", reason[:2000], study.id)
+        self._silo.tasks.halt(study.id, reason)
+        withdraw(self._silo, study, told)
+
+    def _runner_failed(self, study: Study, problem: RunnerFailed) -> None:
+        failures = self._runner_failures.get(study.id, 0) + 1
+        self._runner_failures[study.id] = failures
+        log.error("runner-failed", study=study.id[:12], problem=str(problem), failures=failures)
+        if failures >= MAX_RUNNER_FAILURES:
+            self._halt(study, f"computing failed {failures} times: {problem}", "computing failed at this silo")

@@ -1,0 +1,257 @@
+"""One study at one silo, step by step. Read ``run_round`` first.
+
+Each step looks at what the log says (``StudyRecord``) and at what this silo has done (``Tasks``), does the one
+thing that is next, and is safe to repeat after a crash at any line: what was charged, computed, said or sealed
+is found again and not made anew.
+"""
+
+from protocol.record import RoundRecord
+from protocol.rounds import charge_id, round_events
+from protocol.sealing.errors import SumRejected
+from protocol.sealing.secret import StudySecret
+from protocol.spend import Event
+from protocol.statements import (
+    RoundReady,
+    SpendReserved,
+    SpendSettled,
+    SumVerified,
+    UploadComplete,
+    VerificationFailed,
+)
+from silo_node.agent.progress import Progress, apply_total, begin, exponent_of
+from silo_node.agent.silo import Silo
+from silo_node.agent.study import Study
+from silo_node.agent.voice import Opening, Saying
+from silo_node.errors import StudyHalted
+from silo_node.ledger.budget import Refused
+from silo_node.policy.facts import facts_of_round
+from silo_node.policy.gate import Approval
+from silo_node.runner.tasks import task_of_round
+from silo_node.sealing import keys
+from silo_node.sealing.sealer import open_total, seal_update
+
+
+def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
+    """Does what is next in the present round; true if anything was done.
+
+    gate -> ledger charge -> training -> ready | sealing -> upload | sum -> verified state
+    """
+    record = study.record
+    current = record.current
+    if current is None:
+        return False
+    for index in sorted(record.rounds):
+        if record.rounds[index].served and not silo.tasks.state(study.id, index):
+            return verify_sum(silo, study, secret, record.rounds[index])
+    if current.served is not None:
+        return _say_verified(silo, study, secret, current)
+    if current.frozen is not None:
+        return silo.name in current.frozen.ready and upload(silo, study, secret, current)
+    if record.closed is None and silo.name in current.opened.silos:
+        return prepare(silo, study, current)
+    return False
+
+
+def forget_closed(silo: Silo, study: Study) -> None:
+    """Removes updates and sealed terms of closed rounds, once the state after them is here."""
+    for index, past in study.record.rounds.items():
+        if past.closed is not None and silo.tasks.state(study.id, index) is not None:
+            silo.tasks.forget_round(study.id, index)
+
+
+def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
+    """The silo's update for this round, charged before a row is read, and its word that it is ready."""
+    if silo.name in current.ready or silo.name in study.record.withdrawn:
+        return False
+    check_agreement(silo, study, current.index - 1)
+    if silo.tasks.update(study.id, current.index) is None:
+        compute_update(silo, study, current)
+    ran = silo.tasks.ran(study.id, current.index)
+    settled = silo.ledger.settle(charge_id(study.id, current.index), ran)
+    if isinstance(settled, Refused):
+        raise StudyHalted(str(settled))
+    silo.voice.say(_settled(silo, study, current.index, settled.domain, ran), _ready(study, current))
+    return True
+
+
+def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
+    """Decides, charges, announces the charge, and only then lets the runner read rows.
+
+    A run that crashed left nothing outside this node, so it is repeated under the charge it already has.
+    """
+    contract, index = study.record.contract, current.index
+    dataset = silo.catalogue.get(contract.data.dataset)
+    charge = charge_id(study.id, index)
+    decision = silo.gate.decide(facts_of_round(silo.case(study), index, len(current.opened.silos), charged=False))
+    if not isinstance(decision, Approval):
+        raise StudyHalted(f"{decision.rule}: {decision.reason}")
+    admitted = silo.ledger.reserve(dataset.domain, charge, round_events(contract, silo.name, index))
+    if isinstance(admitted, Refused):
+        raise StudyHalted(str(admitted))
+    silo.voice.say(_reserved(silo, study, index, dataset.domain))
+    progress = progress_before(silo, study, index)
+    outcome = silo.runner.run(task_of_round(contract, silo.name, index, progress.state.to_bytes()))
+    silo.tasks.keep_update(study.id, index, outcome.vector, outcome.events_run)
+
+
+def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
+    """Seals the update once under this round's freeze, and sends the kept bytes."""
+    if silo.name in current.complete:
+        return False
+    record, index = study.record, current.index
+    update = silo.tasks.update(study.id, index)
+    if update is None:
+        raise StudyHalted(f"the update of round {index} that this silo announced is not here any more")
+    freeze, layout = record.freeze(current), record.layout(current)
+    exponent = exponent_of(record.contract, progress_before(silo, study, index), index)
+    files = silo.tasks.seal_once(
+        study.id, index, freeze, lambda: seal_update(update, exponent, secret, freeze, silo.name, layout)
+    )
+    for number, file in enumerate(files):
+        silo.voice.send_chunk(study.id, index, current.attempt, number, file.read_bytes())
+    silo.voice.say(_uploaded(study, current, freeze, silo.tasks.sealed_digests(study.id, index, freeze)))
+    return True
+
+
+def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord) -> bool:
+    """Fetches a served sum, checks every tag, opens it, applies the total. Never decrypts what fails."""
+    record, index = study.record, past.index
+    served, layout, freeze = past.total_served, record.layout(past), record.freeze(past)
+    progress = progress_before(silo, study, index)
+    files = silo.fetch_sum(study.id, past, layout)
+    try:
+        total = open_total(
+            lambda: (file.read_bytes() for file in files),
+            exponent_of(record.contract, progress, index),
+            secret,
+            freeze,
+            served.survivors,
+            layout,
+        )
+    except SumRejected as rejected:
+        silo.voice.note("halt", f"round {index}: {rejected}", study.id)
+        silo.voice.say(_failed(study, past))
+        raise StudyHalted(f"the sum of round {index} is not the sum of its silos' terms") from None
+    after = apply_total(record.contract, progress, index, total, served.survivors)
+    silo.tasks.keep_state(study.id, index, after.to_bytes())
+    return True
+
+
+def check_agreement(silo: Silo, study: Study, index: int) -> None:
+    """Raises ``StudyHalted`` unless a quorum logged the very state that this silo has after round ``index``."""
+    if index < 0:
+        return
+    secret = silo.secret(study.id)
+    state = silo.tasks.state(study.id, index)
+    if secret is None or state is None:
+        raise StudyHalted(f"this silo has no state of round {index}")
+    mine = keys.state_mac(secret, study.id, index, state)
+    agreeing = [name for name, mac in study.record.rounds[index].macs.items() if mac == mine]
+    if len(agreeing) < study.record.contract.schedule.quorum:
+        raise StudyHalted(f"fewer than a quorum of silos reached this silo's state of round {index}")
+
+
+def progress_before(silo: Silo, study: Study, index: int) -> Progress:
+    """Where the study stands before round ``index``; every silo has the same bytes."""
+    if index == 0:
+        return begin(study.record.contract, study.id)
+    data = silo.tasks.state(study.id, index - 1)
+    if data is None:
+        raise StudyHalted(f"this silo has no state of round {index - 1}")
+    return Progress.from_bytes(data)
+
+
+def _say_verified(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
+    served = current.served
+    if served is None or silo.name not in served.survivors or silo.name in current.macs:
+        return False
+    state = progress_before(silo, study, current.index + 1).to_bytes()
+    silo.voice.say(_verified(study, current, keys.state_mac(secret, study.id, current.index, state)))
+    return True
+
+
+def _name(study: Study, current: RoundRecord, what: str) -> str:
+    return f"{study.id}:{current.index}:{current.attempt}:{what}"
+
+
+def _reserved(silo: Silo, study: Study, index: int, domain: str) -> Saying:
+    def build(opening: Opening) -> SpendReserved:
+        return SpendReserved(
+            type="spend-reserved",
+            study=study.id,
+            round=index,
+            domain=domain,
+            events=round_events(study.record.contract, silo.name, index),
+            ledger_head=silo.ledger.head().digest,
+            **opening,
+        )
+
+    return Saying(f"{study.id}:{index}:reserved", study.id, build)
+
+
+def _settled(silo: Silo, study: Study, index: int, domain: str, ran: tuple[Event, ...]) -> Saying:
+    def build(opening: Opening) -> SpendSettled:
+        return SpendSettled(
+            type="spend-settled",
+            study=study.id,
+            round=index,
+            domain=domain,
+            events=ran,
+            ledger_head=silo.ledger.head().digest,
+            **opening,
+        )
+
+    return Saying(f"{study.id}:{index}:settled", study.id, build)
+
+
+def _ready(study: Study, current: RoundRecord) -> Saying:
+    def build(opening: Opening) -> RoundReady:
+        return RoundReady(
+            type="round-ready", study=study.id, round=current.index, attempt=current.attempt, **opening
+        )
+
+    return Saying(_name(study, current, "ready"), study.id, build)
+
+
+def _uploaded(study: Study, current: RoundRecord, freeze: bytes, chunks: tuple[str, ...]) -> Saying:
+    def build(opening: Opening) -> UploadComplete:
+        return UploadComplete(
+            type="upload-complete",
+            study=study.id,
+            round=current.index,
+            attempt=current.attempt,
+            freeze=freeze.hex(),
+            chunks=chunks,
+            **opening,
+        )
+
+    return Saying(_name(study, current, "uploaded"), study.id, build)
+
+
+def _verified(study: Study, current: RoundRecord, mac: str) -> Saying:
+    def build(opening: Opening) -> SumVerified:
+        return SumVerified(
+            type="sum-verified",
+            study=study.id,
+            round=current.index,
+            attempt=current.attempt,
+            sum=current.served_digest,
+            state_mac=mac,
+            **opening,
+        )
+
+    return Saying(_name(study, current, "verified"), study.id, build)
+
+
+def _failed(study: Study, current: RoundRecord) -> Saying:
+    def build(opening: Opening) -> VerificationFailed:
+        return VerificationFailed(
+            type="verification-failed",
+            study=study.id,
+            round=current.index,
+            attempt=current.attempt,
+            sum=current.served_digest,
+            **opening,
+        )
+
+    return Saying(_name(study, current, "failed"), study.id, build)

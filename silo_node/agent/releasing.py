@@ -1,0 +1,72 @@
+"""Letting the model go: each silo confirms the bytes it holds, one seals them for every recipient."""
+
+import base64
+
+from protocol.release import release_commitment, release_context
+from protocol.rounds import last_round
+from protocol.sealing.envelope import seal_envelope
+from protocol.sealing.secret import StudySecret
+from protocol.statements import ReleaseApproved, ReleaseSealed
+from silo_node.agent.bundle import release_bundle
+from silo_node.agent.decisions import may_release
+from silo_node.agent.progress import Progress
+from silo_node.agent.silo import Silo
+from silo_node.agent.study import Study
+from silo_node.agent.voice import Opening, Saying
+from silo_node.sealing.keys import release_salt
+
+
+def release(silo: Silo, study: Study, secret: StudySecret) -> bool:
+    """Approves a requested release, and seals it where that is this silo's part. True if anything was done."""
+    record = study.record
+    if not record.release_requested or record.closed is None or record.closed.outcome != "completed":
+        return False
+    data = silo.tasks.state(study.id, last_round(record.contract))
+    if data is None or silo.name in record.suspended | record.withdrawn:
+        return False
+    bundle = release_bundle(record.contract, study.id, Progress.from_bytes(data))
+    salt = release_salt(secret, study.id)
+    mine = release_commitment(salt, bundle)
+    if silo.name not in record.confirmations:
+        if not may_release(silo, study):
+            return False
+        silo.voice.say(_approved(study, mine))
+        return True
+    if _sealer(study) != silo.name:
+        return False
+    waiting = [name for name in record.contract.recipients if name not in record.released_to]
+    for recipient in waiting:
+        _seal_for(silo, study, recipient, salt + bundle)
+    return bool(waiting)
+
+
+def _sealer(study: Study) -> str | None:
+    """Whose part it is to seal: the first to approve of the silos that the rule's number confirm; None before."""
+    record = study.record
+    confirmed = list(record.confirmations.values())
+    for name, commitment in record.confirmations.items():
+        if confirmed.count(commitment) >= record.contract.release.approvals:
+            return name
+    return None
+
+
+def _seal_for(silo: Silo, study: Study, recipient: str, payload: bytes) -> None:
+    public = base64.b64decode(study.charter.person(recipient).receiving_key, validate=True)
+    kept = silo.tasks.seal_release_once(
+        study.id, recipient, lambda: seal_envelope(payload, public, release_context(study.id, silo.name, recipient))
+    )
+    blob = silo.voice.send_blob(study.id, f"release sealed for {recipient}", kept)
+
+    def build(opening: Opening) -> ReleaseSealed:
+        return ReleaseSealed(
+            type="release-sealed", study=study.id, recipient=recipient, blob=blob, size=len(kept), **opening
+        )
+
+    silo.voice.say(Saying(f"{study.id}:released:{recipient}", study.id, build))
+
+
+def _approved(study: Study, commitment: str) -> Saying:
+    def build(opening: Opening) -> ReleaseApproved:
+        return ReleaseApproved(type="release-approved", study=study.id, commitment=commitment, **opening)
+
+    return Saying(f"{study.id}:release-approved", study.id, build)

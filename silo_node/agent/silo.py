@@ -1,0 +1,96 @@
+"""Everything a silo's steps work with, made once in ``app`` and passed in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from protocol.canonical import digest
+from protocol.record import RoundRecord
+from protocol.sealing.parameters import Layout
+from protocol.sealing.secret import StudySecret
+from protocol.study import Column
+from silo_node.agent.study import Study
+from silo_node.agent.tasks import Answer, Tasks
+from silo_node.agent.voice import Voice
+from silo_node.dataset.catalogue import Catalogue, Dataset
+from silo_node.errors import HubDistrusted
+from silo_node.hub_client.identity import Identity
+from silo_node.hub_client.session import HubSession
+from silo_node.ledger.budget import Refused
+from silo_node.ledger.ledger import Ledger
+from silo_node.policy.case import Case, RegisteredDataset, Standing
+from silo_node.policy.gate import Gate
+from silo_node.policy.limits import OwnerLimits
+from silo_node.private_files import write_private
+from silo_node.runner.process import Runner
+
+
+@dataclass(frozen=True, slots=True)
+class Silo:
+    """The parts of one silo node."""
+
+    identity: Identity
+    hub: HubSession
+    tasks: Tasks
+    voice: Voice
+    catalogue: Catalogue
+    ledger: Ledger
+    gate: Gate
+    limits: OwnerLimits
+    runner: Runner
+    clock: Callable[[], datetime]
+
+    @property
+    def name(self) -> str:
+        return self.identity.silo
+
+    def secret(self, study: str) -> StudySecret | None:
+        """The study secret this silo made or opened."""
+        data = self.tasks.secret(study)
+        return None if data is None else StudySecret.from_bytes(data)
+
+    def case(self, study: Study) -> Case:
+        """The study as the policy has to judge it now, on what is registered, spent, signed and answered."""
+        record = study.record
+        question: Answer = "release" if record.release_requested else "accept"
+        standing = Standing(
+            now=int(self.clock().timestamp()),
+            people=study.people,
+            approved_by_admin=record.approved,
+            owner_approved=self.tasks.answered(study.id, question) is not None,
+            accepted_here=self.name in record.accepted and self.name not in record.withdrawn,
+        )
+        return Case(record.contract, self.name, self._registered(record.contract.data.dataset), standing, self.limits)
+
+    def _registered(self, name: str) -> RegisteredDataset | None:
+        if name not in [dataset.name for dataset in self.catalogue.list()]:
+            return None
+        dataset = self.catalogue.get(name)
+        balance = self.ledger.balance(dataset.domain)
+        if isinstance(balance, Refused):
+            return None
+        return RegisteredDataset(name, published_columns(dataset), dataset.published_rows, balance)
+
+    def fetch_sum(self, study: str, past: RoundRecord, layout: Layout) -> list[Path]:
+        """The files of a served sum's chunks, each of the length and digest that the hub signed for."""
+        served = past.total_served
+        folder, files = self.tasks.sum_folder(study, past.index), []
+        for number, expected in enumerate(served.chunks):
+            path = folder / f"{number}"
+            if not path.exists() or digest(path.read_bytes()) != expected:
+                size = layout.sum_chunk_bytes(number, len(served.survivors))
+                data = self.hub.get_sum(study, past.index, past.attempt, number, size)
+                if digest(data) != expected:
+                    raise HubDistrusted(f"sum of round {past.index}: chunk {number} is not what the hub signed for")
+                write_private(path, data)
+            files.append(path)
+        return files
+
+
+def published_columns(dataset: Dataset) -> tuple[Column, ...]:
+    """The columns of a dataset as the consortium learns them."""
+    return tuple(
+        Column(name=c.name, kind=c.kind, minimum=c.minimum, maximum=c.maximum, unit=c.unit)
+        for c in dataset.declared.columns
+    )

@@ -1,0 +1,192 @@
+"""What a silo must remember over a crash: what it has read of the log, said, decided, computed and sealed.
+
+Everything that leaves the silo is made once, kept here first, and sent again from here: a statement said twice
+would carry two nonces, an update sealed twice under one freeze would give the hub an equation in the key.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol import canonical
+from protocol.canonical import digest
+from protocol.charter import Charter
+from protocol.follow import Follower, Verified
+from protocol.spend import Event, parse_events
+from protocol.statements import Signed, parse
+from protocol.translog import LogView
+from silo_node.private_files import private_folder, write_private
+
+Answer = Literal["accept", "refuse", "release"]
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS follower (
+    one INTEGER PRIMARY KEY CHECK (one = 1), charter TEXT NOT NULL, origin TEXT NOT NULL, size INTEGER NOT NULL,
+    root BLOB NOT NULL, note TEXT NOT NULL, next INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS entries (log_index INTEGER PRIMARY KEY, wire BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (name TEXT PRIMARY KEY, wire BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS outbox_wire ON outbox (wire);
+CREATE TABLE IF NOT EXISTS answers (study TEXT, answer TEXT, reason TEXT NOT NULL, PRIMARY KEY (study, answer));
+CREATE TABLE IF NOT EXISTS halted (study TEXT PRIMARY KEY, reason TEXT NOT NULL);
+"""
+
+
+class Tasks:
+    """The silo's durable memory in ``folder``: one SQLite file, and a folder for each study."""
+
+    def __init__(self, folder: Path) -> None:
+        self._studies = private_folder(folder / "studies")
+        path = folder / "tasks.sqlite"
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_TABLES)
+
+    def close(self) -> None:
+        self._db.close()
+
+    # -- the log, as far as it was read
+
+    def follower(self) -> Follower | None:
+        row = self._db.execute("SELECT charter, origin, size, root, note, next FROM follower").fetchone()
+        if row is None:
+            return None
+        return Follower(Charter.model_validate_json(row[0]), LogView(row[1], row[2], row[3], row[4]), row[5])
+
+    def advance(self, follower: Follower, entries: Iterable[Verified]) -> None:
+        """Remembers the new view and the entries it brought, both or neither."""
+        view = follower.view
+        row = (follower.charter.model_dump_json(), view.origin, view.size, view.root, view.note, follower.next)
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute("INSERT OR REPLACE INTO follower VALUES (1, ?, ?, ?, ?, ?, ?)", row)
+            rows = [(entry.index, entry.signed.wire) for entry in entries]
+            self._db.executemany("INSERT INTO entries VALUES (?, ?)", rows)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def entries(self) -> Iterator[Verified]:
+        """Every entry that concerns this silo, in the order of the log; verified when it was read."""
+        for index, wire in self._db.execute("SELECT log_index, wire FROM entries ORDER BY log_index"):
+            yield Verified(index, parse(wire))
+
+    # -- what was said
+
+    def say_once(self, name: str, make: Callable[[], Signed]) -> Signed:
+        """The statement kept under ``name``, made and kept now if there is none."""
+        row = self._db.execute("SELECT wire FROM outbox WHERE name = ?", (name,)).fetchone()
+        if row is not None:
+            return parse(row[0])
+        signed = make()
+        self._db.execute("INSERT INTO outbox VALUES (?, ?)", (name, signed.wire))
+        return signed
+
+    def said(self, wire: bytes) -> bool:
+        """Whether these are the bytes of a statement that was kept before it was sent."""
+        return self._db.execute("SELECT 1 FROM outbox WHERE wire = ?", (wire,)).fetchone() is not None
+
+    # -- what people and rules decided
+
+    def answer(self, study: str, answer: Answer, reason: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (study, answer, reason))
+
+    def answered(self, study: str, answer: Answer) -> str | None:
+        """The reason that came with an owner's answer, None if there was no such answer."""
+        query = "SELECT reason FROM answers WHERE study = ? AND answer = ?"
+        row = self._db.execute(query, (study, answer)).fetchone()
+        return row[0] if row else None
+
+    def halt(self, study: str, reason: str) -> None:
+        """This silo does nothing more in ``study``; the first reason stays."""
+        self._db.execute("INSERT OR IGNORE INTO halted VALUES (?, ?)", (study, reason))
+
+    def halted(self, study: str) -> str | None:
+        row = self._db.execute("SELECT reason FROM halted WHERE study = ?", (study,)).fetchone()
+        return row[0] if row else None
+
+    # -- what was computed and sealed
+
+    def keep_secret(self, study: str, secret: bytes) -> None:
+        write_private(self._study(study) / "secret", secret)
+
+    def secret(self, study: str) -> bytes | None:
+        return _read(self._study(study) / "secret")
+
+    def keep_update(self, study: str, index: int, vector: NDArray[np.float64], ran: tuple[Event, ...]) -> None:
+        """The DP update of a round, with the events that were run for it, before anything of it is announced."""
+        events = canonical.encode([event.model_dump(mode="json") for event in ran])
+        write_private(self._round(study, index) / "ran", events)
+        write_private(self._round(study, index) / "update", vector.astype("<f8").tobytes())
+
+    def ran(self, study: str, index: int) -> tuple[Event, ...]:
+        """The events that were run for a kept update."""
+        return parse_events(canonical.decode((self._round(study, index) / "ran").read_bytes()))
+
+    def update(self, study: str, index: int) -> NDArray[np.float64] | None:
+        data = _read(self._round(study, index) / "update")
+        return None if data is None else np.frombuffer(data, dtype="<f8").astype(np.float64)
+
+    def keep_state(self, study: str, index: int, state: bytes) -> None:
+        """The study's state after round ``index``."""
+        write_private(self._study(study) / f"state-{index}", state)
+
+    def state(self, study: str, index: int) -> bytes | None:
+        return _read(self._study(study) / f"state-{index}")
+
+    def seal_once(self, study: str, index: int, freeze: bytes, make: Callable[[], Iterable[bytes]]) -> list[Path]:
+        """The files of a sealed term's chunks, made and kept now unless they were sealed under ``freeze`` before."""
+        folder = self._sealed(study, index, freeze)
+        done = folder / "digests"
+        if not done.exists():
+            names = []
+            for number, chunk in enumerate(make()):
+                write_private(folder / f"{number}", chunk)
+                names.append(digest(chunk))
+            write_private(done, "\n".join(names).encode())
+        return [folder / f"{number}" for number in range(len(done.read_text().split()))]
+
+    def sealed_digests(self, study: str, index: int, freeze: bytes) -> tuple[str, ...]:
+        """SHA-256 of each chunk that was sealed under ``freeze``."""
+        return tuple((self._sealed(study, index, freeze) / "digests").read_text().split())
+
+    def seal_release_once(self, study: str, recipient: str, make: Callable[[], bytes]) -> bytes:
+        """The release sealed for ``recipient``, made and kept now if there is none."""
+        path = self._study(study) / f"release-{recipient}"
+        if not path.exists():
+            write_private(path, make())
+        return path.read_bytes()
+
+    def sum_folder(self, study: str, index: int) -> Path:
+        """Where the chunks of a served sum are kept while they are checked."""
+        return private_folder(self._round(study, index) / "sum")
+
+    def forget_round(self, study: str, index: int) -> None:
+        """Removes update, sealed term and sum of a closed round; the state after it stays."""
+        shutil.rmtree(self._studies / study / f"round-{index}", ignore_errors=True)
+        (self._studies / study / f"state-{index - 1}").unlink(missing_ok=True)
+
+    def _sealed(self, study: str, index: int, freeze: bytes) -> Path:
+        return private_folder(self._round(study, index) / f"sealed-{freeze.hex()[:32]}")
+
+    def _study(self, study: str) -> Path:
+        return private_folder(self._studies / study)
+
+    def _round(self, study: str, index: int) -> Path:
+        return private_folder(self._study(study) / f"round-{index}")
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

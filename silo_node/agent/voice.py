@@ -1,0 +1,82 @@
+"""How a silo speaks: sign, write to the journal, keep, and only then send."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from protocol.canonical import digest
+from protocol.ids import timestamp
+from protocol.routes import MAX_STATEMENTS_PER_POST
+from protocol.statements import Body, Signed, sign
+from silo_node.agent.tasks import Tasks
+from silo_node.hub_client.identity import Identity
+from silo_node.hub_client.session import HubSession
+from silo_node.journal.chain import Journal
+from silo_node.journal.events import JournalEvent
+
+Opening = dict[str, Any]
+"""The fields that open every statement of this silo: issuer, issued_at, nonce, journal_head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """A statement to be made once under ``name``; ``build`` gives its body around the opening."""
+
+    name: str
+    study: str | None
+    build: Callable[[Opening], Body]
+
+
+class Voice:
+    """The one way in which anything leaves this silo. Each thing is in the journal before it is sent."""
+
+    def __init__(
+        self, identity: Identity, journal: Journal, tasks: Tasks, hub: HubSession, clock: Callable[[], datetime]
+    ) -> None:
+        self._identity, self._journal, self._tasks = identity, journal, tasks
+        self._hub, self._clock = hub, clock
+
+    def say(self, *sayings: Saying) -> None:
+        """Posts the statements together. Said before, the same bytes go out again, which changes nothing."""
+        signed = [self._tasks.say_once(saying.name, partial(self._signed, saying)) for saying in sayings]
+        for start in range(0, len(signed), MAX_STATEMENTS_PER_POST):
+            self._hub.post(signed[start : start + MAX_STATEMENTS_PER_POST])
+
+    def send_chunk(self, study: str, index: int, attempt: int, number: int, chunk: bytes) -> None:
+        what = f"round {index} attempt {attempt} chunk {number}"
+        self._journal.record(lambda _: self._event("chunk", what, study, chunk))
+        self._hub.put_chunk(study, index, attempt, number, chunk)
+
+    def send_blob(self, study: str, what: str, blob: bytes) -> str:
+        """Sends a sealed release; returns the SHA-256 it is named by."""
+        self._journal.record(lambda _: self._event("blob", what, study, blob))
+        return self._hub.put_blob(study, blob)
+
+    def note(self, kind: str, what: str, study: str | None) -> None:
+        """A decision or a halt, for the journal only."""
+        value = {"at": timestamp(self._clock()), "kind": kind, "what": what, "to": "nobody", "study": study}
+        event = JournalEvent.model_validate({**value, "digest": None, "size": 0})
+        self._journal.record(lambda _: event)
+
+    def _signed(self, saying: Saying) -> Signed:
+        made: list[Signed] = []
+
+        def event(head: str) -> JournalEvent:
+            opening = {
+                "issuer": self._identity.party,
+                "issued_at": timestamp(self._clock()),
+                "nonce": secrets.token_hex(16),
+                "journal_head": head,
+            }
+            made.append(sign(saying.build(opening), self._identity.signing))
+            return self._event("statement", made[0].body.type, saying.study, made[0].wire)
+
+        self._journal.record(event)
+        return made[0]
+
+    def _event(self, kind: str, what: str, study: str | None, data: bytes) -> JournalEvent:
+        value = {"at": timestamp(self._clock()), "kind": kind, "what": what, "to": "hub", "study": study}
+        return JournalEvent.model_validate({**value, "digest": digest(data), "size": len(data)})

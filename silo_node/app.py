@@ -1,0 +1,110 @@
+"""Puts a silo node together from its folder."""
+
+import fcntl
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from protocol import routes
+from protocol.charter import Charter
+from protocol.follow import begin
+from silo_node.agent.loop import Agent
+from silo_node.agent.silo import Silo
+from silo_node.agent.tasks import Tasks
+from silo_node.agent.voice import Voice
+from silo_node.config import SiloConfig, load
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.errors import ConfigRefused
+from silo_node.hub_client.identity import Identity
+from silo_node.hub_client.retry import Backoff
+from silo_node.hub_client.session import HubSession, fetch_charter
+from silo_node.journal.chain import Journal
+from silo_node.ledger.sqlite import SqliteLedger
+from silo_node.policy.document import PolicyDocument, policy_from_file
+from silo_node.policy.gate import Gate
+from silo_node.policy.limits import OwnerLimits, load_limits
+from silo_node.private_files import private_folder
+from silo_node.runner.process import Runner
+
+POLICY, LIMITS = "policy.cedar", "limits.toml"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def patient() -> Backoff:
+    """Pauses of up to 30 seconds while the hub is away; a silo never gives up by itself."""
+    return Backoff(attempts=4, first_s=0.2, longest_s=30.0, sleep=time.sleep, uniform=random.SystemRandom().random)
+
+
+def founding_charter(config: SiloConfig) -> Charter:
+    """The founding charter as the hub shows it, if it is the one that was pinned at joining."""
+    return begin(fetch_charter(config.hub_url, config.request_timeout_s), config.charter).charter
+
+
+@contextmanager
+def open_silo(folder: Path, clock: Callable[[], datetime] = now) -> Iterator[tuple[Silo, SiloConfig]]:
+    """The silo whose files are in ``folder``. Only one node may run on a folder; short commands may join in."""
+    config = load(folder)
+    identity = Identity.load(config.silo, folder)
+    tasks = Tasks(folder)
+    known = tasks.follower()
+    charter = known.charter if known else founding_charter(config)
+    hub = HubSession(
+        config.hub_url, identity, routes.audience(charter.log_origin), config.request_timeout_s, patient()
+    )
+    journal = Journal(folder / "journal.sqlite")
+    voice = Voice(identity, journal, tasks, hub, clock)
+    ledger = SqliteLedger(folder / "ledger" / "ledger.sqlite", clock)
+    policy, limits = owner_policy(folder)
+    runner = Runner(folder / "datasets", config.training_limit_s)
+    try:
+        catalogue = Catalogue(folder / "datasets")
+        yield Silo(identity, hub, tasks, voice, catalogue, ledger, Gate(policy), limits, runner, clock), config
+    finally:
+        runner.close()
+        ledger.close()
+        journal.close()
+        tasks.close()
+        hub.close()
+
+
+def owner_policy(folder: Path) -> tuple[PolicyDocument, OwnerLimits]:
+    """The owner's policy and limits in ``folder``."""
+    return policy_from_file(folder / POLICY), load_limits(folder / LIMITS)
+
+
+def agent_of(silo: Silo, config: SiloConfig) -> Agent:
+    return Agent(
+        silo, config.charter, lambda: fetch_charter(config.hub_url, config.request_timeout_s), config.poll_wait_s
+    )
+
+
+@contextmanager
+def one_node(folder: Path) -> Iterator[None]:
+    """Holds ``folder`` for one running node; a second one would charge, seal and answer beside the first."""
+    with (private_folder(folder) / "node.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigRefused(f"{folder}: a silo node is running on this folder already") from None
+        yield
+
+
+def set_up_log() -> None:
+    """One line of JSON an event on standard error; texts of refusals only, never data."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,47 @@
+"""A silo's configuration: one TOML file in its folder, beside keys, ledger and journal. It holds no secret."""
+
+import json
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from protocol.ids import Digest, SiloId, Strict
+from protocol.study import explain
+from silo_node.errors import ConfigRefused
+from silo_node.private_files import write_private
+
+FILE = "silo.toml"
+
+
+class SiloConfig(Strict):
+    """What ``consortia-silo join`` writes and an administrator may edit.
+    """
+
+    silo: SiloId
+    hub_url: str
+    charter: Digest
+    poll_wait_s: int = Field(default=20, ge=1, le=30)
+    request_timeout_s: int = Field(default=60, ge=5, le=3600)
+    training_limit_s: int = Field(default=3600, ge=1, le=7 * 86_400)
+
+
+def load(folder: Path) -> SiloConfig:
+    """The configuration in ``folder``. Raises ``ConfigRefused`` with the field that is wrong."""
+    path = folder / FILE
+    try:
+        value = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigRefused(f"{path} does not exist; join a consortium first: consortia-silo join") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigRefused(f"{path} is not TOML: {error}") from None
+    try:
+        return SiloConfig.model_validate(value)
+    except ValidationError as error:
+        raise ConfigRefused(f"{path}: {explain(error)}") from None
+
+
+def save(config: SiloConfig, folder: Path) -> None:
+    """Writes ``config``; values are names, numbers and an address, which TOML and JSON spell alike."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in config.model_dump().items()]
+    write_private(folder / FILE, ("\n".join(lines) + "\n").encode())

@@ -1,0 +1,162 @@
+"""The silo's only way out: HTTPS calls to its hub. It sends what it is given and checks nothing but transport."""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from protocol import routes
+from protocol.ids import Hex32
+from protocol.problems import Problem
+from protocol.statements import Signed
+from protocol.tokens import client_assertion, token_request
+from silo_node.errors import ConfigRefused, HubDistrusted, HubRefused, HubUnreachable
+from silo_node.hub_client.identity import Identity
+from silo_node.hub_client.retry import Backoff, retrying
+
+LINES = "application/jsonl"
+OCTETS = "application/octet-stream"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class HubSession:
+    """Calls as one silo. Every call may raise ``HubUnreachable`` (try later) or ``HubRefused`` (final).
+
+    ``audience`` names the hub in token assertions (``protocol.routes.audience``); the hub's answers are not
+    trusted by virtue of the connection: what matters in them is signed, and checked by the caller.
+    """
+
+    def __init__(self, url: str, identity: Identity, audience: str, timeout_s: float, backoff: Backoff) -> None:
+        self._http = httpx.Client(base_url=checked_url(url), timeout=timeout_s, follow_redirects=False)
+        self._identity, self._audience, self._backoff = identity, audience, backoff
+        self._timeout_s = timeout_s
+        self._token, self._renew_at = "", datetime.min.replace(tzinfo=UTC)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def poll(self, after: int, wait_s: int) -> routes.Follow:
+        """What the log has for this silo from index ``after`` on; the hub may hold the call up to ``wait_s``."""
+        query = {"after": str(after), "wait_s": str(wait_s)}
+        answer = self._call("GET", routes.POLL, params=query, timeout=wait_s + self._timeout_s)
+        return _parsed(routes.Follow, answer)
+
+    def consistency(self, first: int, second: int) -> tuple[str, ...]:
+        """The proof (hashes in hex) that the log of ``second`` leaves extends the one of ``first``."""
+        if first >= second:
+            return ()
+        query = {"first": str(first), "second": str(second)}
+        answer = self._call("GET", routes.LOG_CONSISTENCY, params=query)
+        try:
+            return TypeAdapter(tuple[Hex32, ...]).validate_json(answer.content)
+        except ValidationError:
+            raise HubDistrusted("the hub's consistency proof is not in the protocol's form") from None
+
+    def post(self, statements: Sequence[Signed]) -> tuple[int, ...]:
+        """Records ``statements``, all or none; returns their log indices. Sent again they stay as they are."""
+        body = b"".join(signed.wire + b"\n" for signed in statements)
+        answer = self._call("POST", routes.STATEMENTS, content=body, headers={"Content-Type": LINES})
+        return _parsed(routes.Recorded, answer).indices
+
+    def put_chunk(self, study: str, index: int, attempt: int, chunk: int, data: bytes) -> None:
+        """One chunk of this silo's sealed term; idempotent."""
+        path = routes.CHUNK.format(study=study, round=index, attempt=attempt, index=chunk)
+        self._call("PUT", path, content=data, headers=_content(data))
+
+    def get_sum(self, study: str, index: int, attempt: int, chunk: int, limit: int) -> bytes:
+        """One chunk of a sum, at most ``limit`` bytes."""
+        path = routes.SUM.format(study=study, round=index, attempt=attempt, index=chunk)
+        data = self._call("GET", path).content
+        if len(data) > limit:
+            raise HubDistrusted(f"a chunk of the sum of round {index} has {len(data)} bytes, {limit} are right")
+        return data
+
+    def put_blob(self, study: str, data: bytes) -> str:
+        """A sealed release; returns its SHA-256, by which it is named."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._call("PUT", routes.BLOB.format(study=study, digest=digest), content=data, headers=_content(data))
+        return digest
+
+    def _call(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return retrying(lambda: self._once(method, path, request), self._backoff)
+
+    def _once(self, method: str, path: str, request: dict[str, Any]) -> httpx.Response:
+        headers = {**request.get("headers", {}), "Authorization": f"Bearer {self._access_token()}"}
+        response = send(self._http, method, path, **{**request, "headers": headers})
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            self._token = ""
+            headers["Authorization"] = f"Bearer {self._access_token()}"
+            response = send(self._http, method, path, **{**request, "headers": headers})
+        return checked(response)
+
+    def _access_token(self) -> str:
+        now = datetime.now(UTC)
+        if not self._token or now >= self._renew_at:
+            assertion = client_assertion(
+                self._identity.party, self._identity.signing, self._audience, now, secrets.token_hex(16)
+            )
+            answer = checked(send(self._http, "POST", routes.TOKENS, data=token_request(assertion)))
+            token = _parsed(routes.TokenAnswer, answer)
+            self._token, self._renew_at = token.access_token, now + timedelta(seconds=0.8 * token.expires_in)
+        return self._token
+
+
+def fetch_charter(url: str, timeout_s: float) -> list[bytes]:
+    """The charter statements as the hub shows them, oldest first; nothing is verified here."""
+    with httpx.Client(base_url=checked_url(url), timeout=timeout_s) as http:
+        return checked(send(http, "GET", routes.CHARTER)).content.splitlines()
+
+
+def enrol(url: str, code: str, signed: Signed, timeout_s: float) -> None:
+    """Asks for membership with an invitation's code, which is sent once and stored nowhere."""
+    request = routes.EnrolmentRequest(code=code, statement=signed.wire.decode())
+    with httpx.Client(base_url=checked_url(url), timeout=timeout_s) as http:
+        checked(send(http, "POST", routes.ENROLMENTS, json=request.model_dump(mode="json")))
+
+
+def checked_url(url: str) -> str:
+    """``url`` if it is https, or http to this machine itself. Raises ``ConfigRefused`` otherwise."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
+        return url.rstrip("/")
+    raise ConfigRefused(f"hub address {url}: must be https://, or http:// to this machine itself")
+
+
+def send(http: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+    try:
+        return http.request(method, path, **request)
+    except httpx.TransportError as error:
+        raise HubUnreachable(f"the hub at {http.base_url} does not answer ({type(error).__name__})") from None
+
+
+def checked(response: httpx.Response) -> httpx.Response:
+    """``response`` if it is a success; else ``HubUnreachable`` for passing faults, ``HubRefused`` for a refusal."""
+    if response.is_success:
+        return response
+    try:
+        problem = Problem.model_validate_json(response.content)
+        text = f"{problem.title}: {problem.detail}" + (f" (incident {problem.incident})" if problem.incident else "")
+    except ValidationError:
+        text = "no reason was given"
+    if response.status_code in (429, 502, 503, 504) or response.status_code >= 500:
+        raise HubUnreachable(f"the hub answered {response.status_code}: {text}")
+    raise HubRefused(f"the hub answered {response.status_code}: {text}", response.status_code)
+
+
+def _parsed(kind: type[M], response: httpx.Response) -> M:
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError:
+        raise HubDistrusted(f"the hub's answer to {response.request.url.path} is not in the protocol's form") from None
+
+
+def _content(data: bytes) -> dict[str, str]:
+    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    return {"Content-Type": OCTETS, "Content-Digest": f"sha-256=:{digest}:"}

@@ -1,0 +1,114 @@
+"""What a draft becomes, and how a wrong one is refused."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client.calibration import build_contract, weights
+from client.draft import parse_draft
+from client.errors import DraftRefused
+from client.yaml_draft import load_yaml
+from protocol import accounting, statements
+from protocol.statements import DatasetRegistered
+from protocol.study import study_cost
+from tests.unit.client.conftest import SAMPLE, World
+
+
+def published(world: World) -> dict[str, DatasetRegistered]:
+    bodies = [statements.parse(wire).body for _, wire in world.leaves]
+    return {one.issuer[5:]: one for one in bodies if isinstance(one, DatasetRegistered)}
+
+
+def changed(old: str, new: str) -> bytes:
+    text = SAMPLE.read_text()
+    assert text.count(old) == 1
+    return text.replace(old, new).encode()
+
+
+def test_the_sample_becomes_a_contract_that_spends_its_epsilon_and_no_more(world: World, sample: Path) -> None:
+    contract = build_contract(parse_draft(sample.read_bytes()), published(world))
+    assert contract.privacy.order == accounting.best_order(5, 1e-3)
+    for terms in contract.silos:
+        order = contract.privacy.order
+        spent = accounting.epsilon_at(study_cost(contract, terms.silo, order), 1e-3, order)
+        assert 4.99 < spent <= 5.0
+        assert terms.normaliser == pytest.approx(terms.rows * 0.66)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("epsilon: 5", "epsilon: -5", "privacy.epsilon"),
+        ("epsilon: 5", "epsilon: .inf", "privacy.epsilon"),
+        ("delta: 1e-3", "delta: 1", "privacy.delta"),
+        ("rounds: 15", "rounds: 1000000000", "training.rounds"),
+        ("kind: training", "kind: training\nsecret: 1", "secret"),
+        ("clip: 1.0", "clip: 1.0\n  noise_multiplier: 0.01", "training.noise_multiplier"),
+        ("epsilon: 5", "epsilon: 1e-9", "budget"),
+        ("training: 0.75", "training: 1e-12", "training can't fit"),
+        ("training: 0.75", "training: 0.9", "shares add up"),
+        ("expires_at: 2030-12-31T00:00:00Z", "expires_at: tomorrow", "expires_at"),
+        ("unit: subject", "unit: record", "whole subjects"),
+        ("dataset: heart", "dataset: lungs", "has not registered"),
+        ("name: exang, kind: binary", "name: st, kind: binary", "no column st"),
+        ("kind: number, unit: years, minimum: 18, maximum: 100", "kind: number", "minimum and a maximum"),
+        ("quorum: 3", "quorum: 2", "quorum"),
+        ("family: logistic", "family: forest", "model"),
+        ("approvals: 2", "approvals: 9", "release.approvals"),
+        ("averaged_rounds: 5", "averaged_rounds: 16", "averaged_rounds"),
+    ],
+)
+def test_a_wrong_draft_is_refused_by_the_field_that_is_wrong(world: World, old: str, new: str, field: str) -> None:
+    registered = published(world)
+    if "lungs" in new:
+        registered = {}
+    with pytest.raises(DraftRefused, match=field):
+        build_contract(parse_draft(changed(old, new)), registered)
+
+
+def test_a_study_above_a_silos_whole_cap_is_refused_before_it_is_proposed(world: World, sample: Path) -> None:
+    registered = published(world)
+    registered["switzerland"] = registered["switzerland"].model_copy(update={"epsilon": 2.0})
+    with pytest.raises(DraftRefused, match="switzerland, whose cap is epsilon 2"):
+        build_contract(parse_draft(sample.read_bytes()), registered)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: &x [1]\nb: *x", "aliases"),
+        ("a: 1\na: 2", "twice"),
+        ("a: !!python/object/apply:os.system [ls]", "YAML"),
+        ("a: [1, 2", "line 1|line 2"),
+        ("\x00", "YAML"),
+    ],
+)
+def test_yaml_that_could_mean_something_else_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(DraftRefused, match=reason):
+        load_yaml(text.encode())
+
+
+def test_yaml_means_what_it_looks_like() -> None:
+    text = "a: 1e-3\nb: no\nc: 010\nd: 2030-12-31T00:00:00Z\ne: true\nf: 1_000"
+    value = {"a": 1e-3, "b": "no", "c": 10, "d": "2030-12-31T00:00:00Z", "e": True, "f": "1_000"}
+    assert load_yaml(text.encode()) == value
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=60))
+def test_no_bytes_make_the_reader_of_drafts_fall_over(raw: bytes) -> None:
+    with pytest.raises(DraftRefused):
+        parse_draft(raw)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 10**9), min_size=3, max_size=20), st.sampled_from(["rows", "sqrt-rows"]))
+def test_weights_add_up_to_one_and_nobody_has_more_than_half(rows: list[int], by: str) -> None:
+    named = {f"silo-{i}": count for i, count in enumerate(rows)}
+    share = weights(named, by)  # type: ignore[arg-type]
+    assert sum(share.values()) == pytest.approx(1, abs=1e-12)
+    assert max(share.values()) <= 0.5
+    large = max(named, key=lambda name: named[name])
+    assert share[large] == max(share.values())

@@ -1,0 +1,112 @@
+"""A party that signs, gets tokens, posts and follows the log, checking all that the hub shows it."""
+
+import base64
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import TypeAdapter
+
+from protocol import canonical, routes
+from protocol.ids import timestamp
+from protocol.routes import Follow
+from protocol.sealing.envelope import generate_keys
+from protocol.statements import Body, Signed, parse, sign
+from protocol.translog import LogEntry, LogView, TreeHead, VerifierKey, advance, verify_inclusion
+
+BODY: TypeAdapter[Body] = TypeAdapter(Body)
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class Refusal(Exception):
+    """The hub's answer to a refused request."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__(answer.text)
+        self.status = answer.status_code
+        self.type = answer.json().get("type", "")
+        self.detail = answer.json().get("detail", "")
+
+
+def check(answer: httpx.Response) -> httpx.Response:
+    if answer.status_code >= 400:
+        raise Refusal(answer)
+    return answer
+
+
+class Party:
+    """`party` is ``silo:NAME`` or ``person:NAME``."""
+
+    def __init__(self, party: str, url: str, card: dict[str, str]) -> None:
+        self.party, self.name = party, party.partition(":")[2]
+        self.url, self.card = url, card
+        self.key = Ed25519PrivateKey.generate()
+        self.envelope = generate_keys()
+        self.http = httpx.Client(base_url=url, timeout=60)
+        self.view = LogView(card["log_origin"])
+        self.next = 0
+        self._token = ""
+        self._expires = 0.0
+
+    @property
+    def public(self) -> str:
+        return self.key.public_key().public_bytes_raw().hex()
+
+    @property
+    def receiving(self) -> str:
+        return base64.b64encode(self.envelope.public).decode()
+
+    def body(self, kind: str, **fields: Any) -> Body:
+        now = timestamp(datetime.now(UTC))
+        value = {"type": kind, "issuer": self.party, "issued_at": now, "nonce": secrets.token_hex(16), "journal_head": None}
+        return BODY.validate_json(canonical.encode({**value, **fields}))
+
+    def signed(self, kind: str, **fields: Any) -> Signed:
+        return sign(self.body(kind, **fields), self.key)
+
+    def assertion(self, **changes: Any) -> str:
+        claims = {"iss": self.party, "sub": self.party, "aud": self.card["log_origin"], "jti": secrets.token_hex(16)}
+        return jwt.encode({**claims, "exp": int(time.time()) + 55, **changes}, self.key, algorithm="EdDSA")
+
+    def ask_token(self, assertion: str) -> httpx.Response:
+        form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+        return self.http.post(routes.TOKENS, data=form)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        if time.time() > self._expires - 30:
+            answer = check(self.ask_token(self.assertion())).json()
+            self._token, self._expires = answer["access_token"], time.time() + answer["expires_in"]
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def post(self, *statements: Signed) -> list[int]:
+        body = b"".join(statement.wire + b"\n" for statement in statements)
+        return check(self.http.post(routes.STATEMENTS, content=body, headers=self.headers)).json()["indices"]
+
+    def say(self, kind: str, **fields: Any) -> list[int]:
+        return self.post(self.signed(kind, **fields))
+
+    def get(self, path: str, **params: Any) -> httpx.Response:
+        return check(self.http.get(path, params=params, headers=self.headers))
+
+    def poll(self, wait_s: float = 0.0) -> list[tuple[int, LogEntry, Signed]]:
+        """New entries that concern this party; the log's growth and every entry's place are verified."""
+        answer = self.get(routes.POLL, after=self.next, wait_s=wait_s)
+        follow = Follow.model_validate_json(answer.content)
+        verifier = VerifierKey.from_hex(self.card["log_origin"], self.card["log_key"])
+        if self.next == self.view.size:
+            proof = [bytes.fromhex(node) for node in follow.consistency]
+            self.view = advance(self.view, follow.checkpoint, proof, verifier)
+        found = []
+        for logged in follow.entries:
+            entry = LogEntry.model_validate_json(logged.leaf)
+            proof = [bytes.fromhex(node) for node in logged.proof]
+            verify_inclusion(entry.leaf_hash(), logged.index, TreeHead(self.view.size, self.view.root), proof)
+            assert canonical.digest(logged.statement.encode()) == entry.digest
+            found.append((logged.index, entry, parse(logged.statement.encode())))
+        self.next = follow.next
+        return found

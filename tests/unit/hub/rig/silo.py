@@ -1,0 +1,180 @@
+"""A silo that takes part with random levels instead of training: all else, the sealing above all, is real."""
+
+import base64
+import hashlib
+import threading
+from typing import Any
+
+import numpy as np
+
+from protocol import canonical
+from protocol.rounds import freeze_digest, round_events, round_layout
+from protocol.routes import BLOB, CHUNK, SUM
+from protocol.sealing.envelope import open_envelope, seal_envelope
+from protocol.sealing.secret import StudySecret
+from protocol.sealing.term import open_sum, seal, verify_sum
+from protocol.statements import Signed
+from protocol.study import StudyContract, study_id
+from tests.unit.hub.rig.party import Party, check
+
+
+class FakeSilo(Party):
+    """`run` acts on what the log says until a study is closed. Switches make it late, silent or hostile."""
+
+    def __init__(self, name: str, url: str, card: dict[str, str]) -> None:
+        super().__init__(f"silo:{name}", url, card)
+        self.contracts: dict[str, StudyContract] = {}
+        self.approved: set[str] = set()
+        self.secrets: dict[str, StudySecret] = {}
+        self.keying: dict[str, tuple[str, ...]] = {}
+        self.frozen: dict[tuple[str, int, int], tuple[Signed, bytes]] = {}
+        self.base: dict[str, str] = {}
+        self.sent: dict[tuple[str, int], np.ndarray] = {}
+        self.totals: dict[tuple[str, int], np.ndarray] = {}
+        self.closed: dict[str, Signed] = {}
+        self.peers: dict[str, str] = {}
+        self.silent_in: set[tuple[int, str]] = set()
+        self.spoil_in: set[int] = set()
+        self.wrong_state_in: set[int] = set()
+        self.released: list[bytes] = []
+        self.error: BaseException | None = None
+
+    def run(self, until: Any, stop: threading.Event) -> None:
+        try:
+            while not stop.is_set() and not until(self):
+                for _, _, signed in self.poll(wait_s=5):
+                    self.act(signed)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def act(self, signed: Signed) -> None:
+        body = signed.body
+        action = getattr(self, "on_" + body.type.replace("-", "_"), None)
+        if action is not None:
+            action(signed, body)
+
+    def on_charter(self, signed: Signed, body: Any) -> None:
+        self.peers = {member.silo: member.receiving_key for member in body.charter.members}
+
+    def on_study_proposed(self, signed: Signed, body: Any) -> None:
+        self.contracts[study_id(body.contract)] = body.contract
+
+    def on_study_approved(self, signed: Signed, body: Any) -> None:
+        if (-1, "accept") in self.silent_in:
+            self.say("study-refused", study=body.study, rule="peers", reason="Not with us.", decided_by="policy")
+            return
+        policy, data = "1" * 64, "2" * 64
+        self.say("study-accepted", study=body.study, policy=policy, dataset_commitment=data, decided_by="owner-rule")
+
+    def _info(self, study: str, sender: str, recipient: str, context: str) -> bytes:
+        value = {"context": context, "study": study, "sender": sender, "recipient": recipient}
+        return canonical.encode({**value, "epoch": 1} if "secret" in context else value)
+
+    def on_study_keying(self, signed: Signed, body: Any) -> None:
+        study, silos = body.study, body.silos
+        self.keying[study] = silos
+        if silos[0] != self.name:
+            return
+        secret = self.secrets[study] = StudySecret.generate()
+        statements = []
+        for peer in silos[1:]:
+            info = self._info(study, self.name, peer, "consortia/secret/v1")
+            envelope = seal_envelope(secret.to_bytes(), base64.b64decode(self.peers[peer]), info)
+            text = base64.b64encode(envelope).decode()
+            statements.append(self.signed("secret-sealed", study=study, recipient=peer, envelope=text))
+        self.post(*statements, self._commitment(study))
+
+    def _commitment(self, study: str) -> Signed:
+        return self.signed("secret-commitment", study=study, commitment=self.secrets[study].commitment(b"x").hex())
+
+    def on_secret_sealed(self, signed: Signed, body: Any) -> None:
+        if body.recipient != self.name:
+            return
+        info = self._info(body.study, self.keying[body.study][0], self.name, "consortia/secret/v1")
+        raw = open_envelope(base64.b64decode(body.envelope), self.envelope.private, info)
+        self.secrets[body.study] = StudySecret.from_bytes(raw)
+        self.post(self._commitment(body.study))
+
+    def on_round_opened(self, signed: Signed, body: Any) -> None:
+        if self.name not in body.silos or (body.round, "ready") in self.silent_in:
+            return
+        contract = self.contracts[body.study]
+        events = [event.model_dump(mode="json") for event in round_events(contract, self.name, body.round)]
+        spend = {"study": body.study, "round": body.round, "domain": "patients", "events": events, "ledger_head": "3" * 64}
+        ready = self.signed("round-ready", study=body.study, round=body.round, attempt=body.attempt)
+        if body.attempt == 1:
+            self.say("spend-reserved", **spend)
+            self.post(self.signed("spend-settled", **spend), ready)
+        else:
+            self.post(ready)
+
+    def on_round_frozen(self, signed: Signed, body: Any) -> None:
+        silos = tuple(sorted(body.ready))
+        layout = round_layout(self.contracts[body.study], body.round, len(silos))
+        assert body.base == self.base.get(body.study, "0" * 64)
+        freeze = freeze_digest(
+            study=body.study, index=body.round, attempt=body.attempt, silos=silos, ready=body.ready, layout=layout, base=body.base
+        )
+        self.frozen[body.study, body.round, body.attempt] = (signed, freeze)
+        if self.name not in silos or (body.round, "upload") in self.silent_in:
+            return
+        levels = self.sent.setdefault((body.study, body.round), np.random.default_rng().integers(0, 99, layout.values, dtype=np.uint64))
+        chunks = list(seal(self.secrets[body.study], freeze, self.name, levels, layout))
+        if body.round in self.spoil_in:
+            chunks[0] = b"\xff" * len(chunks[0])
+        for index, chunk in enumerate(chunks):
+            check(self.put_chunk(body.study, body.round, body.attempt, index, chunk))
+        self.say(
+            "upload-complete",
+            study=body.study,
+            round=body.round,
+            attempt=body.attempt,
+            freeze=freeze.hex(),
+            chunks=[canonical.digest(chunk) for chunk in chunks],
+        )
+
+    def put_chunk(self, study: str, round: int, attempt: int, index: int, chunk: bytes, **headers: str) -> Any:
+        path = CHUNK.format(study=study, round=round, attempt=attempt, index=index)
+        digest = base64.b64encode(hashlib.sha256(chunk).digest()).decode()
+        given = {"Content-Digest": f"sha-256=:{digest}:", **headers, **self.headers}
+        return self.http.put(path, content=chunk, headers=given)
+
+    def on_sum_served(self, signed: Signed, body: Any) -> None:
+        self.base[body.study] = signed.digest
+        if (body.round, "verify") in self.silent_in or body.study not in self.secrets:
+            return
+        frozen, freeze = self.frozen[body.study, body.round, body.attempt]
+        layout = round_layout(self.contracts[body.study], body.round, len(frozen.body.ready))
+        chunks = []
+        for index, digest in enumerate(body.chunks):
+            path = SUM.format(study=body.study, round=body.round, attempt=body.attempt, index=index)
+            chunks.append(self.get(path).content)
+            assert canonical.digest(chunks[-1]) == digest
+        secret = self.secrets[body.study]
+        verify_sum(secret, freeze, body.survivors, chunks, layout)
+        total = open_sum(secret, freeze, body.survivors, lambda: chunks, layout)
+        self.totals[body.study, body.round] = total
+        if self.name not in body.survivors:
+            return
+        state = b"wrong" if body.round in self.wrong_state_in else total.tobytes()
+        context = canonical.encode({"context": "consortia/state/v1", "study": body.study, "round": body.round})
+        mac = secret.state_mac(context, state).hex()
+        place = {"study": body.study, "round": body.round, "attempt": body.attempt, "sum": signed.digest}
+        self.say("sum-verified", **place, state_mac=mac)
+
+    def on_study_closed(self, signed: Signed, body: Any) -> None:
+        self.closed[body.study] = signed
+
+    def on_release_requested(self, signed: Signed, body: Any) -> None:
+        self.say("release-approved", study=body.study, commitment="4" * 64)
+
+    def release(self, study: str, person: Party) -> bytes:
+        """Seal a bundle for a person, upload it, and say so."""
+        info = self._info(study, self.name, person.name, "consortia/release/v1")
+        sealed = seal_envelope(b"salt and model", person.envelope.public, info)
+        digest = canonical.digest(sealed)
+        path = BLOB.format(study=study, digest=digest)
+        check(self.http.put(path, content=sealed, headers=self.headers))
+        self.say("release-sealed", study=study, recipient=person.name, blob=digest, size=len(sealed))
+        return sealed

@@ -1,0 +1,202 @@
+"""Every rule of the round that the hub might break, one broken rule a test; the honest run breaks none."""
+
+import itertools
+
+import pytest
+
+from protocol.follow import Verified
+from protocol.rounds import freeze_digest, round_layout
+from protocol.statements import (
+    RoundClosed,
+    RoundFrozen,
+    RoundOpened,
+    RoundReady,
+    StudyAccepted,
+    StudyApproved,
+    StudyKeying,
+    SumServed,
+    SumVerified,
+    UploadComplete,
+    sign,
+)
+from protocol.study import study_id
+from protocol.record import NO_BASE, StudyRecord
+from tests.sample_study import NOW, SILOS, consortium, contract
+
+GROUP = consortium()
+STUDY = study_id(contract())
+
+
+class Script:
+    """Writes a study's log as an honest hub and honest silos would, and lets a test write something else."""
+
+    def __init__(self) -> None:
+        self.record = StudyRecord(STUDY, contract())
+        self._number = itertools.count()
+        self.ready: dict[str, str] = {}
+        self.base = NO_BASE
+
+    def say(self, kind, issuer, **fields):
+        number = next(self._number)
+        body = kind.model_validate(
+            {
+                "type": kind.model_fields["type"].annotation.__args__[0],
+                "issuer": issuer,
+                "issued_at": NOW,
+                "nonce": f"{number:032x}",
+                "journal_head": None,
+                "study": STUDY,
+                **fields,
+            }
+        )
+        key = GROUP.hub if issuer == "hub" else GROUP.admin.signing
+        signed = sign(body, key)
+        self.record.apply(Verified(number, signed))
+        return signed
+
+    def accept_all(self):
+        self.say(StudyApproved, "person:ada")
+        for silo in SILOS:
+            self.say(
+                StudyAccepted,
+                f"silo:{silo}",
+                policy="0" * 64,
+                dataset_commitment="1" * 64,
+                decided_by="owner-rule",
+            )
+        return self
+
+    def key(self, silos=SILOS):
+        self.say(StudyKeying, "hub", silos=silos)
+        return self
+
+    def open(self, index=0, attempt=1, silos=SILOS):
+        self.say(RoundOpened, "hub", round=index, attempt=attempt, silos=silos, due_at=NOW)
+        self.ready = {
+            silo: self.say(RoundReady, f"silo:{silo}", round=index, attempt=attempt).digest for silo in silos
+        }
+        return self
+
+    def freeze(self, index=0, attempt=1, **changes):
+        fields = {"round": index, "attempt": attempt, "ready": self.ready, "base": self.base, "due_at": NOW}
+        self.say(RoundFrozen, "hub", **{**fields, **changes})
+        return self
+
+    def freeze_of(self, index=0, attempt=1):
+        return freeze_digest(
+            study=STUDY,
+            index=index,
+            attempt=attempt,
+            silos=tuple(sorted(self.ready)),
+            ready=self.ready,
+            layout=round_layout(contract(), index, len(self.ready)),
+            base=self.base,
+        ).hex()
+
+    def upload(self, index=0, attempt=1, silos=SILOS, freeze=None):
+        for silo in silos:
+            self.say(
+                UploadComplete,
+                f"silo:{silo}",
+                round=index,
+                attempt=attempt,
+                freeze=freeze or self.freeze_of(index, attempt),
+                chunks=("2" * 64,),
+            )
+        return self
+
+    def serve(self, index=0, attempt=1, survivors=SILOS, chunks=("3" * 64,)):
+        signed = self.say(
+            SumServed, "hub", round=index, attempt=attempt, survivors=survivors, chunks=chunks, due_at=NOW
+        )
+        self.base = signed.digest
+        return self
+
+    def verify(self, index=0, attempt=1, macs=None):
+        for silo in SILOS:
+            mac = (macs or {}).get(silo, "4" * 64)
+            if mac is not None:
+                self.say(
+                    SumVerified, f"silo:{silo}", round=index, attempt=attempt, sum=self.base, state_mac=mac
+                )
+        return self
+
+    def close(self, index=0, attempt=1, agreed=SILOS, suspended=()):
+        self.say(RoundClosed, "hub", round=index, attempt=attempt, agreed=agreed, suspended=suspended)
+        return self
+
+    def whole_round(self, index=0):
+        return self.open(index).freeze(index).upload(index).serve(index).verify(index).close(index)
+
+
+def keyed() -> Script:
+    return Script().accept_all().key()
+
+
+def test_an_honest_study_breaks_no_rule_through_all_its_rounds():
+    script = keyed()
+    for index in range(4):
+        script.whole_round(index)
+    assert script.record.broken is None
+    assert script.record.complete_through() == 3
+
+
+def test_an_honest_second_attempt_after_too_few_uploads_breaks_no_rule():
+    script = keyed().open().freeze().upload(silos=SILOS[:1]).open(attempt=2).freeze(attempt=2).upload(attempt=2)
+    script.serve(attempt=2).verify(attempt=2).close(attempt=2)
+    assert script.record.broken is None
+
+
+def test_a_silo_that_vanished_after_the_freeze_is_left_out_without_a_broken_rule():
+    script = keyed().open().freeze().upload(silos=SILOS[:3]).serve(survivors=SILOS[:3])
+    script.verify(macs={"delta": None}).close(agreed=SILOS[:3])
+    assert script.record.broken is None
+    assert script.record.suspended == set()
+
+
+@pytest.mark.parametrize(
+    ("play", "rule"),
+    [
+        (lambda: Script().accept_all().key(SILOS[:3]), "rule 1"),
+        (lambda: Script().accept_all().key(SILOS[::-1]), "rule 1"),
+        (lambda: Script().key(), "rule 1"),
+        (lambda: keyed().key(), "rule 1"),
+        (lambda: keyed().open(index=1), "rule 2"),
+        (lambda: keyed().open(attempt=2), "rule 2"),
+        (lambda: keyed().open(silos=SILOS[:2] + ("echo",)), "rule 2"),
+        (lambda: keyed().whole_round().whole_round(0), "rule 2"),
+        (lambda: keyed().open().freeze().upload().serve().open(attempt=2), "rule 2"),
+        (lambda: keyed().open().freeze().freeze(), "rule 3"),
+        (lambda: keyed().open().freeze(ready={"alpha": "a" * 64, "bravo": "b" * 64, "charlie": "c" * 64}), "rule 3"),
+        (lambda: keyed().open().freeze(base="f" * 64), "rule 3"),
+        (lambda: keyed().open().freeze().serve(), "rule 4"),
+        (lambda: keyed().open().freeze().upload(silos=SILOS[:3]).serve(), "rule 4"),
+        (lambda: keyed().open().freeze().upload(freeze="e" * 64).serve(), "rule 4"),
+        (lambda: keyed().open().freeze().upload().serve(survivors=SILOS[::-1]), "rule 4"),
+        (lambda: keyed().open().freeze().upload().serve(chunks=("3" * 64, "5" * 64)), "rule 4"),
+        (lambda: keyed().open().freeze().upload().serve().serve(survivors=SILOS[:3]), "rule 4"),
+        (lambda: keyed().open().freeze().upload().serve().verify(macs={"delta": "5" * 64}).close(), "rule 5"),
+        (lambda: keyed().open().freeze().upload().serve().close(), "rule 5"),
+        (lambda: keyed().open().freeze().upload().close(), "rule 5"),
+    ],
+)
+def test_a_hub_that_breaks_a_rule_of_the_round_is_caught_with_the_rule_named(play, rule):
+    record = play().record
+    assert record.broken is not None
+    assert record.broken.startswith(rule)
+
+
+def test_nothing_after_a_broken_rule_counts():
+    script = keyed().open(index=2)
+    before = script.record.broken
+    script.open(index=0)
+    assert script.record.broken == before
+    assert script.record.rounds == {}
+
+
+def test_a_suspended_silo_is_not_let_in_again():
+    script = keyed().open().freeze().upload().serve().verify(macs={"delta": "5" * 64})
+    script.close(agreed=SILOS[:3], suspended=("delta",))
+    assert script.record.broken is None
+    script.open(1)
+    assert "rule 2" in script.record.broken
