@@ -211,7 +211,8 @@ def run(folder: Folder = Path("silo")) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with one_node(folder), open_silo(folder) as (silo, config):
+    with one_node(folder), open_silo(folder, trains=True) as (silo, config):
+        silo.runner.start()
         agent_of(silo, config).run(stop, patient())
 
 

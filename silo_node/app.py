@@ -50,8 +50,10 @@ def founding_charter(config: SiloConfig) -> Charter:
 
 
 @contextmanager
-def open_silo(folder: Path, clock: Callable[[], datetime] = now) -> Iterator[tuple[Silo, SiloConfig]]:
-    """The silo whose files are in ``folder``. Only one node may run on a folder; short commands may join in."""
+def open_silo(
+    folder: Path, clock: Callable[[], datetime] = now, trains: bool = False
+) -> Iterator[tuple[Silo, SiloConfig]]:
+    """The silo whose files are in ``folder``; ``trains`` for a node that runs, not for a short command beside it."""
     config = load(folder)
     identity = Identity.load(config.silo, folder)
     tasks = Tasks(folder)
@@ -64,7 +66,7 @@ def open_silo(folder: Path, clock: Callable[[], datetime] = now) -> Iterator[tup
     voice = Voice(identity, journal, tasks, hub, clock)
     ledger = SqliteLedger(folder / "ledger" / "ledger.sqlite", clock)
     policy, limits = owner_policy(folder)
-    runner = Runner(folder / "datasets", config.training_limit_s)
+    runner = Runner(folder / "datasets", config.training_limit_s, warm=trains)
     try:
         catalogue = Catalogue(folder / "datasets")
         yield Silo(identity, hub, tasks, voice, catalogue, ledger, Gate(policy), limits, runner, clock), config

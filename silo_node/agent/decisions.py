@@ -10,7 +10,6 @@ from silo_node.errors import DatasetRefused
 from silo_node.policy.facts import facts_of_study
 from silo_node.policy.gate import Approval, Hold, Refusal
 
-
 UNUSABLE = "the silo's dataset can't be used for this study; its owner knows why"
 """What others learn of a dataset problem: the full text may name a row, and stays here."""
 

@@ -16,20 +16,24 @@ from silo_node.runner import confinement
 from silo_node.runner.messages import BadFrame, Frame, Pipe, PipeClosed
 from silo_node.runner.tasks import Task, task_from
 
+WARM: Final = "warm"
 _OURS: Final = ("silo_node", "protocol")
 
 Work = Callable[[Task], Frame]
 
 
 def main(arguments: list[str]) -> int:
-    """Serves tasks on the datasets in the folder ``arguments[0]`` for the agent of process id ``arguments[1]``."""
+    """Serves tasks on the datasets in the folder ``arguments[0]`` for the agent of process id ``arguments[1]``.
+
+    ``arguments[2]`` is ``warm`` where training will be asked for: what it needs is then imported before the first task.
+    """
     folder, parent = Path(arguments[0]), int(arguments[1])
     reading, writing = confinement.take_pipe()
     confinement.leave_no_trace()
     confinement.die_with(parent, reading)
     pipe = Pipe(reading, writing)
     try:
-        hello, work = _prepare(folder)
+        hello, work = _prepare(folder, warm=arguments[2] == WARM)
         pipe.send(hello)
         if work is None:
             return 1
@@ -85,7 +89,7 @@ def _where(error: BaseException) -> str:
     return "an unknown place"
 
 
-def _prepare(folder: Path) -> tuple[Frame, Work | None]:
+def _prepare(folder: Path, warm: bool) -> tuple[Frame, Work | None]:
     """Imports what tasks need: "ready" with the seconds that took and who does the work, or a failure and None."""
     started = time.monotonic()
     try:
@@ -93,6 +97,10 @@ def _prepare(folder: Path) -> tuple[Frame, Work | None]:
         from silo_node.dataset.catalogue import Catalogue
         from silo_node.runner.work import Workshop
         from silo_node.training.noise import SystemNoise
+
+        if warm:
+            import silo_node.training.evaluation
+            import silo_node.training.trainer  # noqa: F401
     except Exception as error:  # noqa: BLE001
         return failure(error), None
     seconds = round(time.monotonic() - started, 2)

@@ -44,9 +44,12 @@ class Runner:
     an overrun the next task starts a new one. Safe to call from several threads.
     """
 
-    def __init__(self, folder: Path, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, folder: Path, limit_s: float, clock: Callable[[], float] = time.monotonic, warm: bool = True
+    ) -> None:
         self._folder = folder.absolute()
         self._limit_s = limit_s
+        self._warm = warm
         self._clock = clock
         self._lock = threading.Lock()
         self._child: Child | None = None
@@ -120,7 +123,7 @@ class Runner:
             self._end(kill=True)
         if self._child is None:
             self._ready = False
-            self._child = spawn(self._folder, self._clock)
+            self._child = spawn(self._folder, self._clock, self._warm)
         return self._child
 
     def _await_ready(self, child: Child) -> None:

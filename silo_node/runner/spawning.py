@@ -28,13 +28,14 @@ class Child:
         return self.process.poll() is None
 
 
-def spawn(folder: Path, clock: Callable[[], float]) -> Child:
-    """The child, started by a thread that lives as long as it.
+def spawn(folder: Path, clock: Callable[[], float], warm: bool) -> Child:
+    """The child, started by a thread that lives as long as it; a ``warm`` one imports what training needs at once.
 
     Linux sends the parent-death signal when the *thread* that started a child ends, so a child started from a
     short-lived worker thread would die with that one.
     """
-    command = [sys.executable, "-P", "-s", "-m", "silo_node.runner", str(folder), str(os.getpid())]
+    arguments = [str(folder), str(os.getpid()), "warm" if warm else "cold"]
+    command = [sys.executable, "-P", "-s", "-m", "silo_node.runner", *arguments]
     started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
     child_reading, writing = os.pipe()
     reading, child_writing = os.pipe()

@@ -12,11 +12,9 @@ from silo_node.dataset.rows import Rows
 from silo_node.runner.messages import Frame
 from silo_node.runner.tasks import CheckTask, NormaliseTask, Task, TrainTask, checked_frame, outcome_frame
 from silo_node.statistics.queries import normalisation_sums
-from silo_node.training.evaluation import evaluation_counts
 from silo_node.training.noise import NoiseSource
 from silo_node.training.rows import TrainingRows, scaled
 from silo_node.training.strategies import StudyState
-from silo_node.training.trainer import train_round
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -47,9 +45,14 @@ class Workshop:
             rows = _training(self._rows(contract))
             return outcome_frame(normalisation_sums(contract, scaled(contract, rows.features), self._noise), 1)
         state = StudyState.from_bytes(task.state)
+        # Imported here: torch takes seconds, and reading a source through does without it.
         if isinstance(task, TrainTask):
+            from silo_node.training.trainer import train_round
+
             update = train_round(contract, task.silo, _training(self._rows(contract)), state, self._noise)
             return outcome_frame(update.vector, update.steps_run)
+        from silo_node.training.evaluation import evaluation_counts
+
         return outcome_frame(evaluation_counts(contract, _held_out(self._rows(contract)), state, self._noise), 1)
 
     def _rows(self, contract: StudyContract) -> Rows:
