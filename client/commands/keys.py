@@ -1,0 +1,46 @@
+"""``consortia keys``: make a person's keys, show a public card."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from client.commands.options import AsJson, print_json, say
+from client.errors import UsageRefused
+from client.keys import new_identity, read_card, write_identity
+from protocol.ids import PersonId
+
+app = typer.Typer(no_args_is_help=True, help="Your keys: made here, never sent anywhere.")
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Your name in the consortium, e.g. ada")],
+    out: Annotated[Path, typer.Option("--out", help="Key file to write; the public card goes beside it")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a key file (0600) and a public card for the admin."""
+    try:
+        TypeAdapter(PersonId).validate_python(name)
+    except ValidationError:
+        raise UsageRefused(f"name {name!r}: 2 to 32 lower-case letters, digits and dashes, a letter first") from None
+    identity = new_identity(name)
+    card = write_identity(identity, out)
+    if as_json:
+        print_json({"key": str(out), "card": str(card), "words": identity.card.words})
+        return
+    say(f"key file {out} (keep it private, back it up)\npublic card {card} (give it to the admin)")
+    say(f"words to compare by telephone: {identity.card.words}")
+
+
+@app.command("show")
+def show(
+    card: Annotated[Path, typer.Argument(help="A public card, e.g. me.card.json")], as_json: AsJson = False
+) -> None:
+    """Show who a public card names, and its six words."""
+    read = read_card(card)
+    if as_json:
+        print_json({"person": read.person, "words": read.words})
+    else:
+        say(f"{read.person}: {read.words}")

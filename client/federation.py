@@ -1,0 +1,111 @@
+"""The Python interface for researchers::
+
+from client import Federation
+
+fed = Federation.connect("https://hub.example", key="me.key")
+study = fed.study("heart.yaml")
+study.propose()
+study.watch()
+model = study.release()
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.bundle import Floats
+from client.connection import Connection, Surroundings, connect
+from client.errors import UsageRefused
+from client.model import probabilities, to_onnx
+from client.release import Released, release, write_release
+from client.studies import Proposal, draft_contract, propose, registered, watch
+from protocol.routes import StudyStatus
+from protocol.statements import DatasetRegistered
+from protocol.study import StudyContract, study_id
+
+RELEASE_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedModel:
+    """A model that the silos released to you and confirmed."""
+
+    connection: Connection
+    released: Released
+
+    def predict(self, features: NDArray[np.floating]) -> Floats:
+        """P(target) (n,) for raw features (n, d), in the contract's order and units."""
+        return probabilities(self.released.bundle, features)
+
+    def onnx(self) -> bytes:
+        """The model as ONNX, normalisation included."""
+        return to_onnx(self.released.bundle)
+
+    def save(self, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Write safetensors, ONNX, metrics and model card; their paths."""
+        return write_release(self.connection, self.released, Path(folder))
+
+
+@dataclass(slots=True)
+class Study:
+    """A study, from its contract to its model."""
+
+    connection: Connection
+    contract: StudyContract
+
+    @property
+    def id(self) -> str:
+        return study_id(self.contract)
+
+    def propose(self) -> Proposal:
+        """Sign and post it; proposed before, it stays as it is."""
+        return propose(self.connection, self.contract)
+
+    def watch(self) -> StudyStatus:
+        """Wait for its end, with a line for each change on stderr."""
+        return watch(self.connection, self.id, lambda status, left: _line(status.state, left.closed, left.total))
+
+    def release(self, timeout_s: float = RELEASE_TIMEOUT_S) -> ReleasedModel:
+        """Ask for the model, wait for the silos' approvals, open and check it."""
+        deadline = self.connection.session.clock() + timeout_s
+        return ReleasedModel(self.connection, release(self.connection, self.id, deadline, lambda _: None))
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """A consortium as one researcher sees it."""
+
+    connection: Connection
+
+    @classmethod
+    def connect(cls, url: str, key: str | os.PathLike[str], charter: str | None = None) -> Self:
+        """Pin (or check) the charter and follow the log. ``charter`` is the founding digest from the admin."""
+        return cls(connect(url, Path(key), charter, Surroundings(notice=_notice)))
+
+    def datasets(self) -> dict[str, dict[str, DatasetRegistered]]:
+        """Dataset name -> silo -> what the silo made known of it."""
+        names = {body.dataset for _, body in self.connection.log.statements(DatasetRegistered)}
+        return {name: registered(self.connection, name) for name in sorted(names)}
+
+    def study(self, source: str | os.PathLike[str]) -> Study:
+        """A study from a draft file, or one that was proposed by its id (8 or more characters)."""
+        path = Path(source)
+        if path.suffix in (".yaml", ".yml"):
+            return Study(self.connection, draft_contract(self.connection, path))
+        if isinstance(source, str):
+            log = self.connection.log
+            return Study(self.connection, log.contract(log.find_study(source)))
+        raise UsageRefused(f"{source} is neither a draft (.yaml) nor a study's id")
+
+
+def _line(state: str, closed: int, total: int) -> None:
+    sys.stderr.write(f"\r{state}: {closed} of {total} rounds ")
+
+
+def _notice(text: str) -> None:
+    sys.stderr.write(text + "\n")

@@ -1,0 +1,185 @@
+"""Getting a released model: asked for, waited for, opened, and taken only if enough silos confirmed these bytes."""
+
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from client.bundle import Bundle, read_bundle
+from client.connection import Connection
+from client.errors import BundleRefused, HubUntrusted, StudyNotCompleted, UsageRefused
+from client.model import to_onnx
+from client.spending import RuleBroken, Spending
+from pages.contract import in_words
+from protocol import canonical, routes
+from protocol.errors import ProtocolError
+from protocol.release import SALT_BYTES, release_commitment, release_context
+from protocol.sealing.envelope import open_envelope
+from protocol.statements import (
+    DatasetRegistered,
+    ReleaseApproved,
+    ReleaseRequested,
+    ReleaseSealed,
+    SpendReserved,
+    SpendSettled,
+    StudyApproved,
+    StudyClosed,
+)
+
+POLL_WAIT_S: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A model with the proof that it is the silos': who confirmed it, and which leaf delivered it."""
+
+    bundle: Bundle
+    data: bytes
+    confirmed_by: tuple[str, ...]
+    delivered_at: int
+
+
+def release(connection: Connection, study: str, deadline: float, waiting: Callable[[str], None]) -> Released:
+    """Ask for the release if nobody has, wait until it is sealed for this person, open and check it.
+
+    ``deadline`` is on the session's clock, in seconds. Raises ``StudyNotCompleted`` past it or for a study that
+    ended otherwise, ``BundleRefused`` for bytes that too few silos confirmed.
+    """
+    log, me = connection.log, connection.identity.person
+    contract = log.contract(study)
+    if me not in contract.recipients:
+        raise UsageRefused(f"{me} is not a recipient of study {study[:12]}; they are {', '.join(contract.recipients)}")
+    _require_completed(connection, study)
+    asked = any(body.study == study for _, body in log.statements(ReleaseRequested))
+    if not asked and me == contract.lead:
+        connection.publish(ReleaseRequested(type="release-requested", study=study, **connection.heading()))
+    while (sealed := _sealed_for(connection, study)) is None:
+        if connection.session.clock() >= deadline:
+            given = len(_confirmations(connection, study))
+            needed = contract.release.approvals
+            raise StudyNotCompleted(f"not released yet: {given} of {needed} silos approved; ask them, then try again")
+        waiting(f"{len(_confirmations(connection, study))} of {contract.release.approvals} silos approved")
+        log.refresh(POLL_WAIT_S)
+    return _open(connection, study, *sealed)
+
+
+def _require_completed(connection: Connection, study: str) -> None:
+    for _, body in connection.log.statements(StudyClosed):
+        if body.study == study and body.outcome == "completed":
+            return
+        if body.study == study:
+            raise StudyNotCompleted(f"study {study[:12]} was {body.outcome}: {body.reason}")
+    raise StudyNotCompleted(f"study {study[:12]} is not completed; see: consortia study watch {study[:12]}")
+
+
+def _sealed_for(connection: Connection, study: str) -> tuple[int, ReleaseSealed] | None:
+    for record, body in connection.log.statements(ReleaseSealed):
+        if body.study == study and body.recipient == connection.identity.person:
+            return record.index, body
+    return None
+
+
+def _confirmations(connection: Connection, study: str) -> dict[str, str]:
+    """Each approving silo's commitment, its first word counting; only silos of the contract."""
+    named = connection.log.contract(study).silo_names
+    found: dict[str, str] = {}
+    for _, body in connection.log.statements(ReleaseApproved):
+        silo = body.issuer.removeprefix("silo:")
+        if body.study == study and silo in named:
+            found.setdefault(silo, body.commitment)
+    return found
+
+
+def _open(connection: Connection, study: str, index: int, sealed: ReleaseSealed) -> Released:
+    path = routes.BLOB.format(study=study, digest=sealed.blob)
+    blob = connection.session.get_bytes(path, sealed.size)
+    if len(blob) != sealed.size or canonical.digest(blob) != sealed.blob:
+        raise BundleRefused("the hub's blob is not the one that the silo sealed; try again, then call the admin")
+    sender = sealed.issuer.removeprefix("silo:")
+    context = release_context(study, sender, connection.identity.person)
+    try:
+        content = open_envelope(blob, connection.identity.receiving.private, context)
+    except ProtocolError as error:
+        raise BundleRefused(f"the release does not open: {error}") from None
+    salt, data = content[:SALT_BYTES], content[SALT_BYTES:]
+    confirmed = _confirmed_by(connection, study, salt, data)
+    return Released(read_bundle(data, study), data, confirmed, index)
+
+
+def _confirmed_by(connection: Connection, study: str, salt: bytes, data: bytes) -> tuple[str, ...]:
+    if len(salt) != SALT_BYTES:
+        raise BundleRefused("the release is too short to hold a salt")
+    commitment = release_commitment(salt, data)
+    confirmations = _confirmations(connection, study)
+    silos = tuple(silo for silo, one in confirmations.items() if hmac.compare_digest(one, commitment))
+    needed = connection.log.contract(study).release.approvals
+    if len(silos) < needed:
+        raise BundleRefused(f"only {len(silos)} silos confirmed these bytes, {needed} are needed; call the admin")
+    return silos
+
+
+def write_release(connection: Connection, released: Released, folder: Path) -> tuple[Path, ...]:
+    """Write model.safetensors (the confirmed bytes), model.onnx, metrics.json and model-card.md; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = json.dumps(released.bundle.evaluation.model_dump(mode="json"), indent=2) + "\n"
+    contents = {
+        "model.safetensors": released.data,
+        "model.onnx": to_onnx(released.bundle),
+        "metrics.json": metrics.encode(),
+        "model-card.md": model_card(connection, released).encode(),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return tuple(folder / name for name in contents)
+
+
+def charged(connection: Connection, study: str) -> tuple[tuple[str, float, float, str], ...]:
+    """By silo, what the logged mechanisms of a study amount to: (silo, epsilon, delta, unit)."""
+    spending, contract = Spending(), connection.log.contract(study)
+    try:
+        for record in connection.log.records:
+            match record.signed.body if record.signed else None:
+                case DatasetRegistered() as body:
+                    spending.register(body)
+                case SpendReserved() as body if body.study == study:
+                    spending.reserve(body, contract)
+                case SpendSettled() as body if body.study == study:
+                    spending.settle(body)
+    except RuleBroken as broken:
+        raise HubUntrusted(f"the log's charges for study {study[:12]} don't hold: {broken}") from None
+    privacy = contract.privacy
+    spent = ((silo, spending.study_epsilon(silo, study, contract)) for silo in contract.silo_names)
+    return tuple((silo, epsilon, privacy.delta, privacy.unit) for silo, epsilon in spent)
+
+
+def model_card(connection: Connection, released: Released) -> str:
+    """What the record says of the model, in Markdown."""
+    bundle, log = released.bundle, connection.log
+    approvals = [(r.index, b.issuer) for r, b in log.statements(StudyApproved) if b.study == bundle.study]
+    measured, costs = bundle.evaluation, charged(connection, bundle.study)
+    lines = [f"# {bundle.contract.title}", "", "Made from the verified log and the bundle that silos confirmed.", ""]
+    for section in in_words(bundle.contract, bundle.study):
+        lines += [f"## {section.title}", "", *(f"- **{label}**: {text}" for label, text in section.lines), ""]
+    lines += [
+        "## How good it is",
+        "",
+        f"- **Accuracy**: {measured.accuracy:.3f} with standard error {measured.standard_error:.3f}, on held-out rows, "
+        "from noised counts",
+        f"- **Counts**: {measured.right:.1f} right, {measured.wrong:.1f} wrong (noised, so not whole numbers)",
+        "- **Not measured**: performance by subgroup; calibration. Too few held-out rows under this privacy.",
+        "",
+        "## What it cost",
+        "",
+        *(f"- {silo}: epsilon {spent:.3f} at delta {delta:g}, per {unit}" for silo, spent, delta, unit in costs),
+        "",
+        "## Proof",
+        "",
+        *(f"- approved by {who}, signature verified, leaf {index}" for index, who in approvals),
+        f"- confirmed by {', '.join(released.confirmed_by)}; delivered by leaf {released.delivered_at}",
+        f"- model.safetensors has SHA-256 `{canonical.digest(released.data)}`",
+        f"- log {log.charter.log_origin}, {log.size} leaves; founding charter `{log.chain.founding}`",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,203 @@
+"""HTTP to the hub: one signed assertion for a short token, clear errors, retries where sending twice is safe."""
+
+import ipaddress
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from client.errors import HubRefused, HubUnreachable, HubUntrusted, UsageRefused
+from client.keys import Identity
+from protocol import problems, routes
+from protocol.problems import Problem
+from protocol.statements import Signed
+from protocol.tokens import client_assertion, token_request
+
+# A token is renewed this long before it ends, so that none runs out on its way.
+RENEW_BEFORE_S: Final = 30
+ATTEMPTS: Final = 5
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 15.0
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+JSON_LINES: Final = "application/jsonl"
+RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
+
+Answer = TypeVar("Answer")
+
+
+def check_origin(url: str) -> str:
+    """The hub's origin, ``https://HOST[:PORT]``; plain http is allowed on loopback only.
+
+    Raises ``UsageRefused`` otherwise, also for a URL with a path, a query or credentials.
+    """
+    parts = urlsplit(url)
+    bare = not parts.username and not parts.query and not parts.fragment and parts.path in ("", "/")
+    if not parts.hostname or not bare:
+        raise UsageRefused(f"--hub {url!r}: give the hub's origin alone, e.g. https://hub.example")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise UsageRefused(f"--hub {url!r}: only https is spoken to another machine; use https://")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def open_http(url: str, transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """An HTTP client for the hub at ``url``: no redirects, no proxy on loopback, 30 s longer than a long poll."""
+    origin = check_origin(url)
+    return httpx.Client(
+        base_url=origin,
+        transport=transport,
+        timeout=httpx.Timeout(30.0, read=routes.MAX_WAIT_S + 30.0),
+        follow_redirects=False,
+        trust_env=origin.startswith("https://"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    params: Mapping[str, str] | None = None
+    content: Callable[[], bytes] | None = None
+    kind: str = ""
+    anonymous: bool = False
+    limit: int = MAX_ANSWER_BYTES
+
+
+@dataclass(slots=True)
+class HubSession:
+    """Calls to one hub, as one person or as nobody. Time, pauses and the transport are passed in.
+
+    ``audience`` is what tokens are asked for (``routes.audience`` of the charter's log origin).
+    """
+
+    http: httpx.Client
+    identity: Identity | None = None
+    audience: str = ""
+    clock: Callable[[], float] = time.time
+    pause: Callable[[float], None] = time.sleep
+    _token: str = field(default="", repr=False)
+    _token_ends: float = 0.0
+
+    def get(self, path: str, kind: TypeAdapter[Answer], params: Mapping[str, str] | None = None) -> Answer:
+        """The parsed answer of a GET. Raises ``HubUntrusted`` if it isn't of the protocol's form."""
+        return _parse(kind, self._call(_Request("GET", path, params=params)), path)
+
+    def get_bytes(self, path: str, limit: int = MAX_ANSWER_BYTES) -> bytes:
+        """The raw answer of a GET of at most ``limit`` bytes."""
+        return self._call(_Request("GET", path, limit=limit))
+
+    def get_public(self, path: str) -> bytes:
+        """The raw answer of a GET that needs no token."""
+        return self._call(_Request("GET", path, anonymous=True))
+
+    def post_statements(self, signed: Sequence[Signed]) -> tuple[int, ...]:
+        """Log indices of the statements, recorded all or none. Safe to send again: they keep their indices."""
+        body = b"".join(one.wire + b"\n" for one in signed)
+        request = _Request("POST", routes.STATEMENTS, content=lambda: body, kind=JSON_LINES)
+        indices = _parse(TypeAdapter(routes.Recorded), self._call(request), routes.STATEMENTS).indices
+        if len(indices) != len(signed):
+            raise HubUntrusted(f"the hub answered {len(indices)} log indices for {len(signed)} statements")
+        return indices
+
+    def post_charter(self, signed: Signed) -> None:
+        """Post the founding charter to a hub that has none: nobody is named yet, so without a token."""
+        self._call(
+            _Request("POST", routes.CHARTER, content=lambda: signed.wire + b"\n", kind=JSON_LINES, anonymous=True)
+        )
+
+    def _call(self, request: _Request) -> bytes:
+        """Everything sent here is idempotent, so it may be sent again when no answer came."""
+        renewed = False
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                status, answer, after = self._exchange(request)
+            except httpx.TransportError as error:
+                if attempt == ATTEMPTS:
+                    raise HubUnreachable(_unreachable(str(self.http.base_url), error)) from None
+                self.pause(_backoff(attempt, None))
+                continue
+            if status < 300:
+                return answer
+            if status == 401 and not request.anonymous and not renewed:
+                self._token, renewed = "", True
+            elif status not in RETRIED_STATUS or attempt == ATTEMPTS:
+                raise HubRefused(_problem(status, answer))
+            else:
+                self.pause(_backoff(attempt, after))
+        raise HubUnreachable(_unreachable(str(self.http.base_url), None))
+
+    def _exchange(self, request: _Request) -> tuple[int, bytes, str | None]:
+        headers = {"Content-Type": request.kind} if request.kind else {}
+        if not request.anonymous:
+            headers["Authorization"] = f"Bearer {self._bearer()}"
+        content = request.content() if request.content else None
+        with self.http.stream(
+            request.method, request.path, params=request.params, content=content, headers=headers
+        ) as answer:
+            parts, size = [], 0
+            for part in answer.iter_bytes():
+                size += len(part)
+                if size > request.limit:
+                    raise HubUntrusted(f"the answer to {request.path} is longer than the {request.limit} bytes allowed")
+                parts.append(part)
+            return answer.status_code, b"".join(parts), answer.headers.get("Retry-After")
+
+    def _bearer(self) -> str:
+        """An access token with some life left (RFC 7523: asked for with an assertion that the person's key signs)."""
+        if self._token and self.clock() < self._token_ends - RENEW_BEFORE_S:
+            return self._token
+        request = _Request(
+            "POST", routes.TOKENS, content=self._token_form, kind="application/x-www-form-urlencoded", anonymous=True
+        )
+        token = _parse(TypeAdapter(routes.TokenAnswer), self._call(request), routes.TOKENS)
+        self._token, self._token_ends = token.access_token, self.clock() + token.expires_in
+        return self._token
+
+    def _token_form(self) -> bytes:
+        """Made anew for every attempt: the hub takes an assertion's jti once."""
+        if self.identity is None:
+            raise UsageRefused("this needs a key: give --key me.key, or set CONSORTIA_KEY")
+        now = datetime.fromtimestamp(self.clock(), UTC)
+        signed = client_assertion(self.identity.party, self.identity.signing, self.audience, now, secrets.token_hex(16))
+        return str(httpx.QueryParams(token_request(signed))).encode()
+
+
+def _parse(kind: TypeAdapter[Answer], answer: bytes, path: str) -> Answer:
+    try:
+        return kind.validate_json(answer)
+    except ValidationError:
+        raise HubUntrusted(f"the hub's answer to {path} is not of the protocol's form; another version?") from None
+
+
+def _problem(status: int, answer: bytes) -> Problem:
+    try:
+        return Problem.model_validate_json(answer)
+    except ValidationError:
+        detail = f"it answered status {status} without saying why; ask the hub's operator"
+        status = status if 400 <= status <= 599 else 500
+        return Problem(type=problems.INTERNAL, title="No reason given", status=status, detail=detail)
+
+
+def _backoff(attempt: int, retry_after: str | None) -> float:
+    if retry_after and retry_after.isdecimal():
+        return min(float(retry_after), LONGEST_PAUSE_S)
+    # Spread out, so that all the clients of a restarted hub don't come back at once.
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2 ** (attempt - 1))) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _unreachable(origin: str, error: httpx.TransportError | None) -> str:
+    why = f" ({type(error).__name__})" if error else ""
+    return f"no answer from {origin} after {ATTEMPTS} attempts{why}; check --hub and the network, then try again"

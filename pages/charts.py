@@ -1,0 +1,72 @@
+"""Charts as inline SVG, drawn here without script: they print, scale, and say in words what they show.
+
+Colours come from the page's stylesheet by class, so they follow its light and dark themes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH = 640
+ROW = 34
+LABEL = 170
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A budget: what this takes, what others took before, of a cap; all in one unit."""
+
+    label: str
+    spent: float
+    cap: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time on a line, in seconds from the chart's beginning."""
+
+    label: str
+    start: float
+    end: float
+    kind: str
+
+
+def budget_bars(title: str, bars: Sequence[Bar]) -> str:
+    """One bar a domain, filled to what is spent of its cap."""
+    height = ROW * max(1, len(bars))
+    parts = [_open(title, "; ".join(f"{bar.label}: {bar.note}" for bar in bars), height)]
+    room = WIDTH - LABEL - 10
+    for place, bar in enumerate(bars):
+        y = place * ROW
+        share = min(1.0, max(0.0, bar.spent / bar.cap)) if bar.cap > 0 else 0.0
+        parts.append(f'<text class="chart-label" x="0" y="{y + 20}">{escape(bar.label)}</text>')
+        parts.append(f'<rect class="chart-cap" x="{LABEL}" y="{y + 4}" width="{room}" height="12" rx="3"/>')
+        filled = room * share
+        parts.append(f'<rect class="chart-spent" x="{LABEL}" y="{y + 4}" width="{filled:.1f}" height="12" rx="3"/>')
+        parts.append(f'<text class="chart-note" x="{LABEL}" y="{y + 29}">{escape(bar.note)}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def timeline(title: str, spans: Sequence[Span]) -> str:
+    """One line for all spans, in their order; the longest end gives the scale."""
+    last = max((span.end for span in spans), default=0.0) or 1.0
+    words = "; ".join(f"{span.label}: {span.start:.0f} to {span.end:.0f} s" for span in spans)
+    parts = [_open(title, words, 46)]
+    for span in spans:
+        x = WIDTH * span.start / last
+        width = max(1.5, WIDTH * (span.end - span.start) / last - 1)
+        parts.append(
+            f'<rect class="chart-{escape(span.kind)}" x="{x:.1f}" y="4" width="{width:.1f}" height="20" rx="2">'
+            f"<title>{escape(span.label)}: {span.end - span.start:.0f} s</title></rect>"
+        )
+    parts.append('<text class="chart-note" x="0" y="40">0 s</text>')
+    parts.append(f'<text class="chart-note" x="{WIDTH}" y="40" text-anchor="end">{last:.0f} s</text></svg>')
+    return "".join(parts)
+
+
+def _open(title: str, words: str, height: int) -> str:
+    return (
+        f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'aria-label="{escape(title)}: {escape(words)}"><title>{escape(title)}</title>'
+    )

@@ -1,0 +1,118 @@
+"""A study contract in plain words: the same sentences in the terminal, on the consoles' pages and in reports."""
+
+from dataclasses import dataclass
+
+from protocol import accounting
+from protocol.ids import StudyId
+from protocol.study import Column, StudyContract, parameter_count, study_cost
+
+UNITS = {"record": "one record", "subject": "one person, with all their records"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and its lines, each a label and a sentence."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SiloLine:
+    """One silo's row of the contract's table."""
+
+    silo: str
+    rows: int
+    weight: float
+    sampling_rate: float
+    epsilon: float
+
+
+def in_words(contract: StudyContract, study: StudyId) -> tuple[Section, ...]:
+    """What would be computed, by whom, for what, on which columns, at what cost, and who gets the result."""
+    return (
+        Section("What and why", _purpose(contract, study)),
+        Section("Which data", _data(contract)),
+        Section("What is computed", _computation(contract)),
+        Section("What it may cost a person", _privacy(contract)),
+        Section("Who gets the result", _release(contract)),
+    )
+
+
+def silo_lines(contract: StudyContract) -> tuple[SiloLine, ...]:
+    """Every silo's constants, with the epsilon that the study costs there at the contract's delta and order."""
+    privacy = contract.privacy
+    return tuple(
+        SiloLine(
+            one.silo,
+            one.rows,
+            one.weight,
+            one.sampling_rate,
+            accounting.epsilon_at(study_cost(contract, one.silo, privacy.order), privacy.delta, privacy.order),
+        )
+        for one in contract.silos
+    )
+
+
+def _purpose(contract: StudyContract, study: StudyId) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Title", contract.title),
+        ("Purpose", f"{contract.purpose.replace('-', ' ')}: {contract.description}"),
+        ("Legal basis", contract.legal_basis),
+        ("Lead", contract.lead),
+        ("Ends", contract.expires_at),
+        ("Study id", study),
+    )
+
+
+def _data(contract: StudyContract) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Dataset", f"{contract.data.dataset}, at {', '.join(contract.silo_names)}; rows never leave a silo"),
+        ("Reads", "; ".join(_column(column) for column in contract.data.features)),
+        ("Predicts", contract.data.target.name),
+        ("Held out", f"{contract.evaluation.test_share:.0%} of each silo's rows, for the evaluation only"),
+    )
+
+
+def _column(column: Column) -> str:
+    if column.kind == "binary":
+        return f"{column.name} (yes or no)"
+    return f"{column.name} ({column.minimum:g} to {column.maximum:g} {column.unit}".rstrip() + ")"
+
+
+def _computation(contract: StudyContract) -> tuple[tuple[str, str], ...]:
+    training, model = contract.training, contract.model
+    family = "logistic regression"
+    if model.family == "mlp":
+        family = f"neural network with hidden layers of {', '.join(str(width) for width in model.hidden)}"
+    return (
+        ("Model", f"{family}, {parameter_count(contract)} parameters"),
+        ("Normalisation", f"one sealed, noised sum over {', '.join(contract.normalisation.columns)}"),
+        (
+            "Training",
+            f"{training.rounds} rounds of {training.local_steps} steps at each silo; step size "
+            f"{training.learning_rate:g}, gradients clipped to {training.clip:g}, noise {training.noise_multiplier:g} "
+            f"times that; the last {training.averaged_rounds} rounds are averaged",
+        ),
+        ("Evaluation", "two noised, sealed counts a silo: how many held-out rows were right, how many wrong"),
+        (
+            "Sealed sums",
+            f"only sums over at least {contract.schedule.quorum} silos are ever opened, and by the silos alone",
+        ),
+    )
+
+
+def _privacy(contract: StudyContract) -> tuple[tuple[str, str], ...]:
+    privacy = contract.privacy
+    return (
+        ("Protects", UNITS[privacy.unit]),
+        ("At most", f"epsilon {privacy.epsilon:g} at delta {privacy.delta:g}, at each silo, the whole study together"),
+        ("Counted", f"as Renyi divergence at order {privacy.order}; a silo charges its budget before it reads a row"),
+    )
+
+
+def _release(contract: StudyContract) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Recipients", ", ".join(contract.recipients)),
+        ("Release", f"when {contract.release.approvals} silos approve and confirm the same bytes"),
+    )
