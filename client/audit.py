@@ -11,15 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from client.chain import STATEMENT_KINDS, CharterChain
 from client.errors import AuditFailed
-from client.record import StudyRecord
-from client.spending import RuleBroken, Spending
 from protocol import statements
+from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import charter_digest
-from protocol.errors import ProtocolError
+from protocol.errors import ProtocolError, RuleBroken
 from protocol.export import Export, ExportRefused, VerifiedExport, read_export, verify_tree
+from protocol.record import StudyRecord
 from protocol.signed_note import VerifierKey
+from protocol.spending import Spending
 from protocol.statements import (
     Body,
     CharterPublished,

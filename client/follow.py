@@ -7,11 +7,11 @@ from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from client.chain import STATEMENT_KINDS, CharterChain
 from client.errors import HubUntrusted, UsageRefused
 from client.pinned import Cached, Pinned, PinnedStore
 from client.session import HubSession
 from protocol import routes, statements
+from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import Charter, charter_digest
 from protocol.errors import Malformed, ProtocolError
 from protocol.ids import Hex32

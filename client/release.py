@@ -11,12 +11,12 @@ from client.bundle import Bundle, read_bundle
 from client.connection import Connection
 from client.errors import BundleRefused, HubUntrusted, StudyNotCompleted, UsageRefused
 from client.model import to_onnx
-from client.spending import RuleBroken, Spending
 from pages.contract import in_words
 from protocol import canonical, routes
-from protocol.errors import ProtocolError
+from protocol.errors import ProtocolError, RuleBroken
 from protocol.release import SALT_BYTES, release_commitment, release_context
 from protocol.sealing.envelope import open_envelope
+from protocol.spending import Spending
 from protocol.statements import (
     DatasetRegistered,
     ReleaseApproved,

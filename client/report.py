@@ -9,13 +9,13 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from client.audit import Audited
-from client.record import StudyRecord
-from client.spending import Domain, Spending
 from pages.charts import Bar, Span, budget_bars, timeline
 from pages.contract import Section, SiloLine, in_words, silo_lines
 from protocol.charter import Member, charter_digest, key_words
 from protocol.ids import moment, timestamp
+from protocol.record import StudyRecord
 from protocol.rounds import plan_round, round_layout
+from protocol.spending import Domain, Spending
 
 
 @dataclass(frozen=True, slots=True)

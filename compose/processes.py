@@ -101,11 +101,12 @@ class Processes:
         raise CommandFailed(f"the hub at {url} did not answer within {limit_s:g} s")
 
     def stop_all(self) -> None:
-        """Asks every service to end, and kills those that do not within 10 seconds."""
-        for process in self.running.values():
+        """Asks every service to end, the last started first, and kills those that do not within 10 seconds."""
+        newest_first = list(reversed(self.running.values()))
+        for process in newest_first:
             _signal(process, signal.SIGTERM)
         deadline = time.monotonic() + STOP_S
-        for process in self.running.values():
+        for process in newest_first:
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:

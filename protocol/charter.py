@@ -1,6 +1,6 @@
 """The charter: who is a member, with which keys. The root of trust that every silo pins when it joins.
 
-The rules by which a silo follows it (``follow``):
+The rules by which a silo follows it (``check_succession`` here, signatures and pinning in ``protocol.chain``):
 
 1. The founding charter has version 1, no predecessor, and the digest that came with the invitation, out of band.
 2. Version N+1 names the digest of version N as its predecessor, and comes directly after it.
@@ -13,7 +13,6 @@ After the root role of The Update Framework, section 5.3, with one admin.
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -93,20 +92,6 @@ class Charter(Strict):
 def charter_digest(charter: Charter) -> str:
     """The digest that names a charter version: SHA-256 of its canonical JSON."""
     return canonical.digest(canonical.encode(charter.model_dump(mode="json")))
-
-
-def follow(chain: Sequence[Charter], founding_digest: str) -> Charter:
-    """The newest charter of ``chain`` (version 1 first), or ``CharterRefused`` naming the rule it breaks.
-
-    Signatures are checked by the caller, who holds the signed statements: each must be by the founding admin.
-    """
-    if not chain or charter_digest(chain[0]) != founding_digest:
-        raise CharterRefused("rule 1: the founding charter is not the one this party was invited to")
-    if chain[0].version != 1 or chain[0].previous is not None:
-        raise CharterRefused("rule 1: the founding charter must have version 1 and no predecessor")
-    for older, newer in zip(chain, chain[1:], strict=False):
-        check_succession(older, newer)
-    return chain[-1]
 
 
 def check_succession(older: Charter, newer: Charter) -> None:

@@ -15,3 +15,7 @@ class BadSignature(ProtocolError):
 
 class CharterRefused(ProtocolError):
     """A charter that does not follow from the one that was pinned."""
+
+
+class RuleBroken(Exception):
+    """Something in the log that does not follow from what stands before it; says which rule it breaks."""

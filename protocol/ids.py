@@ -34,7 +34,9 @@ def _parse_timestamp(value: str) -> str:
 
 
 Timestamp = Annotated[
-    str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"), AfterValidator(_parse_timestamp)
+    str,
+    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
+    AfterValidator(_parse_timestamp),
 ]
 """RFC 3339 in UTC with whole seconds, e.g. ``2026-11-22T03:29:00Z``; such strings sort by time."""
 

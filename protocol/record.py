@@ -1,26 +1,33 @@
-"""What the log says of one study, and whether the hub kept to the rules. Built from verified statements only.
+"""One study as the whole log tells it, and whether everybody kept to the order of things.
 
-The hub is not trusted to schedule honestly; each of its statements must follow from what stands in the log
-before it. The rules (sealed-sum.md, "A round"), each named in the reason when one is broken:
+The rules, each named in the reason when one is broken:
 
-1. keying: exactly the silos that accepted, in the order of the log, at least the contract's quorum of them.
-2. opened: the round after the last closed one, for silos that hold the key and are not suspended or withdrawn;
-   or the same round once more, one attempt later, as long as no total of it was served.
-3. frozen: at least a quorum, each with the digest of its logged ready statement of this attempt; once an attempt.
-4. served: survivors among the frozen, at least a quorum, each with a logged complete upload under this freeze;
-   once a round, ever: the difference of two totals would be a term.
-5. closed: the agreed silos are a quorum that logged one and the same state MAC.
+1. proposed: once; all its silos are members, its recipients people of the charter.
+2. approved: after the proposal. accepted: after an approval, once, by a silo of the contract.
+3. keying: exactly the silos that accepted, in the order of the log, at least a quorum, after an approval.
+4. key: envelopes come from the first keyed silo; whoever a round is opened for has committed to one same key.
+5. opened: the round after the last closed one, or the next attempt of one of which no total was served; for
+   keyed silos that are neither suspended nor withdrawn, at least a quorum.
+6. ready: by an opened silo that reserved its spend. frozen: those silos' very ready statements, on the total before.
+7. upload: by a frozen silo, under the freeze digest that follows from the log.
+8. served: once a round, at least a quorum of silos with a complete upload; as many chunks as the layout has.
+9. verified: names the sum that was served. closed: a quorum that logged one and the same state MAC.
+10. closed study: nothing of a round comes after; completed means that the last round closed.
+11. release: asked for by the lead of a completed study; sealed after enough silos confirmed the same bytes.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Protocol
 
-from protocol.follow import Verified
+from protocol.errors import RuleBroken
+from protocol.round_record import NO_BASE, RoundRecord
 from protocol.rounds import freeze_digest, last_round, round_layout
 from protocol.sealing.parameters import Layout
 from protocol.statements import (
     Body,
     ReleaseApproved,
+    ReleaseRequested,
     ReleaseSealed,
     RoundClosed,
     RoundFrozen,
@@ -29,241 +36,254 @@ from protocol.statements import (
     SecretCommitment,
     SecretSealed,
     Signed,
+    SpendReserved,
+    SpendSettled,
     StudyAccepted,
     StudyApproved,
     StudyClosed,
     StudyKeying,
-    StudyProposed,
     StudyRefused,
     StudyWithdrawn,
     SumServed,
     SumVerified,
     UploadComplete,
+    VerificationFailed,
 )
-from protocol.study import StudyContract, study_id
-
-NO_BASE = "0" * 64
+from protocol.study import StudyContract
 
 
-class RuleBroken(Exception):
-    """A statement of the hub that does not follow from the log before it."""
+class Charges(Protocol):
+    """What is known of the budgets' charges: all of it to an officer (``Spending``), their names to a silo."""
+
+    def reserve(self, body: SpendReserved, contract: StudyContract) -> None: ...
+    def settle(self, body: SpendSettled) -> None: ...
+    def charged(self, silo: str, study: str, index: int) -> bool: ...
 
 
-@dataclass(slots=True)
-class RoundRecord:
-    """One round: its present attempt, and what was served of it."""
-
-    index: int
-    opened: RoundOpened
-    ready: dict[str, str] = field(default_factory=dict)
-    frozen: RoundFrozen | None = None
-    complete: dict[str, UploadComplete] = field(default_factory=dict)
-    served: SumServed | None = None
-    served_digest: str = NO_BASE
-    macs: dict[str, str] = field(default_factory=dict)
-    closed: RoundClosed | None = None
-
-    @property
-    def attempt(self) -> int:
-        return self.opened.attempt
-
-    @property
-    def total_served(self) -> SumServed:
-        """The hub's statement of the sum. Raises ``RuleBroken`` before there is one."""
-        if self.served is None:
-            raise RuleBroken(f"no total of round {self.index} was served")
-        return self.served
+Exchange = RoundFrozen | UploadComplete | SumServed | SumVerified | VerificationFailed | RoundClosed
 
 
 @dataclass(slots=True)
 class StudyRecord:
-    """One study as the log tells it. ``broken`` is the first rule that the hub broke, if it did."""
+    """A study's place in the log; ``leaves`` are the indices of all that concerns it, by type."""
 
     study: str
     contract: StudyContract
-    approved: bool = False
+    proposed_at: str
+    leaves: dict[str, list[int]] = field(default_factory=dict)
+    approvals: dict[str, int] = field(default_factory=dict)
     accepted: list[str] = field(default_factory=list)
-    refused: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
     withdrawn: set[str] = field(default_factory=set)
     suspended: set[str] = field(default_factory=set)
-    holders: tuple[str, ...] = ()
+    keyed: tuple[str, ...] = ()
     envelopes: dict[str, SecretSealed] = field(default_factory=dict)
     commitments: dict[str, str] = field(default_factory=dict)
     rounds: dict[int, RoundRecord] = field(default_factory=dict)
     closed: StudyClosed | None = None
-    release_requested: bool = False
+    requested: bool = False
     confirmations: dict[str, str] = field(default_factory=dict)
-    released_to: set[str] = field(default_factory=set)
-    broken: str | None = None
+    released_to: dict[str, str] = field(default_factory=dict)
 
-    def apply(self, verified: Verified) -> None:
-        """Takes in the next logged statement. A broken rule is kept in ``broken``; nothing after it counts."""
-        if self.broken is None:
-            try:
-                self._apply(verified.signed.body, verified.signed)
-            except RuleBroken as rule:
-                self.broken = str(rule)
+    def apply(self, index: int, at: str, signed: Signed, charges: Charges) -> None:
+        """Take in the next statement about this study. Raises ``RuleBroken`` by the rules above."""
+        body = signed.body
+        self.leaves.setdefault(body.type, []).append(index)
+        who = body.issuer.partition(":")[2]
+        match body:
+            case StudyApproved():
+                self.approvals.setdefault(body.issuer, index)
+            case StudyAccepted() | StudyRefused() | StudyWithdrawn() | SecretSealed() | SecretCommitment():
+                self._decide(body, who)
+            case StudyKeying():
+                self._key(body)
+            case StudyClosed():
+                self._end(body)
+            case ReleaseRequested() | ReleaseApproved() | ReleaseSealed():
+                self._release(body, who)
+            case SpendReserved():
+                known = body.round in self.rounds and who in self.keyed
+                _require(known, f"rule 6: {who} charges round {body.round}, in which it has no part")
+                charges.reserve(body, self.contract)
+            case SpendSettled():
+                charges.settle(body)
+            case RoundOpened():
+                self._open(body, at)
+            case RoundReady():
+                self._in_open_round(body, who)
+                charged = charges.charged(who, self.study, body.round)
+                _require(charged, f"rule 6: {who} was ready without a charge")
+                if body.attempt == self.rounds[body.round].opened.attempt:
+                    self.rounds[body.round].ready[who] = signed.digest
+            case _:
+                self._exchange(body, signed, who, at)
 
     @property
     def key_silo(self) -> str:
-        return self.holders[0]
+        """The silo that makes the study secret: the first that accepted."""
+        return self.keyed[0]
 
     @property
     def current(self) -> RoundRecord | None:
         return self.rounds[max(self.rounds)] if self.rounds else None
 
-    def layout(self, record: RoundRecord) -> Layout:
-        """How this round's vector is packed, once it is frozen."""
-        return round_layout(self.contract, record.index, len(_frozen(record).ready))
-
-    def freeze(self, record: RoundRecord) -> bytes:
-        """F of the round's present attempt, 32 bytes."""
-        frozen = _frozen(record)
-        return freeze_digest(
-            study=self.study,
-            index=record.index,
-            attempt=record.attempt,
-            silos=tuple(sorted(frozen.ready)),
-            ready=dict(frozen.ready),
-            layout=self.layout(record),
-            base=frozen.base,
-        )
-
+    @property
     def complete_through(self) -> int:
-        """Index of the last round that closed, -1 before any."""
-        closed = [index for index, record in self.rounds.items() if record.closed]
-        return max(closed, default=-1)
+        """Index of the last closed round, -1 before any."""
+        return max((index for index, one in self.rounds.items() if one.closed), default=-1)
 
-    def _apply(self, body: Body, signed: Signed) -> None:
-        speaker = body.issuer.partition(":")[2]
+    def _decide(self, body: Body, who: str) -> None:
+        _require(who in self.contract.silo_names, f"rule 2: {who} is not a silo of the contract")
         match body:
-            case StudyApproved():
-                self.approved = True
             case StudyAccepted():
-                if speaker in self.contract.silo_names and speaker not in [*self.accepted, *self.refused]:
-                    self.accepted.append(speaker)
+                _require(bool(self.approvals), f"rule 2: {who} accepted before an admin approved")
+                _require(who not in self.accepted and who not in self.refused, f"rule 2: {who} decided twice")
+                self.accepted.append(who)
             case StudyRefused():
-                if speaker not in self.accepted:
-                    self.refused.add(speaker)
+                _require(who not in self.accepted and who not in self.refused, f"rule 2: {who} decided twice")
+                self.refused[who] = body.rule
             case StudyWithdrawn():
-                self.withdrawn.add(speaker)
-            case StudyKeying():
-                self._keying(body)
+                self.withdrawn.add(who)
+                if not self.keyed and who in self.accepted:
+                    self.accepted.remove(who)
             case SecretSealed():
-                if self.holders and speaker == self.key_silo:
-                    self.envelopes.setdefault(body.recipient, body)
+                _require(self.keyed[:1] == (who,), f"rule 4: {who} is not the key silo")
+                _require(body.recipient in self.keyed, f"rule 4: a key for {body.recipient}, who has no part")
+                self.envelopes.setdefault(body.recipient, body)
             case SecretCommitment():
-                self.commitments.setdefault(speaker, body.commitment)
-            case StudyClosed():
-                self.closed = body
-            case ReleaseApproved():
-                self.confirmations.setdefault(speaker, body.commitment)
-            case ReleaseSealed():
-                self.released_to.add(body.recipient)
-            case _ if body.type == "release-requested":
-                self.release_requested = True
-            case _:
-                self._apply_round(body, signed, speaker)
+                _require(who in self.keyed and who not in self.commitments, f"rule 4: {who} may not commit here")
+                self.commitments[who] = body.commitment
 
-    def _apply_round(self, body: Body, signed: Signed, speaker: str) -> None:
-        match body:
-            case RoundOpened():
-                self._opened(body)
-            case RoundFrozen():
-                self._froze(self._round(body.round, body.attempt, "frozen"), body)
-            case SumServed():
-                self._serve(self._round(body.round, body.attempt, "served"), body, signed)
-            case RoundClosed():
-                self._close(self._round(body.round, body.attempt, "closed"), body)
-            case RoundReady() | UploadComplete() | SumVerified():
-                record = self.rounds.get(body.round)
-                if record is None or record.attempt != body.attempt:
-                    return  # a silo's late word on an attempt that is over changes nothing
-                if isinstance(body, RoundReady):
-                    record.ready.setdefault(speaker, signed.digest)
-                elif isinstance(body, UploadComplete):
-                    record.complete.setdefault(speaker, body)
-                elif body.sum == record.served_digest:
-                    record.macs.setdefault(speaker, body.state_mac)
+    def _key(self, body: StudyKeying) -> None:
+        _require(bool(self.approvals) and not self.keyed, "rule 3: keyed twice, or before an admin approved")
+        exact = list(body.silos) == self.accepted and len(body.silos) >= self.contract.schedule.quorum
+        _require(exact, "rule 3: not the silos that accepted, in the order of the log")
+        self.keyed = body.silos
 
-    def _round(self, index: int, attempt: int, what: Literal["frozen", "served", "closed"]) -> RoundRecord:
-        record = self.rounds.get(index)
-        if record is None or record.attempt != attempt or record.closed:
-            raise RuleBroken(f"{what}: round {index} attempt {attempt} is not the one that is open")
-        return record
-
-    def _keying(self, body: StudyKeying) -> None:
-        if not self.approved or self.holders:
-            raise RuleBroken("rule 1, keying: the study is not approved, or was keyed before")
-        if list(body.silos) != self.accepted or len(body.silos) < self.contract.schedule.quorum:
-            raise RuleBroken("rule 1, keying: not the silos that accepted, in the order of the log")
-        self.holders = body.silos
-
-    def _opened(self, body: RoundOpened) -> None:
-        eligible = set(self.holders) - self.suspended - self.withdrawn
-        if not set(body.silos) <= eligible or len(set(body.silos)) < self.contract.schedule.quorum:
-            raise RuleBroken(f"rule 2, opened: round {body.round} is for silos that may not take part")
-        if self.closed or body.round > last_round(self.contract):
-            raise RuleBroken(f"rule 2, opened: round {body.round} after the study's end")
+    def _open(self, body: RoundOpened, at: str) -> None:
+        what = f"round {body.round} attempt {body.attempt}"
+        _require(self.closed is None and body.round <= last_round(self.contract), f"rule 5: {what} after the end")
+        eligible = set(self.keyed) - self.suspended - self.withdrawn
+        held = {self.commitments.get(silo) for silo in body.silos}
+        _require(None not in held, f"rule 4: {what} opened before all committed to the key")
+        _require(len(held) == 1, "rule 4: the silos hold different keys")
+        enough = len(set(body.silos)) >= self.contract.schedule.quorum
+        _require(enough and set(body.silos) <= eligible, f"rule 5: {what} opened for silos that may not take part")
         known = self.rounds.get(body.round)
         if known is None:
-            fits = body.attempt == 1 and body.round == self.complete_through() + 1
+            fits = body.attempt == 1 and body.round == self.complete_through + 1
         else:
-            fits = body.attempt == known.attempt + 1 and known.served is None
-        if not fits:
-            raise RuleBroken(f"rule 2, opened: round {body.round} attempt {body.attempt} is out of order")
-        self.rounds[body.round] = RoundRecord(body.round, body)
+            fits = body.attempt == known.opened.attempt + 1 and known.served is None
+        _require(fits, f"rule 5: {what} is out of order")
+        self.rounds[body.round] = RoundRecord(body.round, body, at)
 
-    def _froze(self, record: RoundRecord, body: RoundFrozen) -> None:
-        if record.frozen is not None:
-            raise RuleBroken(f"rule 3, frozen: round {record.index} attempt {record.attempt} was frozen twice")
-        logged = all(record.ready.get(silo) == digest for silo, digest in body.ready.items())
-        if not logged or len(body.ready) < self.contract.schedule.quorum:
-            raise RuleBroken(f"rule 3, frozen: round {record.index} names a silo that was not ready, or too few")
-        if not set(body.ready) <= set(record.opened.silos) or body.base != self._base(record.index):
-            raise RuleBroken(f"rule 3, frozen: round {record.index} was not opened for these silos, or on another base")
-        record.frozen = body
+    def _in_open_round(self, body: RoundReady, who: str) -> None:
+        known = self.rounds.get(body.round)
+        if known is None or who not in known.opened.silos:
+            raise RuleBroken(f"rule 6: {who} has no part in round {body.round}")
+        if body.attempt > known.opened.attempt:
+            raise RuleBroken(f"rule 6: {who} is ready for an attempt of round {body.round} that never opened")
+
+    def _exchange(self, body: Body, signed: Signed, who: str, at: str) -> None:
+        if not isinstance(body, Exchange):
+            raise RuleBroken(f"a {body.type} has no place in a study")
+        one = self.rounds.get(body.round)
+        if one is not None and body.attempt < one.opened.attempt and isinstance(body, UploadComplete):
+            return  # a silo's late word on an attempt that is over changes nothing
+        if one is None or one.opened.attempt != body.attempt:
+            raise RuleBroken(f"{body.type}: round {body.round} attempt {body.attempt} is not the one that is open")
+        match body:
+            case RoundFrozen():
+                self._freeze(one, body)
+            case UploadComplete():
+                _require(one.frozen is not None and who in one.frozen.ready, f"rule 7: {who} was not frozen")
+                _require(body.freeze == self.freeze(one).hex(), f"rule 7: {who} sealed under another freeze digest")
+                one.uploads[who] = body
+            case SumServed():
+                self._serve(one, body, signed)
+            case SumVerified() | VerificationFailed():
+                _require(one.served is not None and body.sum == one.served_digest, f"rule 9: {who} names another sum")
+                if isinstance(body, SumVerified):
+                    state = one.macs.setdefault(who, body.state_mac)
+                    _require(state == body.state_mac, f"rule 9: {who} says two states")
+                else:
+                    one.failed.add(who)
+            case RoundClosed():
+                self._close(one, body, at)
+
+    def layout(self, one: RoundRecord) -> Layout:
+        """How a frozen round's vector is packed."""
+        return round_layout(self.contract, one.index, len(one.frozen_ready))
+
+    def freeze(self, one: RoundRecord) -> bytes:
+        """F of a frozen round, 32 bytes, recomputed from the log."""
+        ready = one.frozen_ready
+        return freeze_digest(
+            study=self.study,
+            index=one.index,
+            attempt=one.attempt,
+            silos=tuple(sorted(ready)),
+            ready=ready,
+            layout=self.layout(one),
+            base=self._base(one.index),
+        )
 
     def _base(self, index: int) -> str:
         return self.rounds[index - 1].served_digest if index else NO_BASE
 
-    def _serve(self, record: RoundRecord, body: SumServed, signed: Signed) -> None:
-        if record.frozen is None or record.served is not None:
-            raise RuleBroken(f"rule 4, served: round {record.index} was not frozen, or a total of it was served before")
-        enough = len(set(body.survivors)) >= self.contract.schedule.quorum
-        ordered = list(body.survivors) == sorted(set(body.survivors))
-        if not enough or not ordered or not set(body.survivors) <= set(record.frozen.ready):
-            raise RuleBroken(f"rule 4, served: survivors of round {record.index} are not a quorum of the frozen silos")
-        freeze = self.freeze(record).hex()
-        uploads = [record.complete.get(silo) for silo in body.survivors]
-        if any(upload is None or upload.freeze != freeze for upload in uploads):
-            raise RuleBroken(f"rule 4, served: a survivor of round {record.index} has no complete upload in the log")
-        if len(body.chunks) != self.layout(record).chunks:
-            raise RuleBroken(f"rule 4, served: the sum of round {record.index} has another number of chunks")
-        record.served, record.served_digest = body, signed.digest
+    def _freeze(self, one: RoundRecord, body: RoundFrozen) -> None:
+        what = f"rule 6: round {one.index}"
+        _require(one.frozen is None, f"{what} was frozen twice")
+        _require(len(body.ready) >= self.contract.schedule.quorum, f"{what} was frozen below the quorum")
+        for silo, digest in body.ready.items():
+            _require(one.ready.get(silo) == digest, f"{what} names a ready statement of {silo} that is not in the log")
+        _require(body.base == self._base(one.index), f"{what} is frozen on another total than the one before")
+        one.frozen = body
 
-    def _close(self, record: RoundRecord, body: RoundClosed) -> None:
-        macs = {record.macs.get(silo) for silo in body.agreed}
-        if record.served is None or len(macs) != 1 or None in macs:
-            raise RuleBroken(f"rule 5, closed: the agreed silos of round {record.index} did not log one state")
-        if len(set(body.agreed)) < self.contract.schedule.quorum or set(body.agreed) & set(body.suspended):
-            raise RuleBroken(f"rule 5, closed: round {record.index} without a quorum of agreed silos")
-        record.closed = body
+    def _serve(self, one: RoundRecord, body: SumServed, signed: Signed) -> None:
+        what = f"rule 8: round {one.index}"
+        _require(one.served is None, f"{what} was served twice: their difference would be a term")
+        ordered = list(body.survivors) == sorted(set(body.survivors)) and set(body.survivors) <= set(one.uploads)
+        _require(ordered, f"{what} was served with silos that had not completed their upload")
+        _require(len(body.survivors) >= self.contract.schedule.quorum, f"{what} was served below the quorum")
+        chunks = self.layout(one).chunks
+        _require(len(body.chunks) == chunks, f"{what} has {len(body.chunks)} chunks, its layout {chunks}")
+        one.served, one.served_digest = body, signed.digest
+
+    def _close(self, one: RoundRecord, body: RoundClosed, at: str) -> None:
+        what = f"rule 9: round {one.index}"
+        _require(one.served is not None and one.closed is None, f"{what} was closed without a total, or twice")
+        states = {one.macs.get(silo) for silo in body.agreed}
+        _require(len(states) == 1 and None not in states, f"{what}: the agreed silos did not log one state")
+        _require(len(set(body.agreed)) >= self.contract.schedule.quorum, f"{what} was closed below the quorum")
+        _require(not set(body.agreed) & set(body.suspended), f"{what}: a silo is agreed and suspended at once")
+        one.closed, one.closed_at = body, at
         self.suspended |= set(body.suspended)
 
+    def _end(self, body: StudyClosed) -> None:
+        _require(self.closed is None, "rule 10: the study was closed twice")
+        done = self.complete_through == last_round(self.contract)
+        _require(body.outcome != "completed" or done, "rule 10: completed before its last round closed")
+        self.closed = body
 
-def _frozen(record: RoundRecord) -> RoundFrozen:
-    if record.frozen is None:
-        raise RuleBroken(f"round {record.index} is not frozen")
-    return record.frozen
+    def _release(self, body: ReleaseRequested | ReleaseApproved | ReleaseSealed, who: str) -> None:
+        completed = self.closed is not None and self.closed.outcome == "completed"
+        _require(completed, f"rule 11: {body.type} of a study that is not completed")
+        match body:
+            case ReleaseRequested():
+                _require(who == self.contract.lead, f"rule 11: {who} asks for a release and is not the lead")
+                self.requested = True
+            case ReleaseApproved():
+                _require(self.requested, "rule 11: approved before it was asked for")
+                _require(who in self.keyed, f"rule 11: {who} has no part in the study")
+                _require(self.confirmations.setdefault(who, body.commitment) == body.commitment, "rule 11: two bundles")
+            case ReleaseSealed():
+                _require(body.recipient in self.contract.recipients, f"rule 11: {body.recipient} is no recipient")
+                most = max(Counter(self.confirmations.values()).values(), default=0)
+                _require(most >= self.contract.release.approvals, "rule 11: sealed before enough silos confirmed it")
+                self.released_to[body.recipient] = body.blob
 
 
-def take_in(studies: dict[str, StudyRecord], entry: Verified) -> None:
-    """Adds the next logged statement to the study it is about; a proposal begins a study."""
-    body = entry.signed.body
-    if isinstance(body, StudyProposed):
-        identity = study_id(body.contract)
-        studies.setdefault(identity, StudyRecord(identity, body.contract))
-    record = studies.get(getattr(body, "study", ""))
-    if record is not None:
-        record.apply(entry)
+def _require(holds: bool, reason: str) -> None:
+    if not holds:
+        raise RuleBroken(reason)

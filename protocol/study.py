@@ -5,6 +5,7 @@ Nothing here may depend on private data: row counts are the published ones, clam
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -242,7 +243,7 @@ def parameter_count(contract: StudyContract) -> int:
     if contract.model.family == "mlp":
         widths += contract.model.hidden
     widths.append(1)
-    total = sum((inputs + 1) * outputs for inputs, outputs in zip(widths, widths[1:], strict=False))
+    total = sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
     if total > MAX_PARAMETERS:
         raise ValueError(f"model has {total} parameters, at most {MAX_PARAMETERS} are allowed")
     return total
@@ -255,7 +256,8 @@ def _check_silos(contract: StudyContract) -> None:
     n, q = len(names), contract.schedule.quorum
     # sealed-sum.md: below these an honest term could be had by subtraction from totals of two quorums.
     if q > n or 2 * q < n + 2:
-        raise ValueError(f"schedule.quorum: {q} of {n} silos; it must be at most {n} and at least {max(3, (n + 3) // 2)}")
+        least = max(3, (n + 3) // 2)
+        raise ValueError(f"schedule.quorum: {q} of {n} silos; it must be at most {n} and at least {least}")
     if contract.release.approvals > n:
         raise ValueError(f"release.approvals: {contract.release.approvals} of {n} silos")
     total = sum(terms.weight for terms in contract.silos)

@@ -12,7 +12,6 @@ from pathlib import Path
 import structlog
 
 from protocol import routes
-from protocol.charter import Charter
 from protocol.follow import begin
 from silo_node.agent.loop import Agent
 from silo_node.agent.silo import Silo
@@ -44,11 +43,6 @@ def patient() -> Backoff:
     return Backoff(attempts=4, first_s=0.2, longest_s=30.0, sleep=time.sleep, uniform=random.SystemRandom().random)
 
 
-def founding_charter(config: SiloConfig) -> Charter:
-    """The founding charter as the hub shows it, if it is the one that was pinned at joining."""
-    return begin(fetch_charter(config.hub_url, config.request_timeout_s), config.charter).charter
-
-
 @contextmanager
 def open_silo(
     folder: Path, clock: Callable[[], datetime] = now, trains: bool = False
@@ -57,10 +51,9 @@ def open_silo(
     config = load(folder)
     identity = Identity.load(config.silo, folder)
     tasks = Tasks(folder)
-    known = tasks.follower()
-    charter = known.charter if known else founding_charter(config)
+    known = tasks.follower() or begin(fetch_charter(config.hub_url, config.request_timeout_s), config.charter)
     hub = HubSession(
-        config.hub_url, identity, routes.audience(charter.log_origin), config.request_timeout_s, patient()
+        config.hub_url, identity, routes.audience(known.view.origin), config.request_timeout_s, patient()
     )
     journal = Journal(folder / "journal.sqlite")
     voice = Voice(identity, journal, tasks, hub, clock)

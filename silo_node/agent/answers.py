@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from protocol.record import StudyRecord, take_in
+from protocol.record import StudyRecord
 from silo_node.agent.silo import Silo
+from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
 from silo_node.errors import ConfigRefused
 from silo_node.journal.chain import Journal
@@ -14,10 +15,7 @@ from silo_node.policy.gate import Approval
 
 def studies_of(silo: Silo) -> list[StudyRecord]:
     """Every study this silo has read of, in the order of the log."""
-    studies: dict[str, StudyRecord] = {}
-    for entry in silo.tasks.entries():
-        take_in(studies, entry)
-    return list(studies.values())
+    return list(Studies(silo.tasks.entries()).records.values())
 
 
 def find(silo: Silo, prefix: str) -> StudyRecord:
@@ -34,16 +32,16 @@ def standing(silo: Silo, record: StudyRecord) -> str:
     if halted is not None:
         return f"halted here: {halted}"
     if record.closed is not None:
-        asked = record.release_requested and silo.name not in record.confirmations
+        asked = record.requested and silo.name not in record.confirmations
         return f"{record.closed.outcome}" + (", release asked for" if asked else "")
     if silo.name in record.withdrawn:
         return "withdrawn"
     if silo.name in record.refused:
         return "refused"
     if silo.name in record.accepted:
-        rounds = record.complete_through() + 1
-        return f"accepted, {rounds} rounds done" if record.holders else "accepted, waiting for the others"
-    if not record.approved:
+        rounds = record.complete_through + 1
+        return f"accepted, {rounds} rounds done" if record.keyed else "accepted, waiting for the others"
+    if not record.approvals:
         return "waiting for the admin's approval"
     return _verdict(silo, record)
 
@@ -83,7 +81,7 @@ def bytes_moved(silo: Silo, folder: Path) -> dict[str, int]:
     fetched = 0
     for record in studies_of(silo):
         for past in record.rounds.values():
-            if past.served is not None and silo.name in record.holders:
+            if past.served is not None and silo.name in record.keyed:
                 layout, terms = record.layout(past), len(past.served.survivors)
                 fetched += sum(layout.sum_chunk_bytes(chunk, terms) for chunk in range(layout.chunks))
     return {"bytes_up": sent, "bytes_down": fetched}
@@ -93,7 +91,7 @@ def _verdict(silo: Silo, record: StudyRecord) -> str:
     follower = silo.tasks.follower()
     if follower is None:
         return "waiting for the node to run"
-    decision = silo.gate.decide(facts_of_study("accept", silo.case(Study(record, follower.charter))))
+    decision = silo.gate.decide(facts_of_study("accept", silo.case(Study(record, follower.in_force))))
     if isinstance(decision, Approval):
         return "the policy allows it"
     return f"{decision.rule}: {decision.reason}"

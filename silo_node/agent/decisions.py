@@ -18,7 +18,7 @@ def decide(silo: Silo, study: Study) -> bool:
     """Accepts or refuses an approved study, once; waits while a person has to decide. True if it answered."""
     record = study.record
     undecided = silo.name not in record.accepted and silo.name not in record.refused
-    if not (record.approved and undecided and record.closed is None and not record.holders):
+    if not (record.approvals and undecided and record.closed is None and not record.keyed):
         return False
     refusal = silo.tasks.answered(study.id, "refuse")
     if refusal is not None:
@@ -54,9 +54,7 @@ def withdraw(silo: Silo, study: Study, reason: str) -> None:
             Saying(
                 f"{study.id}:withdrawn",
                 study.id,
-                lambda opening: StudyWithdrawn(
-                    type="study-withdrawn", study=study.id, reason=reason[:2000], **opening
-                ),
+                lambda opening: StudyWithdrawn(type="study-withdrawn", study=study.id, reason=reason[:2000], **opening),
             )
         )
 

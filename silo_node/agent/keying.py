@@ -12,12 +12,12 @@ from silo_node.sealing import keys
 def agree_on_secret(silo: Silo, study: Study) -> bool:
     """Makes or opens the study secret and commits to it in the log. True if anything was done."""
     record = study.record
-    if silo.name not in record.holders or silo.name in record.commitments:
+    if silo.name not in record.keyed or silo.name in record.commitments:
         return False
     secret = silo.secret(study.id)
     if record.key_silo == silo.name:
         secret = secret or _make(silo, study)
-        others = [name for name in record.holders if name != silo.name]
+        others = [name for name in record.keyed if name != silo.name]
         silo.voice.say(*(_sealed(silo, study, secret, name) for name in others), _commitment(study, secret))
         return True
     envelope = record.envelopes.get(silo.name)
@@ -32,10 +32,10 @@ def agree_on_secret(silo: Silo, study: Study) -> bool:
 def agreed_secret(silo: Silo, study: Study) -> StudySecret | None:
     """The secret once every holder has committed to it; None before. Raises ``StudyHalted`` if they differ."""
     record, secret = study.record, silo.secret(study.id)
-    if secret is None or not record.holders or not set(record.holders) <= set(record.commitments):
+    if secret is None or not record.keyed or not set(record.keyed) <= set(record.commitments):
         return None
     mine = keys.commitment(secret, study.id)
-    different = sorted(name for name in record.holders if record.commitments[name] != mine)
+    different = sorted(name for name in record.keyed if record.commitments[name] != mine)
     if different:
         raise StudyHalted(f"another study key was committed to by {', '.join(different)}; the key silo or the hub lies")
     return secret

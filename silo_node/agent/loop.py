@@ -7,12 +7,12 @@ import structlog
 
 from protocol.errors import ProtocolError
 from protocol.follow import advance_follower, begin, checkpoint_size
-from protocol.record import StudyRecord, take_in
 from silo_node.agent import keying, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
 from silo_node.agent.memory import check_ledger, check_own_words
 from silo_node.agent.releasing import release
 from silo_node.agent.silo import Silo
+from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
 from silo_node.errors import (
     DatasetRefused,
@@ -34,10 +34,8 @@ class Agent:
     def __init__(self, silo: Silo, founding: str, fetch_charter: Callable[[], list[bytes]], poll_wait_s: int) -> None:
         self._silo, self._poll_wait_s = silo, poll_wait_s
         self._follower = silo.tasks.follower() or begin(fetch_charter(), founding)
-        self._studies: dict[str, StudyRecord] = {}
+        self._studies = Studies(silo.tasks.entries())
         self._runner_failures: dict[str, int] = {}
-        for entry in silo.tasks.entries():
-            take_in(self._studies, entry)
         check_ledger(silo)
 
     def run(self, stop: threading.Event, backoff: Backoff) -> None:
@@ -70,19 +68,20 @@ class Agent:
             self._silo.tasks.advance(follower, entries)
             self._follower = follower
         for entry in entries:
-            take_in(self._studies, entry)
+            self._studies.take_in(entry)
 
     def work(self) -> bool:
         """Takes every study one step on; true if any step was taken."""
-        steps = [self._step(Study(record, self._follower.charter)) for record in self._studies.values()]
+        steps = [self._step(Study(one, self._follower.in_force)) for one in self._studies.records.values()]
         return any(steps)
 
     def _step(self, study: Study) -> bool:
         if self._silo.tasks.halted(study.id) is not None:
             return False
         try:
-            if study.record.broken is not None:
-                raise StudyHalted(f"the hub broke a rule of the round: {study.record.broken}")
+            broken = self._studies.broken.get(study.id)
+            if broken is not None:
+                raise StudyHalted(f"the log of this study breaks a rule: {broken}")
             return self._next(study)
         except StudyHalted as problem:
             self._halt(study, str(problem), str(problem))

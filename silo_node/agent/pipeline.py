@@ -5,7 +5,7 @@ thing that is next, and is safe to repeat after a crash at any line: what was ch
 is found again and not made anew.
 """
 
-from protocol.record import RoundRecord
+from protocol.round_record import RoundRecord
 from protocol.rounds import charge_id, round_events
 from protocol.sealing.errors import SumRejected
 from protocol.sealing.secret import StudySecret
@@ -96,7 +96,7 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
 
 def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
     """Seals the update once under this round's freeze, and sends the kept bytes."""
-    if silo.name in current.complete:
+    if silo.name in current.uploads:
         return False
     record, index = study.record, current.index
     update = silo.tasks.update(study.id, index)
@@ -206,9 +206,7 @@ def _settled(silo: Silo, study: Study, index: int, domain: str, ran: tuple[Event
 
 def _ready(study: Study, current: RoundRecord) -> Saying:
     def build(opening: Opening) -> RoundReady:
-        return RoundReady(
-            type="round-ready", study=study.id, round=current.index, attempt=current.attempt, **opening
-        )
+        return RoundReady(type="round-ready", study=study.id, round=current.index, attempt=current.attempt, **opening)
 
     return Saying(_name(study, current, "ready"), study.id, build)
 

@@ -23,6 +23,7 @@ def register_dataset(silo: Silo, registration: Registration) -> Dataset:
 
 def publish_dataset(silo: Silo, dataset: Dataset) -> None:
     """Posts the dataset's schema, published row count and cap. Posted before, nothing changes."""
+
     def build(opening: Opening) -> DatasetRegistered:
         return DatasetRegistered(
             type="dataset-registered",

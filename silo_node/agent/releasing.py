@@ -19,7 +19,7 @@ from silo_node.sealing.keys import release_salt
 def release(silo: Silo, study: Study, secret: StudySecret) -> bool:
     """Approves a requested release, and seals it where that is this silo's part. True if anything was done."""
     record = study.record
-    if not record.release_requested or record.closed is None or record.closed.outcome != "completed":
+    if not record.requested or record.closed is None or record.closed.outcome != "completed":
         return False
     data = silo.tasks.state(study.id, last_round(record.contract))
     if data is None or silo.name in record.suspended | record.withdrawn:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from protocol.canonical import digest
-from protocol.record import RoundRecord
+from protocol.round_record import RoundRecord
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from protocol.study import Column
@@ -53,11 +53,11 @@ class Silo:
     def case(self, study: Study) -> Case:
         """The study as the policy has to judge it now, on what is registered, spent, signed and answered."""
         record = study.record
-        question: Answer = "release" if record.release_requested else "accept"
+        question: Answer = "release" if record.requested else "accept"
         standing = Standing(
             now=int(self.clock().timestamp()),
             people=study.people,
-            approved_by_admin=record.approved,
+            approved_by_admin=bool(record.approvals),
             owner_approved=self.tasks.answered(study.id, question) is not None,
             accepted_here=self.name in record.accepted and self.name not in record.withdrawn,
         )

@@ -20,16 +20,16 @@ from protocol.charter import Charter
 from protocol.follow import Follower, Verified
 from protocol.spend import Event, parse_events
 from protocol.statements import Signed, parse
-from protocol.translog import LogView
+from protocol.translog import LogView, VerifierKey
 from silo_node.private_files import private_folder, write_private
 
 Answer = Literal["accept", "refuse", "release"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS follower (
-    one INTEGER PRIMARY KEY CHECK (one = 1), charter TEXT NOT NULL, origin TEXT NOT NULL, size INTEGER NOT NULL,
-    root BLOB NOT NULL, note TEXT NOT NULL, next INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS entries (log_index INTEGER PRIMARY KEY, wire BLOB NOT NULL);
+    one INTEGER PRIMARY KEY CHECK (one = 1), founding TEXT NOT NULL, verifier TEXT NOT NULL, charter TEXT,
+    origin TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL, next INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS entries (log_index INTEGER PRIMARY KEY, at TEXT NOT NULL, wire BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (name TEXT PRIMARY KEY, wire BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS outbox_wire ON outbox (wire);
 CREATE TABLE IF NOT EXISTS answers (study TEXT, answer TEXT, reason TEXT NOT NULL, PRIMARY KEY (study, answer));
@@ -56,20 +56,24 @@ class Tasks:
     # -- the log, as far as it was read
 
     def follower(self) -> Follower | None:
-        row = self._db.execute("SELECT charter, origin, size, root, note, next FROM follower").fetchone()
+        columns = "founding, verifier, charter, origin, size, root, note, next"
+        row = self._db.execute(f"SELECT {columns} FROM follower").fetchone()  # noqa: S608  # names of ours
         if row is None:
             return None
-        return Follower(Charter.model_validate_json(row[0]), LogView(row[1], row[2], row[3], row[4]), row[5])
+        charter = None if row[2] is None else Charter.model_validate_json(row[2])
+        return Follower(row[0], VerifierKey.parse(row[1]), charter, LogView(*row[3:7]), row[7])
 
     def advance(self, follower: Follower, entries: Iterable[Verified]) -> None:
         """Remembers the new view and the entries it brought, both or neither."""
         view = follower.view
-        row = (follower.charter.model_dump_json(), view.origin, view.size, view.root, view.note, follower.next)
+        charter = None if follower.charter is None else follower.charter.model_dump_json()
+        known = (follower.founding, str(follower.verifier), charter)
+        row = (*known, view.origin, view.size, view.root, view.note, follower.next)
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.execute("INSERT OR REPLACE INTO follower VALUES (1, ?, ?, ?, ?, ?, ?)", row)
-            rows = [(entry.index, entry.signed.wire) for entry in entries]
-            self._db.executemany("INSERT INTO entries VALUES (?, ?)", rows)
+            self._db.execute("INSERT OR REPLACE INTO follower VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            rows = [(entry.index, entry.at, entry.signed.wire) for entry in entries]
+            self._db.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows)
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
@@ -77,8 +81,8 @@ class Tasks:
 
     def entries(self) -> Iterator[Verified]:
         """Every entry that concerns this silo, in the order of the log; verified when it was read."""
-        for index, wire in self._db.execute("SELECT log_index, wire FROM entries ORDER BY log_index"):
-            yield Verified(index, parse(wire))
+        for index, at, wire in self._db.execute("SELECT log_index, at, wire FROM entries ORDER BY log_index"):
+            yield Verified(index, at, parse(wire))
 
     # -- what was said
 

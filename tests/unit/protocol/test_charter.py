@@ -1,10 +1,12 @@
 import pytest
 from pydantic import ValidationError
 
-from protocol.charter import Charter, charter_digest, check_succession, follow, key_words
+from protocol.chain import CharterChain
+from protocol.charter import Charter, charter_digest, check_succession, key_words
 from protocol.errors import BadSignature, CharterRefused
+from protocol.statements import CharterPublished, sign
 from protocol.words import spoken
-from tests.sample_study import consortium, party
+from tests.sample_study import NOW, consortium, party
 
 
 @pytest.fixture(scope="module")
@@ -12,22 +14,34 @@ def group():
     return consortium()
 
 
+def follow(group, charters, founding, signer=None):
+    """The newest charter of statements signed by ``signer``, the admin unless another is given."""
+    chain = CharterChain(founding)
+    for number, charter in enumerate(charters):
+        body = CharterPublished(
+            type="charter", issuer="person:ada", issued_at=NOW, nonce=f"{number:032x}", journal_head=None, charter=charter
+        )
+        chain.check(sign(body, (signer or group.admin).signing))
+    return chain.in_force
+
+
 def test_a_chain_that_grows_by_members_is_followed_from_the_pinned_digest(group):
     first = group.charter(0)
     second = group.charter(2, first)
     third = group.charter(4, second)
-    assert follow([first, second, third], charter_digest(first)) == third
+    assert follow(group, [first, second, third], charter_digest(first)) == third
 
 
 def test_a_hub_that_shows_another_founding_charter_is_refused(group):
-    with pytest.raises(CharterRefused, match="rule 1"):
-        follow([consortium().charter(4)], charter_digest(group.charter(0)))
+    other = consortium()
+    with pytest.raises(CharterRefused, match="rule 2: the founding"):
+        follow(other, [other.charter(4)], charter_digest(group.charter(0)))
 
 
 def test_a_later_version_does_not_serve_as_the_founding_one(group):
     second = group.charter(2, group.charter(0))
-    with pytest.raises(CharterRefused, match="rule 1"):
-        follow([second], charter_digest(second))
+    with pytest.raises(CharterRefused, match="version 1"):
+        follow(group, [second], charter_digest(second))
 
 
 def test_a_version_that_is_skipped_repeated_or_rewritten_is_refused(group):
@@ -35,7 +49,7 @@ def test_a_version_that_is_skipped_repeated_or_rewritten_is_refused(group):
     second, third = group.charter(1, first), group.charter(2, group.charter(1, first))
     for chain in ([first, third], [first, second, second], [first, group.charter(2, second)]):
         with pytest.raises(CharterRefused, match="rule 2"):
-            follow(chain, charter_digest(first))
+            follow(group, chain, charter_digest(first))
 
 
 @pytest.mark.parametrize(
@@ -85,3 +99,9 @@ def test_six_words_name_both_public_keys(group):
 def test_spoken_words_are_those_of_the_published_examples():
     assert spoken(bytes([127, 0, 0, 1])) == "lusab babad"
     assert spoken(bytes([63, 84, 220, 193])) == "gutih tugad"
+
+
+def test_a_charter_that_the_admin_did_not_sign_is_refused(group):
+    first = group.charter(0)
+    with pytest.raises(BadSignature):
+        follow(group, [first], charter_digest(first), signer=group.researcher)

@@ -4,12 +4,13 @@ import pytest
 from protocol.follow import Follower, Verified
 from protocol.spend import Gaussian
 from protocol.statements import StudyApproved, sign
-from protocol.translog import LogView
+from protocol.translog import LogView, VerifierKey
 from silo_node.agent.tasks import Tasks
 from tests.sample_study import NOW, consortium
 
 GROUP = consortium()
 STUDY = "a" * 64
+KEY = VerifierKey("test.example/log", GROUP.log.public_key())
 RAN = (Gaussian(noise_multiplier=2.0, count=1, unit="subject"),)
 
 
@@ -28,8 +29,8 @@ def tasks(tmp_path):
 
 
 def test_what_was_read_of_the_log_is_there_after_a_restart(tmp_path, tasks):
-    follower = Follower(GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
-    entries = [Verified(3, statement(3)), Verified(5, statement(5))]
+    follower = Follower("f" * 64, KEY, GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
+    entries = [Verified(3, NOW, statement(3)), Verified(5, NOW, statement(5))]
     tasks.advance(follower, entries)
     again = Tasks(tmp_path)
     assert again.follower() == follower
@@ -37,11 +38,11 @@ def test_what_was_read_of_the_log_is_there_after_a_restart(tmp_path, tasks):
 
 
 def test_an_entry_read_twice_is_refused_and_changes_nothing(tasks):
-    follower = Follower(GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
-    tasks.advance(follower, [Verified(3, statement(3))])
-    later = Follower(GROUP.charter(4), LogView("test.example/log", 9, b"s" * 32, "note"), 9)
+    follower = Follower("f" * 64, KEY, GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
+    tasks.advance(follower, [Verified(3, NOW, statement(3))])
+    later = Follower("f" * 64, KEY, GROUP.charter(4), LogView("test.example/log", 9, b"s" * 32, "note"), 9)
     with pytest.raises(Exception, match="UNIQUE"):
-        tasks.advance(later, [Verified(8, statement(8)), Verified(3, statement(3))])
+        tasks.advance(later, [Verified(8, NOW, statement(8)), Verified(3, NOW, statement(3))])
     assert tasks.follower() == follower
     assert len(list(tasks.entries())) == 1
 

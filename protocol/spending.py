@@ -13,14 +13,11 @@ The rules, each named in the reason when one is broken:
 from dataclasses import dataclass, field
 
 from protocol import accounting
+from protocol.errors import RuleBroken
 from protocol.rounds import round_events
 from protocol.spend import Cost, Event, Unit
 from protocol.statements import DatasetRegistered, SpendReserved, SpendSettled
 from protocol.study import StudyContract
-
-
-class RuleBroken(Exception):
-    """Something in the log that the rules don't allow; says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +99,10 @@ class Spending:
         if charge.settled and cost != charge.cost:
             raise RuleBroken(f"budget rule 4: {silo} settles round {body.round} a second time, at another cost")
         charge.events, charge.cost, charge.settled = body.events, cost, True
+
+    def charged(self, silo: str, study: str, index: int) -> bool:
+        """Whether the silo reserved its spend for the round."""
+        return (silo, study, index) in self.charges
 
     def spent(self, domain: Domain) -> Cost:
         """What a domain has reserved and settled, over all studies."""

@@ -1,0 +1,110 @@
+"""Whose signature counts, at each place in the log: the charter in force there, and the rules that follow.
+
+1. A leaf's kind, issuer and study are those of the statement it records, and its digest is the statement's.
+2. The first charter is the founding one that was pinned, signed by its own admin.
+3. Every later charter follows from the one in force (protocol.charter, rules 2 to 5), signed by the same admin.
+4. An enrolment is signed by the key it asks for; it makes nobody a member.
+5. Every other statement is signed by the key that the charter in force names for its issuer, whose role allows
+   it (protocol.authority).
+"""
+
+import hmac
+from typing import Final
+
+from protocol.authority import SPEAKERS, check_authority
+from protocol.charter import Charter, charter_digest, check_succession
+from protocol.errors import BadSignature, CharterRefused, Malformed
+from protocol.ids import person_party
+from protocol.statements import Body, CharterPublished, Enrolment, Signed, StudyProposed, parse, verify, verify_by
+from protocol.study import study_id
+from protocol.translog import LogEntry
+
+STATEMENT_KINDS: Final = frozenset(SPEAKERS)
+"""The types a statement may have; leaves of other kinds record exchanges (a refusal, say)."""
+
+
+class CharterChain:
+    """The charters of one log so far, oldest first, all verified against the pinned founding digest."""
+
+    def __init__(self, founding: str) -> None:
+        self.founding = founding
+        self.charters: list[Charter] = []
+
+    @property
+    def in_force(self) -> Charter:
+        """The newest charter. Raises ``CharterRefused`` before the first."""
+        if not self.charters:
+            raise CharterRefused("the log has no charter before this place")
+        return self.charters[-1]
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return tuple(charter_digest(charter) for charter in self.charters)
+
+    def read(self, entry: LogEntry, recorded: bytes) -> Signed:
+        """The verified statement of a leaf; a charter comes into force. Raises ``ProtocolError`` by the rules above."""
+        signed = read_leaf(entry, recorded)
+        self.check(signed)
+        return signed
+
+    def check(self, signed: Signed) -> None:
+        """Raises ``BadSignature`` or ``CharterRefused`` unless rules 2 to 5 allow the statement here."""
+        held = self.charters[-1] if self.charters else None
+        after = in_force_after(held, self.founding, signed)
+        if after is not held:
+            self.charters.append(after)
+
+
+def read_leaf(entry: LogEntry, recorded: bytes) -> Signed:
+    """The statement that a leaf records, by rule 1; its signature is not checked here. Raises ``Malformed``."""
+    signed = parse(recorded)
+    body = signed.body
+    if not hmac.compare_digest(signed.digest, entry.digest):
+        raise Malformed("rule 1: the statement is not the one whose digest the leaf has")
+    if (entry.kind, entry.issuer, entry.study) != (body.type, body.issuer, study_of(body)):
+        names = f"{entry.kind} of {entry.issuer}, the statement {body.type} of {body.issuer}"
+        raise Malformed(f"rule 1: the leaf says {names}, or they name different studies")
+    return signed
+
+
+def in_force_after(held: Charter | None, founding: str, signed: Signed) -> Charter:
+    """The charter in force after a statement; ``held`` is the one before it, None at the log's beginning.
+
+    Raises ``BadSignature`` or ``CharterRefused`` unless rules 2 to 5 allow the statement here.
+    """
+    body = signed.body
+    if isinstance(body, CharterPublished):
+        return _successor(held, founding, signed, body.charter)
+    if isinstance(body, Enrolment):
+        if body.issuer != f"silo:{body.silo}":
+            raise BadSignature(f"rule 4: an enrolment of silo {body.silo} was issued by {body.issuer}")
+        verify(signed, body.signing_key)
+    elif held is not None:
+        verify_by(signed, held)
+        check_authority(body, held)
+    if held is None:
+        raise CharterRefused("the log has no charter before this place")
+    return held
+
+
+def _successor(held: Charter | None, founding: str, signed: Signed, charter: Charter) -> Charter:
+    if held is not None:
+        check_succession(held, charter)
+    elif not hmac.compare_digest(charter_digest(charter), founding):
+        raise CharterRefused("rule 2: the founding charter is not the one that was pinned; call the admin")
+    elif charter.version != 1 or charter.previous is not None:
+        raise CharterRefused("rule 2: the founding charter must have version 1 and no predecessor")
+    # A succession keeps the admin and the admin's key, so the newest charter names them as the founding one did.
+    admin = person_party(charter.admin)
+    if signed.body.issuer != admin:
+        raise BadSignature(f"rule 3: a charter issued by {signed.body.issuer}, it must be by {admin}")
+    verify(signed, (held or charter).signing_key_of(admin))
+    return charter
+
+
+def study_of(body: Body) -> str | None:
+    """The study a statement is about, or None."""
+    if isinstance(body, StudyProposed):
+        return study_id(body.contract)
+    study = getattr(body, "study", None)
+    return study if isinstance(study, str) else None

@@ -1,0 +1,45 @@
+"""One round of a study as the log tells it."""
+
+from dataclasses import dataclass, field
+
+from protocol.errors import RuleBroken
+from protocol.statements import RoundClosed, RoundFrozen, RoundOpened, SumServed, UploadComplete
+
+NO_BASE = "0" * 64
+"""What round 0 is frozen on: there is no total before it."""
+
+
+@dataclass(slots=True)
+class RoundRecord:
+    """One round at its last attempt. Times are the log's; ``macs`` are the state MACs by silo."""
+
+    index: int
+    opened: RoundOpened
+    opened_at: str
+    ready: dict[str, str] = field(default_factory=dict)
+    frozen: RoundFrozen | None = None
+    uploads: dict[str, UploadComplete] = field(default_factory=dict)
+    served: SumServed | None = None
+    served_digest: str = NO_BASE
+    macs: dict[str, str] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    closed: RoundClosed | None = None
+    closed_at: str | None = None
+
+    @property
+    def attempt(self) -> int:
+        return self.opened.attempt
+
+    @property
+    def frozen_ready(self) -> dict[str, str]:
+        """The frozen silos with their ready statements' digests. Raises ``RuleBroken`` before the freeze."""
+        if self.frozen is None:
+            raise RuleBroken(f"rule 6: round {self.index} is not frozen")
+        return dict(self.frozen.ready)
+
+    @property
+    def total_served(self) -> SumServed:
+        """The hub's statement of the sum. Raises ``RuleBroken`` before there is one."""
+        if self.served is None:
+            raise RuleBroken(f"rule 8: no total of round {self.index} was served")
+        return self.served

@@ -1,0 +1,51 @@
+"""The studies that name this silo, as the verified log tells them."""
+
+from collections.abc import Iterable
+
+from protocol.errors import RuleBroken
+from protocol.follow import Verified
+from protocol.record import StudyRecord
+from protocol.statements import SpendReserved, SpendSettled, StudyProposed
+from protocol.study import StudyContract, study_id
+
+
+class NamedCharges:
+    """Which rounds were charged, by whom. A silo is told no more of the others' budgets; officers recompute them."""
+
+    def __init__(self) -> None:
+        self._charged: set[tuple[str, str, int]] = set()
+
+    def reserve(self, body: SpendReserved, contract: StudyContract) -> None:
+        self._charged.add((body.issuer.partition(":")[2], body.study, body.round))
+
+    def settle(self, body: SpendSettled) -> None:
+        """Nothing to keep: a settlement frees budget at that silo only."""
+
+    def charged(self, silo: str, study: str, index: int) -> bool:
+        return (silo, study, index) in self._charged
+
+
+class Studies:
+    """Every study read of, in the order of the log. ``broken`` says by which rule one can't be gone on with."""
+
+    def __init__(self, entries: Iterable[Verified]) -> None:
+        self.records: dict[str, StudyRecord] = {}
+        self.broken: dict[str, str] = {}
+        self._charges = NamedCharges()
+        for entry in entries:
+            self.take_in(entry)
+
+    def take_in(self, entry: Verified) -> None:
+        """Adds the next logged statement to the study it is about. After a broken rule nothing counts."""
+        body = entry.signed.body
+        if isinstance(body, StudyProposed):
+            study = study_id(body.contract)
+            self.records.setdefault(study, StudyRecord(study, body.contract, entry.at))
+            return
+        record = self.records.get(getattr(body, "study", ""))
+        if record is None or record.study in self.broken:
+            return
+        try:
+            record.apply(entry.index, entry.at, entry.signed, self._charges)
+        except RuleBroken as rule:
+            self.broken[record.study] = str(rule)
