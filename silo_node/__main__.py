@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from pages.contract import in_words
 from policies import catalogue as shipped
 from protocol.accounting import best_order
 from protocol.errors import ProtocolError
-from protocol.plain import plain_contract
 from silo_node.agent.answers import balances, budget_values, bytes_moved, find, standing, studies_of
 from silo_node.agent.joining import join as ask_to_join
 from silo_node.agent.registering import publish_dataset, register_dataset
@@ -133,8 +134,12 @@ def study_show(study: str, folder: Folder = Path("silo")) -> None:
     """The contract in plain words, and what your policy says of it."""
     with open_silo(folder) as (silo, _):
         record = find(silo, study)
-        out.print(plain_contract(record.contract))
-        out.print(f"\nHere it stands: {standing(silo, record)}")
+        for section in in_words(record.contract, record.study):
+            out.print(f"\n[bold]{section.title}[/bold]")
+            for label, text in section.lines:
+                # The texts are the researcher's own: they must not style this terminal.
+                out.print(f"  {label}: {escape(text)}", highlight=False)
+        out.print(f"\nHere it stands: {escape(standing(silo, record))}")
 
 
 @study_app.command("accept")

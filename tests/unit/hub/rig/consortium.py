@@ -66,7 +66,12 @@ class Consortium:
         return code
 
     def enrolment(self, silo: FakeSilo, code: str, **changes: Any) -> dict[str, str]:
-        fields = {"silo": silo.name, "signing_key": silo.public, "receiving_key": silo.receiving, "charter": self.founding}
+        fields = {
+            "silo": silo.name,
+            "signing_key": silo.public,
+            "receiving_key": silo.receiving,
+            "charter": self.founding,
+        }
         signed = sign(silo.body("enrolment", **{**fields, **changes}), silo.key)
         return {"code": code, "statement": signed.wire.decode()}
 
@@ -78,7 +83,12 @@ class Consortium:
         assert self.charter is not None
         old = self.charter.model_dump(mode="json")
         new = [{"silo": s.name, "signing_key": s.public, "receiving_key": s.receiving} for s in silos]
-        value = {**old, "version": old["version"] + 1, "previous": charter_digest(self.charter), "members": old["members"] + new}
+        value = {
+            **old,
+            "version": old["version"] + 1,
+            "previous": charter_digest(self.charter),
+            "members": old["members"] + new,
+        }
         signed = self.admin.signed("charter", charter=value)
         self.admin.post(signed)
         self.charter = signed.body.charter
@@ -133,4 +143,6 @@ class Consortium:
         return status
 
     def finish(self, study: str, timeout_s: float = 60) -> dict[str, Any]:
-        return self.await_status(study, lambda status: status["state"] in ("completed", "aborted", "expired"), timeout_s)
+        return self.await_status(
+            study, lambda status: status["state"] in ("completed", "aborted", "expired"), timeout_s
+        )

@@ -19,13 +19,9 @@ def contract_value(
     approvals: int = 2,
 ) -> dict[str, Any]:
     order = accounting.best_order(5.0, 1e-3)
-    columns = [
-        {"name": name, "kind": "number", "minimum": 0.0, "maximum": 200.0, "unit": "1"} for name in FEATURES
-    ]
+    columns = [{"name": name, "kind": "number", "minimum": 0.0, "maximum": 200.0, "unit": "1"} for name in FEATURES]
     weight = 1.0 / len(silos)
-    terms = [
-        {"silo": silo, "rows": 200, "sampling_rate": 0.1, "weight": weight, "normaliser": 20.0} for silo in silos
-    ]
+    terms = [{"silo": silo, "rows": 200, "sampling_rate": 0.1, "weight": weight, "normaliser": 20.0} for silo in silos]
     return {
         "format": "consortia-study/1",
         "title": title,

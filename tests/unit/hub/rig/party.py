@@ -62,7 +62,13 @@ class Party:
 
     def body(self, kind: str, **fields: Any) -> Body:
         now = timestamp(datetime.now(UTC))
-        value = {"type": kind, "issuer": self.party, "issued_at": now, "nonce": secrets.token_hex(16), "journal_head": None}
+        value = {
+            "type": kind,
+            "issuer": self.party,
+            "issued_at": now,
+            "nonce": secrets.token_hex(16),
+            "journal_head": None,
+        }
         return BODY.validate_json(canonical.encode({**value, **fields}))
 
     def signed(self, kind: str, **fields: Any) -> Signed:
@@ -73,7 +79,11 @@ class Party:
         return jwt.encode({**claims, "exp": int(time.time()) + 55, **changes}, self.key, algorithm="EdDSA")
 
     def ask_token(self, assertion: str) -> httpx.Response:
-        form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+        form = {
+            "grant_type": "client_credentials",
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": assertion,
+        }
         return self.http.post(routes.TOKENS, data=form)
 
     @property

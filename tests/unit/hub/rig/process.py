@@ -29,7 +29,12 @@ class HubProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = {**os.environ, **self._settings, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment = {
+            **os.environ,
+            **self._settings,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        }
         with (self.folder / "hub.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "hub", "serve", "--folder", str(self.folder), "--port", str(self.port)],

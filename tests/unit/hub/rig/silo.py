@@ -101,7 +101,13 @@ class FakeSilo(Party):
             return
         contract = self.contracts[body.study]
         events = [event.model_dump(mode="json") for event in round_events(contract, self.name, body.round)]
-        spend = {"study": body.study, "round": body.round, "domain": "patients", "events": events, "ledger_head": "3" * 64}
+        spend = {
+            "study": body.study,
+            "round": body.round,
+            "domain": "patients",
+            "events": events,
+            "ledger_head": "3" * 64,
+        }
         ready = self.signed("round-ready", study=body.study, round=body.round, attempt=body.attempt)
         if body.attempt == 1:
             self.say("spend-reserved", **spend)
@@ -114,12 +120,20 @@ class FakeSilo(Party):
         layout = round_layout(self.contracts[body.study], body.round, len(silos))
         assert body.base == self.base.get(body.study, "0" * 64)
         freeze = freeze_digest(
-            study=body.study, index=body.round, attempt=body.attempt, silos=silos, ready=body.ready, layout=layout, base=body.base
+            study=body.study,
+            index=body.round,
+            attempt=body.attempt,
+            silos=silos,
+            ready=body.ready,
+            layout=layout,
+            base=body.base,
         )
         self.frozen[body.study, body.round, body.attempt] = (signed, freeze)
         if self.name not in silos or (body.round, "upload") in self.silent_in:
             return
-        levels = self.sent.setdefault((body.study, body.round), np.random.default_rng().integers(0, 99, layout.values, dtype=np.uint64))
+        levels = self.sent.setdefault(
+            (body.study, body.round), np.random.default_rng().integers(0, 99, layout.values, dtype=np.uint64)
+        )
         chunks = list(seal(self.secrets[body.study], freeze, self.name, levels, layout))
         if body.round in self.spoil_in:
             chunks[0] = b"\xff" * len(chunks[0])

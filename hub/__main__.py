@@ -1,0 +1,113 @@
+"""The `consortia-hub` command."""
+
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+import uvicorn
+
+from hub.app import make_app
+from hub.config import keys
+from hub.config.settings import SETTINGS_FILE, load
+from hub.errors import SetupRefused
+
+cli = typer.Typer(add_completion=False, no_args_is_help=True, help="The hub of a consortium.")
+Folder = Annotated[Path, typer.Option(help="The hub's folder: settings, keys, database, chunks.")]
+
+
+@cli.command()
+def init(
+    folder: Folder,
+    consortium: Annotated[str, typer.Option(help="The consortium's name, as its charter will state it.")],
+    origin: Annotated[str, typer.Option(help="The log's origin; by default made of name and key.")] = "",
+) -> None:
+    """Make the hub's keys and settings, and print the card that the admin's charter is made from."""
+    try:
+        typer.echo(json.dumps(create(folder, consortium, origin), indent=2))
+    except SetupRefused as error:
+        _fail(error)
+
+
+@cli.command()
+def serve(
+    folder: Folder,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    behind_proxy: Annotated[bool, typer.Option(help="A proxy on this machine ends TLS.")] = False,
+) -> None:
+    """Run the hub until it is stopped."""
+    log_to_stderr()
+    given: dict[str, Any] = {"host": host, "port": port, "behind_proxy": behind_proxy or None}
+    try:
+        settings = load(folder, {name: value for name, value in given.items() if value is not None})
+        app = make_app(settings)
+    except SetupRefused as error:
+        _fail(error)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+    )
+
+
+def create(folder: Path, consortium: str, origin: str = "") -> dict[str, str]:
+    """Make a hub in `folder` and return its card: public keys in hex and the log's origin. Raises `SetupRefused`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (folder / SETTINGS_FILE).exists():
+        raise SetupRefused(f"{folder / SETTINGS_FILE} exists; this folder holds a hub already")
+    if not consortium.isprintable() or not consortium.strip():
+        raise SetupRefused("consortium: a name in printable characters is needed")
+    made = keys.create(folder / "keys")
+    slug = re.sub(r"[^a-z0-9]+", "-", consortium.lower()).strip("-")[:60] or "consortium"
+    origin = origin or f"{slug}/{made.log_public[:8]}"
+    # A JSON string of printable characters is a TOML string too.
+    lines = (f"consortium = {json.dumps(consortium, ensure_ascii=False)}", f"log_origin = {json.dumps(origin)}")
+    (folder / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    load(folder)
+    return {
+        "consortium": consortium,
+        "hub_key": made.hub_public,
+        "log_key": made.log_public,
+        "log_origin": origin,
+    }
+
+
+def log_to_stderr() -> None:
+    """Structured lines to stderr: no tokens, no bodies, no query strings."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+
+
+def _fail(error: SetupRefused) -> None:
+    typer.echo(f"consortia-hub: {error}", err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Tokens, and who a request is from."""
+
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from hub.api.bodies import bounded
+from hub.errors import BadRequest, Unauthenticated
+from hub.services.identity import ASSERTION_TYPE, Caller
+from hub.services.wiring import Services
+from protocol.routes import TOKENS, TokenAnswer
+
+MAX_FORM_BYTES = 8192
+
+
+def caller_of(services: Services) -> Callable[[Request], Caller]:
+    """A dependency: the caller by its Bearer token. Raises `Unauthenticated`."""
+
+    def caller(request: Request) -> Caller:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("an Authorization header with a Bearer token is needed; get one at /v1/tokens")
+        return services.identity.caller(token)
+
+    return caller
+
+
+def router(services: Services) -> APIRouter:
+    api = APIRouter()
+
+    @api.post(TOKENS)
+    def token(form: Annotated[bytes, Depends(bounded(MAX_FORM_BYTES))], response: Response) -> TokenAnswer:
+        """RFC 7523, section 2.2: client credentials with a signed assertion."""
+        fields = _fields(form)
+        if fields.get("grant_type") != "client_credentials" or fields.get("client_assertion_type") != ASSERTION_TYPE:
+            raise BadRequest(f"grant_type must be client_credentials, client_assertion_type {ASSERTION_TYPE}")
+        response.headers["Cache-Control"] = "no-store"
+        return services.identity.token(fields.get("client_assertion", ""))
+
+    return api
+
+
+def _fields(form: bytes) -> dict[str, str]:
+    try:
+        parsed = parse_qs(form.decode("ascii"), strict_parsing=True, max_num_fields=10)
+    except ValueError:
+        raise BadRequest("the body must be application/x-www-form-urlencoded") from None
+    if any(len(values) != 1 for values in parsed.values()):
+        raise BadRequest("each form field may be given once")
+    return {name: values[0] for name, values in parsed.items()}

@@ -1,0 +1,41 @@
+"""Chunks of sealed terms in, chunks of sums out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Response
+from fastapi.responses import StreamingResponse
+
+from hub.aggregation.intake import MAX_CHUNK_BYTES
+from hub.api.bodies import bounded
+from hub.api.identity import caller_of
+from hub.services.identity import Caller
+from hub.services.wiring import Services
+from protocol.routes import CHUNK, SUM
+
+
+def router(services: Services) -> APIRouter:
+    api = APIRouter()
+    authenticated = Depends(caller_of(services))
+
+    @api.put(CHUNK)
+    def put_chunk(
+        study: str,
+        round: int,
+        attempt: int,
+        index: int,
+        caller: Annotated[Caller, authenticated],
+        body: Annotated[bytes, Depends(bounded(MAX_CHUNK_BYTES))],
+        content_digest: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """201 when it is new, 200 when the same bytes were here. A chunk has at most 1 MB, so it is held whole."""
+        new = services.rounds.put_chunk(caller, study, round, attempt, index, body, content_digest)
+        return Response(status_code=201 if new else 200)
+
+    @api.get(SUM)
+    def get_sum(
+        study: str, round: int, attempt: int, index: int, caller: Annotated[Caller, authenticated]
+    ) -> StreamingResponse:
+        parts = services.rounds.sum_chunk(caller, study, round, attempt, index)
+        return StreamingResponse(parts, media_type="application/octet-stream")
+
+    return api

@@ -1,0 +1,68 @@
+"""The hub as an ASGI application: services, routes, jobs, and how they start and stop."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.concurrency import run_in_threadpool
+
+from hub.aggregation.aggregator import Aggregator
+from hub.aggregation.workers import WorkerPool
+from hub.api import budgets, enrolment, health, identity, log, problems, rounds, studies
+from hub.config import keys
+from hub.config.settings import HubSettings
+from hub.jobs.checkpointer import Checkpointer
+from hub.jobs.round_driver import RoundDriver
+from hub.services.recorder import Clock
+from hub.services.wiring import Services, build
+
+OTHER_REPLICAS_EVERY_S = 1.0
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock: Clock = utc_now) -> FastAPI:
+    """The application. Raises `SetupRefused` when folder, keys or settings aren't fit."""
+    pool = WorkerPool(settings.workers) if aggregator is None else aggregator
+    services = build(settings, keys.load(settings.keys), pool, clock)
+    driver = RoundDriver(services.rounds, settings.tick_s, settings.keep_sums_s)
+    checkpointer = Checkpointer(services.recorder, settings.checkpoint_age_s)
+    services.course.wake = driver.wake
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services.news.attach(asyncio.get_running_loop())
+        watcher = asyncio.create_task(_watch_other_replicas(services))
+        pool.start(services.rounds.added)
+        driver.start()
+        checkpointer.start()
+        yield
+        watcher.cancel()
+        services.news.detach()
+        for stop in (driver.stop, checkpointer.stop, pool.close, services.database.close):
+            await run_in_threadpool(stop)
+
+    app = FastAPI(title="Consortia hub", lifespan=lifespan, docs_url=None, redoc_url=None)
+    registry = CollectorRegistry()
+    problems.install(app)
+    app.add_middleware(health.RequestCounter, registry=registry)
+    for part in (identity, enrolment, studies, rounds, budgets, log):
+        app.include_router(part.router(services))
+    app.include_router(health.router(services, registry))
+    return app
+
+
+async def _watch_other_replicas(services: Services) -> None:
+    """Ring when the log grew without this process: a cheap look once a second, for all who wait."""
+    seen = -1
+    while True:
+        size = await run_in_threadpool(services.log.size)
+        if size != seen and seen >= 0:
+            services.news.ring(urgent=True)
+        seen = size
+        await asyncio.sleep(OTHER_REPLICAS_EVERY_S)

@@ -1,0 +1,101 @@
+"""The hub's settings: hub.toml in its folder, then environment variables CONSORTIA_HUB_*, which win."""
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from hub.errors import SetupRefused
+from protocol.study import explain
+
+SETTINGS_FILE = "hub.toml"
+
+
+class HubSettings(BaseSettings):
+    """Frozen; unknown keys are refused. Secrets stand in files, and here are only their paths."""
+
+    model_config = SettingsConfigDict(env_prefix="CONSORTIA_HUB_", frozen=True, extra="forbid")
+
+    folder: Path
+    consortium: Annotated[str, Field(min_length=1, max_length=120)]
+    log_origin: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./-]{0,118}[a-z0-9]$")]
+    database_url: str = ""
+    """An SQLAlchemy URL: sqlite:///PATH or postgresql://...; empty: hub.sqlite in the folder."""
+    blobs_url: str = ""
+    """Where chunks and sealed bundles lie, s3://BUCKET/PREFIX; empty: blobs/ in the folder."""
+    public_url: str = ""
+    """How silos reach the hub, such as https://hub.example.org; an accepted audience of their assertions."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8700
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: bool = False
+    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    tick_s: Annotated[float, Field(gt=0, le=60)] = 0.5
+    lease_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    checkpoint_age_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    keep_sums_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 86_400
+    """How long the sums of a closed study stay, for silos that missed its last round."""
+
+    @model_validator(mode="after")
+    def _listens_safely(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key: give both files, or neither")
+        if self.tls_certificate is None and not self.behind_proxy and not is_loopback(self.host):
+            raise ValueError(
+                f"host: {self.host} is not loopback, so tls_certificate and tls_key are needed, "
+                "or behind_proxy = true when a proxy on this machine ends TLS"
+            )
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database's URL, with the driver that the hub uses."""
+        url = self.database_url or f"sqlite:///{self.folder / 'hub.sqlite'}"
+        return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    @property
+    def blobs(self) -> str:
+        return self.blobs_url or f"file://{(self.folder / 'blobs').absolute()}"
+
+    @property
+    def keys(self) -> Path:
+        """The folder (0700) of the hub's private keys (0600)."""
+        return self.folder / "keys"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        given = init_settings()
+        toml = TomlConfigSettingsSource(settings_cls, Path(given["folder"]) / SETTINGS_FILE)
+        return init_settings, env_settings, toml
+
+
+def load(folder: Path, overrides: dict[str, Any] | None = None) -> HubSettings:
+    """The settings of the hub in `folder`; `overrides` are the command's options. Raises `SetupRefused`."""
+    if not (folder / SETTINGS_FILE).is_file():
+        raise SetupRefused(
+            f"{folder / SETTINGS_FILE} is missing; run: consortia-hub init --folder {folder} --consortium NAME"
+        )
+    try:
+        return HubSettings(folder=folder, **(overrides or {}))
+    except ValidationError as error:
+        raise SetupRefused(f"{folder / SETTINGS_FILE}: {explain(error)}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SetupRefused(f"{folder / SETTINGS_FILE} is not TOML: {error}") from None
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

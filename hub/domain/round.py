@@ -1,0 +1,216 @@
+"""One round, one attempt at a time: open -> frozen -> served -> closed. Pure and frozen.
+
+`apply` takes recorded statements, silos' and the hub's own; `next_step` says what follows from where it stands
+and what time it is. So a hub that was killed anywhere goes on from its rows alone.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from hub.domain.says import CloseRound, CloseStudy, FreezeRound, Say, ServeSum
+from hub.errors import Conflict, Forbidden
+from protocol.ids import moment
+from protocol.rounds import freeze_digest, round_layout
+from protocol.statements import (
+    RoundClosed,
+    RoundFrozen,
+    RoundOpened,
+    RoundReady,
+    Signed,
+    SumServed,
+    SumVerified,
+    UploadComplete,
+    VerificationFailed,
+)
+from protocol.study import StudyContract
+
+RoundState = Literal["open", "frozen", "served", "closed"]
+MAX_ATTEMPTS = 3
+
+RoundStatement = RoundReady | UploadComplete | SumVerified | VerificationFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """`ready`: silo -> digest of its ready statement. `answers`: silo -> its state MAC, None for a failure.
+
+    `frozen` is U of sealed-sum.md, `survivors` U3, `dropped` silos of U whose chunks can't be added. Times are
+    Unix seconds.
+    """
+
+    study: str
+    index: int
+    attempt: int
+    state: RoundState
+    silos: tuple[str, ...]
+    opened_at: int
+    due_at: int
+    base: str
+    ready: Mapping[str, str] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+    freeze: str = ""
+    complete: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    survivors: tuple[str, ...] = ()
+    sum: str = ""
+    answers: Mapping[str, str | None] = field(default_factory=dict)
+    agreed: tuple[str, ...] = ()
+    closed_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """This attempt is void: open another, if the study still can."""
+
+    why: str
+
+
+def opened(body: RoundOpened, base: str, now: int) -> Round:
+    due = int(moment(body.due_at).timestamp())
+    return Round(body.study, body.round, body.attempt, "open", body.silos, now, due, base)
+
+
+def apply(state: Round, contract: StudyContract, signed: Signed, now: int) -> Round:
+    """The round after a recorded statement. Raises `Conflict` or `Forbidden` for one that doesn't fit."""
+    body = signed.body
+    match body:
+        case RoundFrozen():
+            return _frozen(state, contract, body)
+        case SumServed():
+            due = int(moment(body.due_at).timestamp())
+            return replace(state, state="served", survivors=body.survivors, sum=signed.digest, due_at=due)
+        case RoundClosed():
+            return replace(state, state="closed", agreed=body.agreed, closed_at=now)
+        case RoundReady() | UploadComplete() | SumVerified() | VerificationFailed():
+            return _answered(state, body, signed.digest, now)
+    raise Conflict(f"a {body.type} doesn't change a round")
+
+
+def drop(state: Round, silo: str) -> Round:
+    """The round without a silo whose chunk can't be added."""
+    if state.state != "frozen" or silo in state.dropped:
+        return state
+    return replace(state, dropped=(*state.dropped, silo))
+
+
+def extend(state: Round, due_at: int) -> Round:
+    """The round with more time: the hub was away when it fell due, so nobody could answer."""
+    return replace(state, due_at=max(state.due_at, due_at))
+
+
+def next_step(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -> Say | Retry | None:
+    """What follows now, or None while somebody is still awaited."""
+    match state.state:
+        case "open":
+            return _from_open(state, quorum, withdrawn, now)
+        case "frozen":
+            return _from_frozen(state, quorum, withdrawn, now)
+        case "served":
+            return _from_served(state, quorum, withdrawn, now)
+    return None
+
+
+def _answered(state: Round, body: RoundStatement, digest: str, now: int) -> Round:
+    silo = body.issuer.removeprefix("silo:")
+    if (body.round, body.attempt) != (state.index, state.attempt):
+        raise Conflict(
+            f"{body.type}: round {body.round} attempt {body.attempt} isn't under way, round {state.index} attempt "
+            f"{state.attempt} is"
+        )
+    match body:
+        case RoundReady():
+            _require(state, "open", silo, state.silos, state.ready, body.type)
+            return replace(state, ready={**state.ready, silo: digest})
+        case UploadComplete():
+            _require(state, "frozen", silo, state.frozen, state.complete, body.type)
+            if body.freeze != state.freeze:
+                raise Conflict("upload-complete: freeze is not this attempt's; seal the update anew")
+            if now >= state.due_at:
+                raise Conflict(
+                    f"upload-complete: attempt {state.attempt} ended before; silo {silo} joins the next round"
+                )
+            if silo in state.dropped:
+                raise Conflict(
+                    "upload-complete: a chunk of this upload couldn't be added; the round goes on without it"
+                )
+            return replace(state, complete=(*state.complete, silo))
+        case SumVerified() | VerificationFailed():
+            _require(state, "served", silo, state.survivors, state.answers, body.type)
+            if body.sum != state.sum:
+                raise Conflict(f"{body.type}: sum is not the digest of this attempt's sum-served statement")
+            mac = body.state_mac if isinstance(body, SumVerified) else None
+            return replace(state, answers={**state.answers, silo: mac})
+
+
+def _require(
+    state: Round,
+    wanted: RoundState,
+    silo: str,
+    named: tuple[str, ...],
+    done: Mapping[str, object] | tuple[str, ...],
+    what: str,
+) -> None:
+    if silo not in named:
+        raise Forbidden(f"{what}: silo {silo} is not part of round {state.index} attempt {state.attempt}")
+    if state.state != wanted:
+        raise Conflict(f"{what}: round {state.index} attempt {state.attempt} is {state.state}, not {wanted}")
+    if silo in done:
+        raise Conflict(f"{what}: silo {silo} has given another one for round {state.index} attempt {state.attempt}")
+
+
+def _frozen(state: Round, contract: StudyContract, body: RoundFrozen) -> Round:
+    silos = tuple(sorted(body.ready))
+    digest = freeze_digest(
+        study=state.study,
+        index=state.index,
+        attempt=state.attempt,
+        silos=silos,
+        ready=body.ready,
+        layout=round_layout(contract, state.index, len(silos)),
+        base=body.base,
+    )
+    due = int(moment(body.due_at).timestamp())
+    return replace(state, state="frozen", frozen=silos, freeze=digest.hex(), due_at=due)
+
+
+def _from_open(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -> Say | Retry | None:
+    present = [silo for silo in state.silos if silo not in withdrawn]
+    ready = tuple(sorted((silo, digest) for silo, digest in state.ready.items() if silo in present))
+    if len(present) < quorum:
+        return Retry("too few silos are left")
+    if len(ready) == len(present) or (now >= state.due_at and len(ready) >= quorum):
+        return FreezeRound(state.index, state.attempt, ready, state.base)
+    if now >= state.due_at:
+        return Retry(f"{len(ready)} silos were ready in time, {quorum} are needed")
+    return None
+
+
+def _from_frozen(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -> Say | Retry | None:
+    complete = tuple(sorted(silo for silo in state.complete if silo not in state.dropped))
+    gone = {*state.dropped, *(silo for silo in withdrawn if silo not in complete)}
+    awaited = [silo for silo in state.frozen if silo not in gone and silo not in complete]
+    if len(complete) + len(awaited) < quorum:
+        return Retry("too few uploads can be added")
+    if now < state.due_at and awaited:
+        return None
+    if len(complete) >= quorum:
+        return ServeSum(state.index, state.attempt, complete)
+    return Retry(f"{len(complete)} uploads were complete in time, {quorum} are needed")
+
+
+def _from_served(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -> Say | None:
+    failed = [silo for silo, mac in state.answers.items() if mac is None]
+    if len(failed) >= len(state.survivors) - quorum + 1:
+        return CloseStudy("aborted", f"round {state.index}: the sum didn't verify at {len(failed)} silos")
+    awaited = [silo for silo in state.survivors if silo not in state.answers and silo not in withdrawn]
+    if awaited and now < state.due_at:
+        return None
+    macs = Counter(mac for mac in state.answers.values() if mac is not None)
+    mac, count = macs.most_common(1)[0] if macs else (None, 0)
+    if count < quorum:
+        return CloseStudy("aborted", f"round {state.index}: {count} silos agree on the new state, {quorum} are needed")
+    agreed = tuple(silo for silo in state.survivors if state.answers.get(silo) == mac)
+    suspended = tuple(silo for silo in state.survivors if silo not in agreed)
+    return CloseRound(state.index, state.attempt, agreed, suspended)

@@ -1,0 +1,49 @@
+"""What the hub refuses. Every message is safe to show to the caller; HTTP status stands in `api.problems` only."""
+
+
+class HubError(Exception):
+    """Root of everything the hub raises on purpose."""
+
+
+class SetupRefused(HubError):
+    """The hub's folder, keys or settings are not fit to start with: for who runs it, never for a caller."""
+
+
+class Refused(HubError):
+    """A request that is understood and not granted."""
+
+
+class Unauthenticated(Refused):
+    """No token or assertion, or one that doesn't hold."""
+
+
+class Forbidden(Refused):
+    """The caller is known, and may not do this."""
+
+
+class NotFound(Refused):
+    """There is no such thing for this caller."""
+
+
+class BadRequest(Refused):
+    """A request whose form is wrong; statements that are wrong raise the protocol's `Malformed`."""
+
+
+class Conflict(Refused):
+    """Not possible in the state things are in, or another content was sent before."""
+
+
+class Expired(Refused):
+    """An invitation, study or charter past its time."""
+
+
+class TooLarge(Refused):
+    """More bytes than this place takes."""
+
+
+class BudgetExceeded(Refused):
+    """A mirrored privacy budget can't pay for it."""
+
+
+class AggregationFailed(HubError):
+    """A worker couldn't add a chunk; the driver tries again."""

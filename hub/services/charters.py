@@ -1,0 +1,104 @@
+"""The charter in force: pinned once from its own admin, then followed by its rules of succession."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from hub.audit.merkle import LogDamaged
+from hub.config.keys import HubKeys
+from hub.errors import Conflict, Expired, Forbidden, NotFound
+from hub.services.recorder import Recorder, Recording
+from hub.store import log as log_store
+from hub.store import silos as silo_store
+from hub.store.database import Database
+from protocol.charter import Charter, charter_digest, check_succession
+from protocol.ids import person_party, timestamp
+from protocol.statements import CharterPublished, Signed, parse, verify_by
+
+RECENT_S = 1.0
+
+
+@dataclass(slots=True)
+class Charters:
+    """`log_origin` and `consortium` are this hub's own; a charter for another hub is refused."""
+
+    database: Database
+    recorder: Recorder
+    keys: HubKeys
+    log_origin: str
+    consortium: str
+    _pinned: Charter | None = None
+    _looked_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def current(self, connection: Connection) -> Charter:
+        """The charter in force, read again only when there is a newer one. Raises `NotFound` before the first."""
+        version = silo_store.charter_version(connection)
+        if version == 0:
+            raise NotFound("no charter is pinned yet; the admin posts the founding one to /v1/charter")
+        with self._lock:
+            if self._pinned is None or self._pinned.version != version:
+                statement = silo_store.charter_statements(connection)[version - 1][1]
+                body = parse(log_store.wire_of(connection, statement)).body
+                if not isinstance(body, CharterPublished):
+                    raise LogDamaged(f"the statement of charter version {version} is another one")
+                self._pinned = body.charter
+            return self._pinned
+
+    def recent(self) -> Charter:
+        """The charter as of a second ago at most: for telling who calls, not for what is recorded."""
+        pinned = self._pinned
+        if pinned is None or time.monotonic() - self._looked_at > RECENT_S:
+            with self.database.reading() as connection:
+                pinned = self.current(connection)
+            self._looked_at = time.monotonic()
+        return pinned
+
+    def founding_digest(self, connection: Connection) -> str:
+        return silo_store.charter_statements(connection)[0][0]
+
+    def found(self, wire: bytes) -> int:
+        """Pin the founding charter; the same bytes again give the same index. Raises `Conflict` or `Forbidden`."""
+        signed = parse(wire)
+        body = signed.body
+        if not isinstance(body, CharterPublished):
+            raise Forbidden("only a charter statement is taken here")
+        self._check_own(body.charter, body.issuer)
+        verify_by(signed, body.charter)
+        with self.recorder.transaction() as recording:
+            known = log_store.statement_index(recording.connection, signed.digest)
+            if known is not None:
+                return known
+            if silo_store.charter_version(recording.connection):
+                raise Conflict("a charter is pinned; a new version is a statement of the admin, sent with a token")
+            if body.charter.expires_at <= timestamp(recording.moment):
+                raise Expired(f"charter: it ended at {body.charter.expires_at}")
+            return self._add(recording, signed, body.charter)
+
+    def succeed(self, recording: Recording, signed: Signed, body: CharterPublished) -> int:
+        """Record the next version. Raises `CharterRefused` naming the rule it breaks."""
+        current = self.current(recording.connection)
+        if body.issuer != person_party(current.admin):
+            raise Forbidden(f"charter: only the admin {current.admin} publishes a version")
+        check_succession(current, body.charter)
+        return self._add(recording, signed, body.charter)
+
+    def wires(self) -> list[bytes]:
+        """The charter statements, oldest first."""
+        with self.database.reading() as connection:
+            return [log_store.wire_of(connection, digest) for _, digest in silo_store.charter_statements(connection)]
+
+    def _check_own(self, charter: Charter, issuer: str) -> None:
+        if charter.version != 1 or charter.previous is not None:
+            raise Conflict("charter: the founding one has version 1 and no predecessor")
+        if issuer != person_party(charter.admin):
+            raise Forbidden(f"charter: it must be issued by its admin, person:{charter.admin}")
+        own = (self.keys.hub_public, self.keys.log_public, self.log_origin, self.consortium)
+        if (charter.hub_key, charter.log_key, charter.log_origin, charter.consortium) != own:
+            raise Forbidden("charter: hub_key, log_key, log_origin and consortium must be those of this hub's card")
+
+    def _add(self, recording: Recording, signed: Signed, charter: Charter) -> int:
+        silo_store.add_charter(recording.connection, charter.version, charter_digest(charter), signed.digest)
+        return recording.record(signed)

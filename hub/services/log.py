@@ -1,0 +1,118 @@
+"""Reading the log: what concerns a party since it last looked, proofs, and the export."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from hub.audit.checkpoint import CheckpointSigner
+from hub.audit.merkle import MerkleTree, NodeId
+from hub.errors import BadRequest, NotFound
+from hub.services.identity import Caller
+from hub.store import log as log_store
+from hub.store import silos as silo_store
+from hub.store.database import Database
+from hub.store.log import Entry, NodeTable
+from protocol.export import write_export
+from protocol.routes import MAX_ENTRIES_PER_POLL, CheckpointAnswer, Follow, LoggedEntry
+from protocol.translog import LogEntry
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class LogReader:
+    database: Database
+    signer: CheckpointSigner
+    nodes: dict[NodeId, bytes] = field(default_factory=dict, repr=False)
+
+    def follow(self, caller: Caller, after: int) -> Follow:
+        """What concerns `caller` from index `after` on, under the newest checkpoint, with proofs for it."""
+        with self.database.reading() as connection:
+            head = log_store.read_head(connection)
+            if not 0 <= after <= head.size:
+                raise BadRequest(
+                    f"after={after}: the log has {head.size} entries; keep your checkpoint and call the admin"
+                )
+            tree = MerkleTree(NodeTable(connection, self.nodes), head.size)
+            limit = MAX_ENTRIES_PER_POLL + 1
+            found = log_store.entries_for(connection, caller.reader, after, head.size, limit)
+            kept = _fitting(found)
+            return Follow(
+                checkpoint=head.checkpoint,
+                consistency=_hexes(tree.consistency_proof(after)),
+                entries=tuple(_logged(tree, entry) for entry in kept),
+                next=found[len(kept)].index if len(kept) < len(found) else head.size,
+            )
+
+    def size(self) -> int:
+        with self.database.reading() as connection:
+            return log_store.read_head(connection).size
+
+    def checkpoint(self) -> CheckpointAnswer:
+        """Raises `NotFound` before the first charter."""
+        with self.database.reading() as connection:
+            head = log_store.read_head(connection)
+            charters = silo_store.charter_statements(connection)
+        if not charters:
+            raise NotFound("the log is empty: no charter is pinned yet")
+        return CheckpointAnswer(checkpoint=head.checkpoint, charter=charters[-1][0])
+
+    def consistency(self, first: int, second: int) -> tuple[str, ...]:
+        """Hashes that join the tree of `first` leaves to that of `second`."""
+        with self.database.reading() as connection:
+            tree = self._tree(connection, second)
+            if not 0 <= first <= second:
+                raise BadRequest(f"first={first}: it must be from 0 to second={second}")
+            return _hexes(tree.consistency_proof(first))
+
+    def inclusion(self, index: int, size: int) -> tuple[str, ...]:
+        """Hashes from leaf `index` to the root of `size` leaves."""
+        with self.database.reading() as connection:
+            tree = self._tree(connection, size)
+            if not 0 <= index < size:
+                raise BadRequest(f"index={index}: it must be below size={size}")
+            return _hexes(tree.inclusion_proof(index))
+
+    def export(self, caller: Caller) -> Iterator[str]:
+        """The export's lines; texts that don't concern `caller` are withheld."""
+        with self.database.reading() as connection:
+            head = log_store.read_head(connection)
+            charters = [digest for digest, _ in silo_store.charter_statements(connection)]
+        return write_export(head.checkpoint, self.signer.verifier, charters, self._leaves(caller, head.size))
+
+    def _leaves(self, caller: Caller, size: int) -> Iterator[tuple[LogEntry, bytes | None]]:
+        for first in range(0, size, PAGE):
+            with self.database.reading() as connection:
+                page = log_store.all_entries(connection, caller.reader, first, min(size, first + PAGE))
+            for entry in page:
+                yield LogEntry.model_validate_json(entry.leaf), entry.wire
+
+    def _tree(self, connection: Connection, size: int) -> MerkleTree:
+        known = log_store.read_head(connection).size
+        if not 0 <= size <= known:
+            raise BadRequest(f"size {size}: the log has {known} entries")
+        return MerkleTree(NodeTable(connection, self.nodes), size)
+
+
+def _fitting(entries: list[Entry]) -> list[Entry]:
+    """As many as one answer holds, and at least one."""
+    total, kept = 0, 0
+    for entry in entries[:MAX_ENTRIES_PER_POLL]:
+        total += len(entry.leaf) + len(entry.wire or b"")
+        if kept and total > MAX_ANSWER_BYTES:
+            break
+        kept += 1
+    return entries[:kept]
+
+
+def _logged(tree: MerkleTree, entry: Entry) -> LoggedEntry:
+    text = (entry.wire or b"").decode()
+    return LoggedEntry(
+        index=entry.index, leaf=entry.leaf, statement=text, proof=_hexes(tree.inclusion_proof(entry.index))
+    )
+
+
+def _hexes(hashes: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple(node.hex() for node in hashes)

