@@ -1,0 +1,182 @@
+"""docs/protocol.md is enough to write a second implementation: here is one of its bytes, written from that text alone.
+
+Only SEAL's expansion of a seed is taken from the product; everything else is plain Python after the document.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from protocol import charter, rounds
+from protocol.sealing import bfv
+from protocol.sealing.decode import Segment, dequantise
+from protocol.sealing.packing import pack
+from protocol.sealing.parameters import Layout
+from protocol.sealing.secret import StudySecret
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+Q, T = 1152921504606830593, 70368743669761
+
+
+@pytest.fixture(scope="module")
+def exchange():
+    found = json.loads((VECTORS / "sealing_exchange.json").read_text())
+    for name in ("secret", "sum"):
+        found[name] = base64.b64decode(found[name])
+    found["uploads"] = [base64.b64decode(upload) for upload in found["uploads"]]
+    found["freeze"] = bytes.fromhex(found["freeze"])
+    return found
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def hkdf(key, salt, info):
+    extracted = hmac.digest(salt or bytes(32), key, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")
+
+
+def stream(key, block, length):
+    return Cipher(algorithms.AES256(key), modes.CTR(block.to_bytes(16, "big"))).encryptor().update(bytes(length))
+
+
+def numbers(data, width):
+    return [int.from_bytes(data[at : at + width], "little") for at in range(0, len(data), width)]
+
+
+def record(chunk, seeds):
+    """(first polynomial, seeds, tag) of the one record in a chunk."""
+    assert len(chunk) == 30720 + 64 * seeds + 8
+    low, mid = numbers(chunk[:16384], 8), numbers(chunk[16384:24576], 4)
+    high, top = numbers(chunk[24576:28672], 2), chunk[28672:30720]
+    first = [word % 2**60 for word in low]
+    second = [(low[i] >> 60) + (mid[i] << 4) + (high[i] << 36) + (top[i] << 52) for i in range(2048)]
+    rest = chunk[30720:]
+    return first + second, [rest[64 * i : 64 * i + 64] for i in range(seeds)], int.from_bytes(rest[-8:], "little")
+
+
+def rho(mac_key, freeze, index):
+    key = hkdf(mac_key, freeze, b"consortia/sealed-sum/v1/rho")
+    words = [word % 2**60 for word in numbers(stream(key, index * 2**64, 8 * 8300), 8)]
+    return [word for word in words if word < Q][:8192]
+
+
+def pad(mac_key, freeze, silo, index):
+    key = hkdf(mac_key, freeze, b"consortia/sealed-sum/v1/pad/" + silo.encode())
+    return int.from_bytes(stream(key, 2 * index, 32), "little") % Q
+
+
+def weigh(mac_key, freeze, index, coefficients):
+    return sum(r * c for r, c in zip(rho(mac_key, freeze, index), coefficients, strict=True)) % Q
+
+
+def test_a_record_of_a_term_and_its_tag_read_as_the_document_says(exchange):
+    mac_key = exchange["secret"][-32:]
+    for silo, upload in zip(exchange["silos"], exchange["uploads"], strict=True):
+        first, seeds, tag = record(upload, 1)
+        coefficients = first + [int(c) for c in bfv.expand(seeds)]
+        weight = weigh(mac_key, exchange["freeze"], 0, coefficients)
+        assert tag == (pad(mac_key, exchange["freeze"], silo, 0) + weight) % Q
+
+
+def test_a_sum_is_made_and_checked_as_the_document_says(exchange):
+    terms = [record(upload, 1) for upload in exchange["uploads"]]
+    total, seeds, tag = record(exchange["sum"], len(terms))
+    assert total == [sum(column) % Q for column in zip(*(term[0] for term in terms), strict=True)]
+    assert seeds == [term[1][0] for term in terms]
+    assert tag == sum(term[2] for term in terms) % Q
+    mac_key, freeze = exchange["secret"][-32:], exchange["freeze"]
+    pads = sum(pad(mac_key, freeze, silo, 0) for silo in exchange["silos"])
+    assert tag == (pads + weigh(mac_key, freeze, 0, total + [int(c) for c in bfv.expand(seeds)])) % Q
+
+
+def test_the_secret_reads_as_the_document_says(exchange):
+    magic = b"consortia/study-secret/v1\n"
+    key = exchange["secret"][len(magic) : -32]
+    assert exchange["secret"].startswith(magic) and len(key) == 1024
+    symbols = [byte >> shift & 3 for byte in key for shift in (0, 2, 4, 6)]
+    assert set(symbols) == {0, 1, 3} and 2431 <= sum(symbol != 0 for symbol in symbols) <= 3031
+
+
+def test_commitments_and_state_macs_are_those_of_the_document(exchange):
+    secret, context = exchange["secret"], canonical({"context": "consortia/state/v1", "round": 3, "study": "ab" * 32})
+
+    def subkey(purpose):
+        return hkdf(secret, None, b"consortia/study-secret/v1/" + purpose)
+
+    held = StudySecret.from_bytes(secret)
+    assert held.commitment(context) == hmac.digest(subkey(b"commitment"), context, "sha256")
+    message = len(context).to_bytes(8, "big") + context + b"state"
+    assert held.state_mac(context, b"state") == hmac.digest(subkey(b"state"), message, "sha256")
+
+
+@pytest.mark.parametrize(("terms", "per_slot", "bits"), [(3, 3, 13), (4, 2, 21), (16, 3, 11), (100, 3, 8), (100, 4, 4)])
+def test_levels_stand_in_slots_and_totals_decode_as_the_document_says(terms, per_slot, bits):
+    radix = terms * (2**bits - 1) + 1
+    assert radix**per_slot <= T < (terms * (2 ** (bits + 1) - 1) + 1) ** per_slot
+    layout = Layout(4095 * per_slot + 5, terms, per_slot)
+    levels = np.arange(layout.values, dtype=np.uint64) % np.uint64(2**bits)
+    slots = pack(levels, layout)
+    for value in (0, 1, per_slot, 4095 * per_slot - 1, layout.values - 1):
+        slot = int(slots[value // (4095 * per_slot), value // per_slot % 4095])
+        assert slot // radix ** (value % per_slot) % radix == levels[value]
+    assert (slots[:, 4095] == 1).all()
+    total = dequantise(levels, layout, terms, [Segment(layout.values, 3)])
+    assert total[7] == (2 * int(levels[7]) - terms * (2**bits - 1)) / (2**bits - 1) * 2.0**3
+
+
+def test_the_freeze_digest_is_that_of_the_document():
+    layout, ready = Layout(40, 3), {"west": "1" * 64, "east": "2" * 64, "north": "3" * 64}
+    silos = ("east", "north", "west")
+    made = rounds.freeze_digest(
+        study="ab" * 32, index=2, attempt=1, silos=silos, ready=ready, layout=layout, base="0" * 64
+    )
+    told = {
+        "context": "consortia/freeze/v1",
+        "study": "ab" * 32,
+        "round": 2,
+        "attempt": 1,
+        "silos": list(silos),
+        "ready": ready,
+        "bits": layout.bits,
+        "values_per_slot": 3,
+        "values": 40,
+        "base": "0" * 64,
+    }
+    assert made == hashlib.sha256(canonical(told)).digest()
+
+
+def test_a_statement_is_signed_over_the_bytes_that_the_document_says():
+    for vector in json.loads((VECTORS / "statements.json").read_text()):
+        wire = vector["wire"].encode()
+        value = json.loads(wire)
+        message = b"consortia/statement/v1\x00" + value["body"]["type"].encode() + b"\x00" + canonical(value["body"])
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(vector["public_key"]))
+        key.verify(bytes.fromhex(value["signature"]), message)
+        assert hashlib.sha256(wire).hexdigest() == vector["digest"]
+
+
+def test_six_words_are_those_of_the_document():
+    signing, receiving = bytes(range(32)), bytes(1216)
+    digest = hashlib.sha256(b"consortia/key-words/v1\x00" + signing + receiving).digest()[:12]
+    consonants, vowels = "bdfghjklmnprstvz", "aiou"
+    words = []
+    for at in range(0, 12, 2):
+        n = int.from_bytes(digest[at : at + 2], "big")
+        parts = (
+            consonants[n >> 12],
+            vowels[n >> 10 & 3],
+            consonants[n >> 6 & 15],
+            vowels[n >> 4 & 3],
+            consonants[n & 15],
+        )
+        words.append("".join(parts))
+    assert charter.key_words(signing.hex(), base64.b64encode(receiving).decode()) == " ".join(words)
