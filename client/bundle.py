@@ -28,13 +28,22 @@ MAX_TENSORS: Final = 64
 
 
 class Measured(Strict):
-    """Noised counts of the held-out rows of ``test_silos`` silos: they may be below 0, or more than there are."""
+    """Noised counts of the held-out rows of ``test_silos`` silos: they may be below 0, or more than there are.
+
+    ``accuracy`` and ``standard_error`` are None where the noise drowned the counts.
+    """
 
     right: float
     wrong: float
-    accuracy: float
-    standard_error: Annotated[float, Field(ge=0)]
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None
+    standard_error: Annotated[float, Field(ge=0)] | None
     test_silos: Annotated[int, Field(ge=0)]
+
+    def in_words(self) -> str:
+        """The accuracy with its uncertainty, in one phrase."""
+        if self.accuracy is None or self.standard_error is None:
+            return "not known: the noise that protects the records drowned the counts"
+        return f"{self.accuracy:.3f} with standard error {self.standard_error:.3f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,8 +165,7 @@ def model_card(connection: Connection, released: Released) -> str:
     lines += [
         "## How good it is",
         "",
-        f"- **Accuracy**: {measured.accuracy:.3f} with standard error {measured.standard_error:.3f}, on held-out rows, "
-        "from noised counts",
+        f"- **Accuracy**: {measured.in_words()}, on held-out rows, from noised counts",
         f"- **Counts**: {measured.right:.1f} right, {measured.wrong:.1f} wrong (noised, so not whole numbers)",
         "- **Not measured**: performance by subgroup; calibration. Too few held-out rows under this privacy.",
         "",

@@ -50,9 +50,7 @@ class Loopback:
         return json.loads(self.consortia(person, *words, "--json"))
 
     def silo_json(self, name: str, *words: str | Path) -> Any:
-        return json.loads(
-            self.processes.run(["consortia-silo", *words, "--folder", self.silo(name), "--json"])
-        )
+        return json.loads(self.processes.run(["consortia-silo", *words, "--folder", self.silo(name), "--json"]))
 
     def found(self) -> None:
         """Hub keys and service, people's keys, the founding charter, researcher and officer in it."""
@@ -112,4 +110,3 @@ class Loopback:
 
     def approve(self, study: str) -> None:
         self.consortia(ADMIN, "admin", "approve", study, "--yes")
-

@@ -7,6 +7,7 @@ The rules, in order; breaking one raises and leaves the follower as it was:
 3. Every statement is its leaf's, and signed by whom the charter in force there allows (``protocol.chain``). Leaves
    of other kinds record exchanges (a refusal, say); they tell a follower nothing.
 4. Indices only grow, and stay below the checkpoint's size.
+5. Read up to its end, the log's newest charter is the one that the checkpoint names: none was withheld.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from protocol.chain import STATEMENT_KINDS, CharterChain, in_force_after, read_leaf
-from protocol.charter import Charter
+from protocol.charter import Charter, charter_digest
 from protocol.errors import Malformed
 from protocol.routes import Follow, LoggedEntry
 from protocol.statements import Signed, parse
@@ -93,12 +94,20 @@ def advance_follower(held: Follower, answer: Follow, consistency: Sequence[str])
             verified.append(Verified(entry.index, leaf.recorded_at, signed))
     if not held.next <= answer.next <= view.size:
         raise Malformed(f"next is {answer.next}; it must be from {held.next} to {view.size}")
+    if answer.next == view.size and charter is not None:
+        _check_head(view.note, charter)
     return Follower(held.founding, held.verifier, charter, view, answer.next), verified
 
 
 def checkpoint_size(note: str) -> int:
     """The size a checkpoint's text states, nothing verified: for asking the hub for the fitting proof."""
     return Checkpoint.parse(note.partition("\n\n")[0] + "\n").size
+
+
+def _check_head(note: str, charter: Charter) -> None:
+    named = Checkpoint.parse(note.partition("\n\n")[0] + "\n").charter
+    if named != charter_digest(charter):
+        raise Malformed("the checkpoint names another charter than the newest that the log has shown")
 
 
 def _included(entry: LoggedEntry, head: TreeHead) -> LogEntry:

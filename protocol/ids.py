@@ -1,5 +1,6 @@
 """Names and small values with a meaning, checked once at the edge."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -25,7 +26,11 @@ Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
 Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Base64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
-Sentence = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+"""Control characters, and those that reorder or hide text: none may stand in what people read before they sign."""
+MAX_SENTENCE = 2000
+Printable = Annotated[str, StringConstraints(pattern=f"^[^{UNPRINTABLE}]*$")]
+Sentence = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SENTENCE, pattern=f"^[^{UNPRINTABLE}]*$")]
 
 
 def _parse_timestamp(value: str) -> str:
@@ -55,6 +60,11 @@ def timestamp(moment: datetime) -> str:
 def moment(value: str) -> datetime:
     """The instant a ``Timestamp`` names."""
     return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def as_sentence(text: str) -> str:
+    """``text`` as a ``Sentence``: what may not stand in one becomes a space, what is too long is cut."""
+    return re.sub(f"[{UNPRINTABLE}]+", " ", text)[:MAX_SENTENCE] or "no reason was given"
 
 
 def silo_party(silo: str) -> str:

@@ -16,6 +16,7 @@ from protocol.ids import (
     ColumnName,
     DatasetName,
     PersonId,
+    Printable,
     Sentence,
     SiloId,
     Strict,
@@ -39,7 +40,7 @@ class Column(Strict):
     kind: Literal["number", "binary"]
     minimum: float
     maximum: float
-    unit: Annotated[str, Field(max_length=40)] = ""
+    unit: Annotated[Printable, Field(max_length=40)] = ""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -2,8 +2,8 @@
 
 import json
 import signal
+import sqlite3
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,12 +18,13 @@ from protocol.accounting import best_order
 from protocol.errors import ProtocolError
 from silo_node.agent.answers import balances, budget_values, bytes_moved, find, standing, studies_of
 from silo_node.agent.joining import join as ask_to_join
-from silo_node.agent.registering import publish_dataset, register_dataset
-from silo_node.app import LIMITS, POLICY, agent_of, now, one_node, open_silo, owner_policy, patient, set_up_log
+from silo_node.agent.registering import register_dataset, try_to_publish
+from silo_node.app import LIMITS, POLICY, agent_of, now, one_node, open_silo, patient, set_up_log
 from silo_node.dataset.catalogue import register
 from silo_node.dataset.schema import read_schema
 from silo_node.errors import ConfigRefused, SiloError
 from silo_node.journal.chain import Journal
+from silo_node.policy.rules import OwnerRules
 from silo_node.private_files import write_private
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A silo node: your data, your rules, your ledger.")
@@ -77,12 +78,14 @@ def dataset_add(
     asked = register(name, source, declared, domain, epsilon, delta, best_order(epsilon, delta), rows)
     with open_silo(folder) as (silo, _):
         dataset = register_dataset(silo, asked)
-        publish_dataset(silo, dataset)
+        published = try_to_publish(silo, dataset)
     out.print(
         f"[green]Registered [bold]{name}[/bold][/green]: {len(dataset.declared.columns)} columns, "
         f"{rows} rows published; privacy domain {domain}: epsilon {epsilon:g}, delta {delta:g} for each "
         f"[bold]{dataset.unit}[/bold], for good."
     )
+    if not published:
+        out.print("[yellow]Not published yet[/yellow]: the node does so once it runs and this silo is admitted.")
 
 
 @dataset_app.command("list")
@@ -113,9 +116,9 @@ def use_policy(name: str, folder: Path, limits: Path | None = None, quiet: bool 
         return
     write_private(folder / POLICY, shipped.policy_text(name).encode())
     write_private(folder / LIMITS, limits.read_bytes() if limits else shipped.limits_text(name).encode())
-    document, _ = owner_policy(folder)
+    rules = OwnerRules(folder / POLICY, folder / LIMITS).gate.document.rules
     if not quiet:
-        out.print(f"Policy [bold]{name}[/bold]: {len(document.rules)} rules in {folder / POLICY}, {folder / LIMITS}")
+        out.print(f"Policy [bold]{name}[/bold]: {len(rules)} rules in {folder / POLICY}, {folder / LIMITS}")
 
 
 @study_app.command("list")
@@ -211,14 +214,21 @@ def journal_show(folder: Folder = Path("silo")) -> None:
 
 @app.command()
 def run(folder: Folder = Path("silo")) -> None:
-    """Run the node: poll the hub, decide, train, seal, verify. Stops on Ctrl-C or SIGTERM."""
+    """Run the node: poll the hub, decide, train, seal, verify. Stops on Ctrl-C or SIGTERM, at once."""
     set_up_log()
-    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, _leave)
     with one_node(folder), open_silo(folder, trains=True) as (silo, config):
         silo.runner.start()
-        agent_of(silo, config).run(stop, patient())
+        agent_of(silo, config).run(patient())
+
+
+def _leave(*_: object) -> None:
+    """Ends the node wherever it is. Every step may be cut short and repeated, as after a crash; a poll lasts 20 s
+    and training hours, and who stops a service does not wait for them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(0)
 
 
 def print_json(value: object) -> None:
@@ -229,8 +239,19 @@ def main() -> None:
     try:
         app()
     except (SiloError, ProtocolError, ValueError) as problem:
-        err.print(f"[red]{type(problem).__name__}:[/red] {problem}", highlight=False)
-        sys.exit(1)
+        _fail(f"{type(problem).__name__}: {problem}")
+    except (OSError, sqlite3.Error) as problem:
+        # No room, no permission, a broken disk: whatever was being written was not, and nothing goes on without it.
+        cause = problem.strerror if isinstance(problem, OSError) else str(problem)
+        place = f"{problem.filename}: " if isinstance(problem, OSError) and problem.filename else ""
+        _fail(
+            f"{place}{cause or type(problem).__name__}. Nothing is half-done; make room or mend the disk, start again"
+        )
+
+
+def _fail(message: str) -> None:
+    err.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,7 @@ from silo_node.hub_client.retry import Backoff
 from silo_node.hub_client.session import HubSession, fetch_charter
 from silo_node.journal.chain import Journal
 from silo_node.ledger.sqlite import SqliteLedger
-from silo_node.policy.document import PolicyDocument, policy_from_file
-from silo_node.policy.gate import Gate
-from silo_node.policy.limits import OwnerLimits, load_limits
+from silo_node.policy.rules import OwnerRules
 from silo_node.private_files import private_folder
 from silo_node.runner.process import Runner
 
@@ -52,28 +50,21 @@ def open_silo(
     identity = Identity.load(config.silo, folder)
     tasks = Tasks(folder)
     known = tasks.follower() or begin(fetch_charter(config.hub_url, config.request_timeout_s), config.charter)
-    hub = HubSession(
-        config.hub_url, identity, routes.audience(known.view.origin), config.request_timeout_s, patient()
-    )
+    hub = HubSession(config.hub_url, identity, routes.audience(known.view.origin), config.request_timeout_s, patient())
     journal = Journal(folder / "journal.sqlite")
     voice = Voice(identity, journal, tasks, hub, clock)
     ledger = SqliteLedger(folder / "ledger" / "ledger.sqlite", clock)
-    policy, limits = owner_policy(folder)
+    rules = OwnerRules(folder / POLICY, folder / LIMITS)
     runner = Runner(folder / "datasets", config.training_limit_s, warm=trains)
     try:
         catalogue = Catalogue(folder / "datasets")
-        yield Silo(identity, hub, tasks, voice, catalogue, ledger, Gate(policy), limits, runner, clock), config
+        yield Silo(identity, hub, tasks, voice, catalogue, ledger, rules, runner, clock), config
     finally:
         runner.close()
         ledger.close()
         journal.close()
         tasks.close()
         hub.close()
-
-
-def owner_policy(folder: Path) -> tuple[PolicyDocument, OwnerLimits]:
-    """The owner's policy and limits in ``folder``."""
-    return policy_from_file(folder / POLICY), load_limits(folder / LIMITS)
 
 
 def agent_of(silo: Silo, config: SiloConfig) -> Agent:

@@ -15,8 +15,7 @@ FILE = "silo.toml"
 
 
 class SiloConfig(Strict):
-    """What ``consortia-silo join`` writes and an administrator may edit.
-    """
+    """What ``consortia-silo join`` writes and an administrator may edit."""
 
     silo: SiloId
     hub_url: str

@@ -136,7 +136,7 @@ def release_(
             }
         )
         return
-    say(f"accuracy {measured.accuracy:.3f}, standard error {measured.standard_error:.3f} (from noised counts)")
+    say(f"accuracy {measured.in_words()} (from noised counts)")
     say(f"confirmed by {', '.join(released.confirmed_by)}")
     for path in paths:
         say(f"  {path}")

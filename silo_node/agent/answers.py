@@ -91,7 +91,7 @@ def _verdict(silo: Silo, record: StudyRecord) -> str:
     follower = silo.tasks.follower()
     if follower is None:
         return "waiting for the node to run"
-    decision = silo.gate.decide(facts_of_study("accept", silo.case(Study(record, follower.in_force))))
+    decision = silo.rules.gate.decide(facts_of_study("accept", silo.case(Study(record, follower.in_force))))
     if isinstance(decision, Approval):
         return "the policy allows it"
     return f"{decision.rule}: {decision.reason}"

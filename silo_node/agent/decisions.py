@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from protocol.ids import as_sentence
 from protocol.statements import StudyAccepted, StudyRefused, StudyWithdrawn
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
@@ -15,19 +16,24 @@ UNUSABLE = "the silo's dataset can't be used for this study; its owner knows why
 
 
 def decide(silo: Silo, study: Study) -> bool:
-    """Accepts or refuses an approved study, once; waits while a person has to decide. True if it answered."""
+    """Accepts or refuses an approved study, once; waits while a person has to decide. True if it answered.
+
+    An owner's refusal of a study that was accepted before is a withdrawal: the next round is without this silo.
+    """
     record = study.record
-    undecided = silo.name not in record.accepted and silo.name not in record.refused
+    refusal = silo.tasks.answered(study.id, "refuse")
+    if refusal is not None and silo.name in record.accepted:
+        return withdraw(silo, study, refusal)
+    undecided = silo.name not in {*record.accepted, *record.refused, *record.withdrawn}
     if not (record.approvals and undecided and record.closed is None and not record.keyed):
         return False
-    refusal = silo.tasks.answered(study.id, "refuse")
     if refusal is not None:
         silo.voice.say(_refused(study, "owner", refusal, "owner"))
         return True
     try:
-        decision = silo.gate.decide(facts_of_study("accept", silo.case(study)))
+        decision = silo.rules.gate.decide(facts_of_study("accept", silo.case(study)))
     except DatasetRefused as problem:
-        silo.voice.note("decision", f"refused: {problem}"[:2000], study.id)
+        silo.voice.note("decision", f"refused: {problem}", study.id)
         silo.voice.say(_refused(study, "dataset", UNUSABLE, "policy"))
         return True
     match decision:
@@ -36,6 +42,7 @@ def decide(silo: Silo, study: Study) -> bool:
             silo.voice.say(_accepted(silo, study, decision))
             silo.runner.start()
         case Refusal():
+            _journal(silo, study, decision)
             silo.voice.say(_refused(study, decision.rule, decision.reason, "policy"))
         case Hold():
             return False
@@ -44,19 +51,31 @@ def decide(silo: Silo, study: Study) -> bool:
 
 def may_release(silo: Silo, study: Study) -> bool:
     """Whether the policy, or the owner where it holds, lets the study's model go to its recipients."""
-    return isinstance(silo.gate.decide(facts_of_study("release", silo.case(study))), Approval)
+    return isinstance(silo.rules.gate.decide(facts_of_study("release", silo.case(study))), Approval)
 
 
-def withdraw(silo: Silo, study: Study, reason: str) -> None:
-    """Tells everyone, once, that this silo leaves the study."""
-    if silo.name not in study.record.withdrawn and study.record.closed is None:
-        silo.voice.say(
-            Saying(
-                f"{study.id}:withdrawn",
-                study.id,
-                lambda opening: StudyWithdrawn(type="study-withdrawn", study=study.id, reason=reason[:2000], **opening),
-            )
+def withdraw(silo: Silo, study: Study, reason: str) -> bool:
+    """Tells everyone, once, that this silo leaves a study that it accepted. True if that was still to say."""
+    record = study.record
+    if silo.name not in record.accepted or silo.name in record.withdrawn or record.closed is not None:
+        return False
+    silo.voice.say(
+        Saying(
+            f"{study.id}:withdrawn",
+            study.id,
+            lambda opening: StudyWithdrawn(
+                type="study-withdrawn", study=study.id, reason=as_sentence(reason), **opening
+            ),
         )
+    )
+    return True
+
+
+def _journal(silo: Silo, study: Study, refusal: Refusal) -> None:
+    """The whole refusal for the owner: further rules it breaks, and what Cedar said where it failed."""
+    further = "".join(f"; also {breach.rule}: {breach.reason}" for breach in refusal.further)
+    detail = f"; Cedar said: {refusal.detail}" if refusal.detail else ""
+    silo.voice.note("decision", f"refused by {refusal.rule}: {refusal.reason}{further}{detail}", study.id)
 
 
 def _accepted(silo: Silo, study: Study, approval: Approval) -> Saying:
@@ -78,7 +97,7 @@ def _accepted(silo: Silo, study: Study, approval: Approval) -> Saying:
 def _refused(study: Study, rule: str, reason: str, by: Literal["owner", "policy"]) -> Saying:
     def build(opening: Opening) -> StudyRefused:
         return StudyRefused(
-            type="study-refused", study=study.id, rule=rule, reason=reason[:2000], decided_by=by, **opening
+            type="study-refused", study=study.id, rule=rule, reason=as_sentence(reason), decided_by=by, **opening
         )
 
     return Saying(f"{study.id}:refused", study.id, build)

@@ -1,15 +1,17 @@
 """The silo's day: poll the hub, verify what it shows, do what follows, one thing at a time."""
 
-import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 import structlog
 
 from protocol.errors import ProtocolError
 from protocol.follow import advance_follower, begin, checkpoint_size
+from protocol.ids import moment
 from silo_node.agent import keying, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
-from silo_node.agent.memory import check_ledger, check_own_words
+from silo_node.agent.memory import check_journal, check_ledger, check_own_words
+from silo_node.agent.registering import publish_pending
 from silo_node.agent.releasing import release
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
@@ -19,6 +21,7 @@ from silo_node.errors import (
     HubDistrusted,
     HubRefused,
     HubUnreachable,
+    PolicyRefused,
     RunnerFailed,
     StudyHalted,
 )
@@ -37,18 +40,26 @@ class Agent:
         self._studies = Studies(silo.tasks.entries())
         self._runner_failures: dict[str, int] = {}
         check_ledger(silo)
+        check_journal(silo)
 
-    def run(self, stop: threading.Event, backoff: Backoff) -> None:
-        """Works until ``stop`` is set. Raises ``HubDistrusted`` when what the hub shows does not verify."""
+    def run(self, backoff: Backoff) -> NoReturn:
+        """Works until it is interrupted. Raises ``HubDistrusted`` when what the hub shows does not verify."""
         failures, wait_s = 0, 0
-        while not stop.is_set():
+        while True:
             try:
                 self.poll(wait_s)
                 busy = self.work()
+                if not busy:
+                    publish_pending(self._silo, self._studies.datasets)
                 failures, wait_s = 0, 0 if busy else self._poll_wait_s
             except HubUnreachable as problem:
                 log.warning("hub-unreachable", problem=str(problem), failures=failures)
-                stop.wait(backoff.pause_s(failures))
+                backoff.sleep(backoff.pause_s(failures))
+                failures, wait_s = min(failures + 1, 16), 0
+            except HubRefused as problem:
+                # Not admitted yet, most likely: the admin has to compare the words first.
+                log.warning("hub-refused", problem=str(problem), failures=failures)
+                backoff.sleep(backoff.pause_s(failures))
                 failures, wait_s = min(failures + 1, 16), 0
 
     def poll(self, wait_s: int) -> None:
@@ -72,6 +83,9 @@ class Agent:
 
     def work(self) -> bool:
         """Takes every study one step on; true if any step was taken."""
+        if self._follower.charter is None or moment(self._follower.charter.expires_at) <= self._silo.clock():
+            log.warning("no-charter-in-force", remedy="the admin must publish a charter that has not expired")
+            return False
         steps = [self._step(Study(one, self._follower.in_force)) for one in self._studies.records.values()]
         return any(steps)
 
@@ -89,6 +103,13 @@ class Agent:
             self._halt(study, str(problem), UNUSABLE)
         except RunnerFailed as problem:
             self._runner_failed(study, problem)
+        except HubDistrusted as problem:
+            self._silo.voice.note("halt", str(problem), study.id)
+            raise
+        except PolicyRefused as problem:
+            # Fail closed: without usable rules nothing is done, until the owner mends the file.
+            log.error("policy-unusable", problem=str(problem))
+            return False
         except HubRefused as refusal:
             # What was said no longer fits: the next poll tells what happened meanwhile.
             log.warning("hub-refused", study=study.id[:12], problem=str(refusal))
@@ -105,11 +126,17 @@ class Agent:
         return pipeline.run_round(silo, study, secret) or release(silo, study, secret)
 
     def _halt(self, study: Study, reason: str, told: str) -> None:
-        """Stops here, with ``reason`` for the owner and ``told`` for everyone else."""
+        """Stops here, with ``reason`` for the owner and ``told`` for everyone else.
+
+        While the hub is away nothing is kept, so that the next step comes here again and the others are told.
+        """
         log.error("study-halted", study=study.id[:12], reason=reason)
-        self._silo.voice.note("halt", reason[:2000], study.id)
+        try:
+            withdraw(self._silo, study, told)
+        except HubRefused as refusal:
+            log.warning("hub-refused", study=study.id[:12], problem=str(refusal))
+        self._silo.voice.note("halt", reason, study.id)
         self._silo.tasks.halt(study.id, reason)
-        withdraw(self._silo, study, told)
 
     def _runner_failed(self, study: Study, problem: RunnerFailed) -> None:
         failures = self._runner_failures.get(study.id, 0) + 1

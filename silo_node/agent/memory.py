@@ -26,6 +26,19 @@ def check_ledger(silo: Silo) -> None:
             )
 
 
+def check_journal(silo: Silo) -> None:
+    """Raises ``JournalDamaged`` if this silo logged a statement on top of a journal entry that is not there now."""
+    held = silo.voice.journal_heads()
+    for entry in silo.tasks.entries():
+        body = entry.signed.body
+        if body.issuer == silo.identity.party and body.journal_head not in held:
+            raise JournalDamaged(
+                f"the journal does not hold what stood before this silo's log entry {entry.index} ({body.type}): "
+                "it was restored from an old backup, or replaced. Nothing is run; restore the newest journal, or call "
+                "the admin"
+            )
+
+
 def check_own_words(silo: Silo, entries: Iterable[Verified]) -> None:
     """Raises ``JournalDamaged`` for a logged statement under this silo's key that this silo does not remember.
 

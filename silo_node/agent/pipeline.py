@@ -82,7 +82,7 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     contract, index = study.record.contract, current.index
     dataset = silo.catalogue.get(contract.data.dataset)
     charge = charge_id(study.id, index)
-    decision = silo.gate.decide(facts_of_round(silo.case(study), index, len(current.opened.silos), charged=False))
+    decision = silo.rules.gate.decide(facts_of_round(silo.case(study), index, len(current.opened.silos), charged=False))
     if not isinstance(decision, Approval):
         raise StudyHalted(f"{decision.rule}: {decision.reason}")
     admitted = silo.ledger.reserve(dataset.domain, charge, round_events(contract, silo.name, index))

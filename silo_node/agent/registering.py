@@ -4,8 +4,8 @@ from protocol.ids import timestamp
 from protocol.statements import DatasetRegistered
 from silo_node.agent.silo import Silo, published_columns
 from silo_node.agent.voice import Opening, Saying
-from silo_node.dataset.catalogue import Dataset, Registration
-from silo_node.errors import DatasetRefused
+from silo_node.dataset.catalogue import Checked, Dataset, Registration
+from silo_node.errors import DatasetRefused, HubRefused, HubUnreachable
 from silo_node.ledger.budget import PrivacyDomain, Refused
 
 
@@ -14,11 +14,32 @@ def register_dataset(silo: Silo, registration: Registration) -> Dataset:
     cap = PrivacyDomain(
         registration.domain, registration.unit, registration.epsilon, registration.delta, registration.order
     )
-    dataset = silo.catalogue.add(registration, silo.runner.check, timestamp(silo.clock()))
-    registered = silo.ledger.register(cap)
-    if isinstance(registered, Refused):
-        raise DatasetRefused(str(registered))
-    return dataset
+
+    def check(asked: Registration) -> Checked:
+        checked = silo.runner.check(asked)
+        # Between the check and the record: a dataset never stands without its domain in the ledger.
+        registered = silo.ledger.register(cap)
+        if isinstance(registered, Refused):
+            raise DatasetRefused(str(registered))
+        return checked
+
+    return silo.catalogue.add(registration, check, timestamp(silo.clock()))
+
+
+def try_to_publish(silo: Silo, dataset: Dataset) -> bool:
+    """Publishes now if the hub takes it; a silo that isn't admitted yet is refused, and its node tries again."""
+    try:
+        publish_dataset(silo, dataset)
+    except (HubRefused, HubUnreachable):
+        return False
+    return True
+
+
+def publish_pending(silo: Silo, logged: set[tuple[str, str]]) -> None:
+    """Publishes every registered dataset of which the log has no statement by this silo."""
+    for dataset in silo.catalogue.list():
+        if (silo.identity.party, dataset.name) not in logged:
+            publish_dataset(silo, dataset)
 
 
 def publish_dataset(silo: Silo, dataset: Dataset) -> None:

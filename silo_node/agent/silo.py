@@ -20,8 +20,7 @@ from silo_node.hub_client.session import HubSession
 from silo_node.ledger.budget import Refused
 from silo_node.ledger.ledger import Ledger
 from silo_node.policy.case import Case, RegisteredDataset, Standing
-from silo_node.policy.gate import Gate
-from silo_node.policy.limits import OwnerLimits
+from silo_node.policy.rules import OwnerRules
 from silo_node.private_files import write_private
 from silo_node.runner.process import Runner
 
@@ -36,8 +35,7 @@ class Silo:
     voice: Voice
     catalogue: Catalogue
     ledger: Ledger
-    gate: Gate
-    limits: OwnerLimits
+    rules: OwnerRules
     runner: Runner
     clock: Callable[[], datetime]
 
@@ -61,7 +59,9 @@ class Silo:
             owner_approved=self.tasks.answered(study.id, question) is not None,
             accepted_here=self.name in record.accepted and self.name not in record.withdrawn,
         )
-        return Case(record.contract, self.name, self._registered(record.contract.data.dataset), standing, self.limits)
+        return Case(
+            record.contract, self.name, self._registered(record.contract.data.dataset), standing, self.rules.limits
+        )
 
     def _registered(self, name: str) -> RegisteredDataset | None:
         if name not in [dataset.name for dataset in self.catalogue.list()]:

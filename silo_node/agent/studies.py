@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from protocol.errors import RuleBroken
 from protocol.follow import Verified
 from protocol.record import StudyRecord
-from protocol.statements import SpendReserved, SpendSettled, StudyProposed
+from protocol.statements import DatasetRegistered, SpendReserved, SpendSettled, StudyProposed
 from protocol.study import StudyContract, study_id
 
 
@@ -31,6 +31,8 @@ class Studies:
     def __init__(self, entries: Iterable[Verified]) -> None:
         self.records: dict[str, StudyRecord] = {}
         self.broken: dict[str, str] = {}
+        self.datasets: set[tuple[str, str]] = set()
+        """Issuer and name of every dataset whose registration was read of."""
         self._charges = NamedCharges()
         for entry in entries:
             self.take_in(entry)
@@ -42,6 +44,8 @@ class Studies:
             study = study_id(body.contract)
             self.records.setdefault(study, StudyRecord(study, body.contract, entry.at))
             return
+        if isinstance(body, DatasetRegistered):
+            self.datasets.add((body.issuer, body.dataset))
         record = self.records.get(getattr(body, "study", ""))
         if record is None or record.study in self.broken:
             return

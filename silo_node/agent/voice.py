@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from protocol.canonical import digest
-from protocol.ids import timestamp
+from protocol.ids import as_sentence, timestamp
 from protocol.routes import MAX_STATEMENTS_PER_POST
 from protocol.statements import Body, Signed, sign
 from silo_node.agent.tasks import Tasks
@@ -57,9 +57,19 @@ class Voice:
 
     def note(self, kind: str, what: str, study: str | None) -> None:
         """A decision or a halt, for the journal only."""
-        value = {"at": timestamp(self._clock()), "kind": kind, "what": what, "to": "nobody", "study": study}
+        value = {
+            "at": timestamp(self._clock()),
+            "kind": kind,
+            "what": as_sentence(what),
+            "to": "nobody",
+            "study": study,
+        }
         event = JournalEvent.model_validate({**value, "digest": None, "size": 0})
         self._journal.record(lambda _: event)
+
+    def journal_heads(self) -> frozenset[str]:
+        """Every hash that a statement of this silo may carry as the head of its journal."""
+        return self._journal.heads()
 
     def _signed(self, saying: Saying) -> Signed:
         made: list[Signed] = []

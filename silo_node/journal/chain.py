@@ -61,6 +61,10 @@ class Journal:
         """The hash of the newest entry, 64 hexadecimal characters; zeros for an empty journal."""
         return self._last()[1]
 
+    def heads(self) -> frozenset[str]:
+        """Every hash that was the head at some time."""
+        return frozenset([EMPTY, *(row[0] for row in self._db.execute("SELECT hash FROM journal"))])
+
     def entries(self) -> Iterator[JournalEntry]:
         """All entries, oldest first, checked as they are read. Raises ``JournalDamaged`` at the first bad one."""
         head, expected = EMPTY, 1

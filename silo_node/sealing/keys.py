@@ -30,9 +30,7 @@ def open_secret(envelope: str, study: str, sender: str, recipient: str, keys: En
     """The secret in ``envelope``. Raises ``StudyHalted`` if it was not sealed for this silo and study."""
     try:
         sealed = base64.b64decode(envelope, validate=True)
-        return StudySecret.from_bytes(
-            open_envelope(sealed, keys.private, envelope_context(study, sender, recipient))
-        )
+        return StudySecret.from_bytes(open_envelope(sealed, keys.private, envelope_context(study, sender, recipient)))
     except (SealingError, binascii.Error):
         raise StudyHalted(f"the study key that silo {sender} sent does not open for this silo and study") from None
 

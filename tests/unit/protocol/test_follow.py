@@ -44,9 +44,12 @@ class Log:
         self.leaves.append((leaf, signed))
         return signed
 
-    def answer(self, after, upto=None, key=None):
+    def answer(self, after, upto=None, key=None, charter=None):
         size = self.tree.size
-        checkpoint = Checkpoint.stamped("test.example/log", self.tree.head(), None, datetime(2026, 11, 22, tzinfo=UTC))
+        charters = [signed.body.charter for _, signed in self.leaves if isinstance(signed.body, CharterPublished)]
+        newest = charter or charter_digest(charters[-1])
+        now = datetime(2026, 11, 22, tzinfo=UTC)
+        checkpoint = Checkpoint.stamped("test.example/log", self.tree.head(), newest, now)
         end = size if upto is None else upto
         return Follow(
             checkpoint=sign_checkpoint(checkpoint, "test.example/log", key or GROUP.log),
@@ -132,6 +135,12 @@ def with_entry(answer, place, **fields):
     entries = list(answer.entries)
     entries[place] = entries[place].model_copy(update=fields)
     return changed(answer, entries=tuple(entries))
+
+
+def test_a_checkpoint_that_names_a_charter_which_the_log_did_not_show_is_refused(log, held):
+    with pytest.raises(ProtocolError, match="another charter"):
+        follow(held, log.answer(0, charter="e" * 64))
+    assert follow(held, log.answer(0, upto=3, charter="e" * 64))[0].next == 3
 
 
 def test_another_checkpoint_key_is_refused(log, held):

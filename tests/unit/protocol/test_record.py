@@ -5,6 +5,8 @@ import itertools
 import pytest
 
 from protocol.errors import RuleBroken
+from protocol.record import StudyRecord
+from protocol.round_record import NO_BASE
 from protocol.rounds import freeze_digest, round_events, round_layout
 from protocol.statements import (
     RoundClosed,
@@ -22,8 +24,6 @@ from protocol.statements import (
     sign,
 )
 from protocol.study import study_id
-from protocol.record import StudyRecord
-from protocol.round_record import NO_BASE
 from tests.sample_study import NOW, SILOS, consortium, contract
 
 GROUP = consortium()
@@ -96,9 +96,7 @@ class Script:
         self.say(RoundOpened, "hub", round=index, attempt=attempt, silos=silos, due_at=NOW)
         for silo in silos:
             self.charge(silo, index)
-        self.ready = {
-            silo: self.say(RoundReady, f"silo:{silo}", round=index, attempt=attempt).digest for silo in silos
-        }
+        self.ready = {silo: self.say(RoundReady, f"silo:{silo}", round=index, attempt=attempt).digest for silo in silos}
         return self
 
     def charge(self, silo, index):
@@ -146,9 +144,7 @@ class Script:
         for silo in SILOS:
             mac = (macs or {}).get(silo, "4" * 64)
             if mac is not None:
-                self.say(
-                    SumVerified, f"silo:{silo}", round=index, attempt=attempt, sum=self.base, state_mac=mac
-                )
+                self.say(SumVerified, f"silo:{silo}", round=index, attempt=attempt, sum=self.base, state_mac=mac)
         return self
 
     def close(self, index=0, attempt=1, agreed=SILOS, suspended=()):
@@ -195,7 +191,7 @@ def test_a_silo_that_vanished_after_the_freeze_is_left_out_without_a_broken_rule
         (lambda: Script().accept_all().key().commit(delta="8" * 64).open(), "rule 4"),
         (lambda: keyed().open(index=1), "rule 5"),
         (lambda: keyed().open(attempt=2), "rule 5"),
-        (lambda: keyed().open(silos=SILOS[:2] + ("echo",)), "rule 4"),
+        (lambda: keyed().open(silos=(*SILOS[:2], "echo")), "rule 4"),
         (lambda: keyed().whole_round().whole_round(0), "rule 5"),
         (lambda: keyed().open().freeze().upload().serve().open(attempt=2), "rule 5"),
         (lambda: keyed().open().freeze().freeze(), "rule 6"),

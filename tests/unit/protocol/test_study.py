@@ -4,7 +4,7 @@ import pytest
 
 from protocol.errors import Malformed
 from protocol.rounds import freeze_digest, last_round, plan_round, round_events, round_layout
-from protocol.study import parse_contract, parameter_count, study_cost, study_id
+from protocol.study import parameter_count, parse_contract, study_cost, study_id
 from tests.sample_study import SILOS, contract, contract_values
 
 
@@ -50,6 +50,9 @@ def test_changing_a_comma_makes_a_new_study():
         (("release", "approvals"), 9, "release.approvals"),
         (("data", "dataset"), "../secrets", "data.dataset"),
         (("lead",), "ROSA", "lead"),
+        (("title",), "Heart\nPrivacy: epsilon 0", "title"),
+        (("description",), "an \x1b[2J escape sequence", "description"),
+        (("legal_basis",), "read \u202ebackwards", "legal_basis"),
     ],
 )
 def test_a_wrong_contract_is_refused_with_the_field_named(path, value, named):

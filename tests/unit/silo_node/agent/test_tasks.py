@@ -16,7 +16,12 @@ RAN = (Gaussian(noise_multiplier=2.0, count=1, unit="subject"),)
 
 def statement(number: int):
     body = StudyApproved(
-        type="study-approved", issuer="person:ada", issued_at=NOW, nonce=f"{number:032x}", journal_head=None, study=STUDY
+        type="study-approved",
+        issuer="person:ada",
+        issued_at=NOW,
+        nonce=f"{number:032x}",
+        journal_head=None,
+        study=STUDY,
     )
     return sign(body, GROUP.admin.signing)
 

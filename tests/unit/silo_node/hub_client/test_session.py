@@ -108,7 +108,9 @@ def test_a_sum_longer_than_it_can_be_is_refused(tmp_path):
         made.get_sum("a" * 64, 0, 1, 0, 10)
 
 
-@pytest.mark.parametrize("url", ["http://hub.example", "ftp://hub.example", "hub.example", "http://127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "url", ["http://hub.example", "ftp://hub.example", "hub.example", "http://127.0.0.1.evil.example"]
+)
 def test_plain_http_to_another_machine_is_refused(url):
     with pytest.raises(ConfigRefused):
         checked_url(url)
