@@ -11,10 +11,16 @@ import structlog
 import typer
 import uvicorn
 
+from hub.api.server import HubServer
 from hub.app import make_app
 from hub.config import keys
 from hub.config.settings import SETTINGS_FILE, load
 from hub.errors import SetupRefused
+
+GRACE_S = 2
+"""For requests that are under way when the hub is told to stop."""
+LOOPBACK = ["127.0.0.1", "::1"]
+"""From where a proxy's word is taken on who calls: only when there is a proxy, and only for limits."""
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, help="The hub of a consortium.")
 Folder = Annotated[Path, typer.Option(help="The hub's folder: settings, keys, database, chunks.")]
@@ -48,7 +54,7 @@ def serve(
         app = make_app(settings)
     except SetupRefused as error:
         _fail(error)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -57,9 +63,11 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=2,
+        proxy_headers=settings.behind_proxy,
+        forwarded_allow_ips=LOOPBACK,
+        timeout_graceful_shutdown=GRACE_S,
     )
+    HubServer(config, app.state.stopping).run()
 
 
 def create(folder: Path, consortium: str, origin: str = "") -> dict[str, str]:

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from hub.aggregation.aggregator import Aggregator
 from hub.aggregation.workers import WorkerPool
 from hub.api import budgets, enrolment, health, identity, log, problems, rounds, studies
+from hub.api.server import LateRequests
 from hub.config import keys
 from hub.config.settings import HubSettings
 from hub.jobs.checkpointer import Checkpointer
@@ -51,6 +52,8 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
     registry = CollectorRegistry()
     problems.install(app)
     app.add_middleware(health.RequestCounter, registry=registry)
+    app.add_middleware(LateRequests, stopping=lambda: services.news.stopped)
+    app.state.stopping = services.news.detach
     for part in (identity, enrolment, studies, rounds, budgets, log):
         app.include_router(part.router(services))
     app.include_router(health.router(services, registry))

@@ -41,6 +41,14 @@ class TooLarge(Refused):
     """More bytes than this place takes."""
 
 
+class TooOften(Refused):
+    """More requests of one address than a while allows; `retry_after_s` is when the while is over."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class BudgetExceeded(Refused):
     """A mirrored privacy budget can't pay for it."""
 

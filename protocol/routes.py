@@ -122,6 +122,7 @@ class StudyStatus(Strict):
     approvals: tuple[str, ...]
     accepted: tuple[SiloId, ...]
     refused: dict[SiloId, str]
+    withdrawn: dict[SiloId, str]
     waiting: tuple[SiloId, ...]
     suspended: tuple[SiloId, ...]
     rounds_total: int

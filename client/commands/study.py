@@ -68,8 +68,18 @@ def show(study: str, hub: Hub, key: Key, charter: Charter = None, as_json: AsJso
     print_contract(contract, whole)
     say(printable(now.state + (f": {now.reason}" if now.reason else "")))
     for silo in contract.silo_names:
-        refused = f"refused: {now.refused[silo]}" if silo in now.refused else "waiting"
-        say(printable(f"  {silo}: {'accepted' if silo in now.accepted else refused}"))
+        say(printable(f"  {silo}: {_answer(now, silo)}"))
+
+
+def _answer(now: StudyStatus, silo: str) -> str:
+    """What a silo said, by the hub's word; a suspended one had another state than the others, or was silent."""
+    if silo in now.withdrawn:
+        return f"withdrew: {now.withdrawn[silo]}"
+    if silo in now.suspended:
+        return "suspended"
+    if silo in now.refused:
+        return f"refused: {now.refused[silo]}"
+    return "accepted" if silo in now.accepted else "waiting"
 
 
 @app.command("watch")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from hub.store.blobs import BlobPlace
 from protocol.sealing.parameters import Layout
 
 
@@ -11,10 +12,10 @@ from protocol.sealing.parameters import Layout
 class SumJob:
     """Chunk `position` of the sum over `silos`, in this order; `arrived` is the order in which they delivered it.
 
-    `blobs_url` says where the terms lie and the sum goes, so that a worker needs nothing else.
+    `blobs` says where the terms lie and the sum goes, so that a worker needs nothing else.
     """
 
-    blobs_url: str
+    blobs: BlobPlace
     study: str
     round: int
     attempt: int

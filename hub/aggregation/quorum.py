@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from hub.aggregation.aggregator import SumJob
 from hub.domain.round import Round
+from hub.store.blobs import BlobPlace
 from protocol import canonical
 from protocol.rounds import round_layout
 from protocol.study import StudyContract
@@ -26,7 +27,7 @@ def addable(
     silos: tuple[str, ...],
     arrivals: Mapping[int, Sequence[str]],
     added: Mapping[int, str],
-    blobs_url: str,
+    blobs: BlobPlace,
 ) -> list[SumJob]:
     """A job for each chunk that all of `silos` delivered and that isn't added yet."""
     layout = round_layout(contract, round.index, len(round.frozen))
@@ -35,6 +36,6 @@ def addable(
     for position in range(layout.chunks):
         arrived = tuple(silo for silo in arrivals.get(position, ()) if silo in silos)
         if position not in added and len(arrived) == len(silos):
-            place = (blobs_url, round.study, round.index, round.attempt, name, position)
+            place = (blobs, round.study, round.index, round.attempt, name, position)
             jobs.append(SumJob(*place, silos=silos, arrived=arrived, layout=layout))
     return jobs

@@ -6,6 +6,7 @@ A worker that dies costs its chunk, which is tried again in a new pool; the API 
 import hashlib
 import multiprocessing
 import os
+import signal
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,9 +16,9 @@ import structlog
 
 from hub.aggregation.aggregator import Added, BadTerm, Done, Failed, Outcome, SumJob
 from hub.errors import NotFound
-from hub.store.blobs import Blobs, sum_name, upload_name
+from hub.store.blobs import BlobPlace, Blobs, open_blobs, sum_name, upload_name
+from protocol.sealing.addition import add_chunks, check_upload_chunk
 from protocol.sealing.errors import ChunkRefused
-from protocol.sealing.term import add_chunks, check_upload_chunk
 
 MAX_TRIES = 3
 log = structlog.get_logger()
@@ -52,7 +53,8 @@ class WorkerPool:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        pool = ProcessPoolExecutor(self._workers, mp_context=multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_live_with_the_hub)
         for _ in range(self._workers):
             pool.submit(_warm_up)
         return pool
@@ -98,7 +100,7 @@ class WorkerPool:
 
 def add(job: SumJob) -> Outcome:
     """In a worker: read the terms, add them, store the sum's chunk. The same job gives the same bytes."""
-    blobs = _blobs(job.blobs_url)
+    blobs = _blobs(job.blobs)
     terms = {}
     for silo in job.silos:
         try:
@@ -134,12 +136,26 @@ def find_bad_term(job: SumJob, terms: dict[str, bytes], reason: str) -> BadTerm:
 
 
 @lru_cache(maxsize=4)
-def _blobs(url: str) -> Blobs:
-    return Blobs.at(url)
+def _blobs(place: BlobPlace) -> Blobs:
+    return open_blobs(place)
 
 
 def _nobody(job: SumJob, outcome: Outcome) -> None:
     """Until `start` says who wants to know, nothing can be submitted."""
+
+
+def _live_with_the_hub() -> None:
+    """In a worker, first of all: end when the hub ends, however it ended; Ctrl-C is for the hub to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after_the_hub, name="hub-watch", daemon=True).start()
+
+
+def _end_after_the_hub() -> None:
+    # A killed hub closes its end of this pipe; the job queue alone would keep a worker waiting for ever.
+    hub = multiprocessing.parent_process()
+    if hub is not None:
+        hub.join()
+    os._exit(1)
 
 
 def _warm_up() -> int:

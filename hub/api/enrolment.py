@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from hub.api.bodies import bounded
 from hub.api.identity import caller_of
+from hub.api.limits import limited
 from hub.errors import BadRequest, Forbidden
 from hub.services.identity import Caller
 from hub.services.wiring import Services
@@ -21,18 +22,19 @@ JSON_LINES = "application/jsonl"
 def router(services: Services) -> APIRouter:
     api = APIRouter()
     authenticated = Depends(caller_of(services))
+    unproven = Depends(limited(services.enrolment_limit))
 
     @api.get(CHARTER)
     def charters() -> Response:
         lines = [wire + b"\n" for wire in services.charters.wires()]
         return Response(b"".join(lines), media_type=JSON_LINES)
 
-    @api.post(CHARTER)
+    @api.post(CHARTER, dependencies=[unproven])
     def found(body: Annotated[bytes, Depends(bounded(MAX_DOCUMENT_BYTES))]) -> Recorded:
         """Pin the founding charter; once, and only one that names this hub's own keys."""
         return Recorded(indices=(services.charters.found(body.removesuffix(b"\n")),))
 
-    @api.post(ENROLMENTS)
+    @api.post(ENROLMENTS, dependencies=[unproven])
     def enrol(body: Annotated[bytes, Depends(bounded(MAX_ENROLMENT_BYTES))]) -> Recorded:
         try:
             request = EnrolmentRequest.model_validate_json(body)

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Request, Response
 
 from hub.api.bodies import bounded
+from hub.api.limits import limited
 from hub.errors import BadRequest, Unauthenticated
 from hub.services.identity import ASSERTION_TYPE, Caller
 from hub.services.wiring import Services
@@ -30,7 +31,7 @@ def caller_of(services: Services) -> Callable[[Request], Caller]:
 def router(services: Services) -> APIRouter:
     api = APIRouter()
 
-    @api.post(TOKENS)
+    @api.post(TOKENS, dependencies=[Depends(limited(services.token_limit))])
     def token(form: Annotated[bytes, Depends(bounded(MAX_FORM_BYTES))], response: Response) -> TokenAnswer:
         """RFC 7523, section 2.2: client credentials with a signed assertion."""
         fields = _fields(form)

@@ -38,7 +38,7 @@ def router(services: Services) -> APIRouter:
             ticket = services.news.ticket()
             follow = await run_in_threadpool(services.log.follow, caller, after)
             left = deadline - time.monotonic()
-            if follow.entries or left <= 0:
+            if follow.entries or left <= 0 or services.news.stopped:
                 return Response(follow.model_dump_json(), media_type="application/json")
             await services.news.wait(ticket, left)
 

@@ -15,6 +15,8 @@ from protocol.problems import CONTENT_TYPE, Problem
 
 log = structlog.get_logger()
 
+TOO_OFTEN = "consortia:too-often"
+
 TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (Malformed, 400, problems.MALFORMED, "Malformed"),
     (BadSignature, 403, problems.FORBIDDEN, "Signature refused"),
@@ -27,6 +29,7 @@ TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.Conflict, 409, problems.CONFLICT, "Conflict"),
     (errors.Expired, 410, problems.EXPIRED, "Expired"),
     (errors.TooLarge, 413, problems.TOO_LARGE, "Too large"),
+    (errors.TooOften, 429, TOO_OFTEN, "Too many requests"),
     (errors.BudgetExceeded, 409, problems.BUDGET, "Budget exceeded"),
 )
 _BY_STATUS = {401: problems.UNAUTHENTICATED, 403: problems.FORBIDDEN, 404: problems.NOT_FOUND}
@@ -41,8 +44,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unknown)
 
 
-def respond(problem: Problem) -> Response:
+def respond(problem: Problem, retry_after_s: int | None = None) -> Response:
     headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
     body = problem.model_dump_json(exclude_none=True)
     return Response(body, problem.status, headers=headers, media_type=CONTENT_TYPE)
 
@@ -58,7 +63,7 @@ def problem_of(error: Exception) -> Problem:
 async def _refused(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     log.info("refused", method=request.method, path=request.url.path, status=problem.status, detail=problem.detail)
-    return respond(problem)
+    return respond(problem, error.retry_after_s if isinstance(error, errors.TooOften) else None)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -34,7 +34,7 @@ class HubKeys:
 def create(folder: Path) -> HubKeys:
     """Make both keys in `folder`, which must not hold any. Raises `SetupRefused`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _require_private(folder, 0o700)
+    require_private(folder, 0o700)
     made = {}
     for name in NAMES:
         key = Ed25519PrivateKey.generate()
@@ -54,21 +54,22 @@ def load(folder: Path) -> HubKeys:
     """Read both keys. Raises `SetupRefused` when one is missing, damaged or readable by others."""
     if not folder.is_dir():
         raise SetupRefused(f"{folder} is missing; run consortia-hub init first")
-    _require_private(folder, 0o700)
+    require_private(folder, 0o700)
     return HubKeys(**{name: _read(folder / f"{name}.key") for name in NAMES})
 
 
 def _read(path: Path) -> Ed25519PrivateKey:
     if not path.is_file():
         raise SetupRefused(f"{path} is missing; put it back from the backup")
-    _require_private(path, 0o600)
+    require_private(path, 0o600)
     raw = path.read_bytes()
     if len(raw) != 32:
         raise SetupRefused(f"{path} has {len(raw)} bytes, a key has 32; put it back from the backup")
     return Ed25519PrivateKey.from_private_bytes(raw)
 
 
-def _require_private(path: Path, mode: int) -> None:
+def require_private(path: Path, mode: int) -> None:
+    """Raise `SetupRefused` when group or others have any right to `path`; `mode` is what it should have."""
     found = stat.S_IMODE(path.stat().st_mode)
     if found & 0o077:
         raise SetupRefused(f"{path} has mode {found:04o}, which lets others in; run: chmod {mode:o} {path}")

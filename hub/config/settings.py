@@ -4,6 +4,7 @@ import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -24,10 +25,13 @@ class HubSettings(BaseSettings):
     log_origin: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./-]{0,118}[a-z0-9]$")]
     database_url: str = ""
     """An SQLAlchemy URL: sqlite:///PATH or postgresql://...; empty: hub.sqlite in the folder."""
-    blobs_url: str = ""
+    blobs_url: Annotated[str, Field(pattern=r"^(|file:///.+|s3://.+)$")] = ""
     """Where chunks and sealed bundles lie, s3://BUCKET/PREFIX; empty: blobs/ in the folder."""
-    public_url: str = ""
-    """How silos reach the hub, such as https://hub.example.org; an accepted audience of their assertions."""
+    s3_endpoint: str = ""
+    """The S3 server's address, for one that isn't the cloud provider's own."""
+    s3_region: str = ""
+    s3_credentials: Path | None = None
+    """A TOML file (0600) with access_key_id and secret_access_key; none: those of the process or its machine."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8700
     tls_certificate: Path | None = None
@@ -37,6 +41,10 @@ class HubSettings(BaseSettings):
     tick_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
     checkpoint_age_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    tokens_per_minute: Annotated[int, Field(ge=1)] = 120
+    """From one address, in each process of the hub."""
+    enrolments_per_minute: Annotated[int, Field(ge=1)] = 60
+    """The same, for what needs no key yet: enrolments and founding charters."""
     keep_sums_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 86_400
     """How long the sums of a closed study stay, for silos that missed its last round."""
 
@@ -49,6 +57,8 @@ class HubSettings(BaseSettings):
                 f"host: {self.host} is not loopback, so tls_certificate and tls_key are needed, "
                 "or behind_proxy = true when a proxy on this machine ends TLS"
             )
+        if self.s3_endpoint and not is_safe_endpoint(self.s3_endpoint):
+            raise ValueError("s3_endpoint: an https:// address is needed, or http:// to this machine itself")
         return self
 
     @property
@@ -92,6 +102,13 @@ def load(folder: Path, overrides: dict[str, Any] | None = None) -> HubSettings:
         raise SetupRefused(f"{folder / SETTINGS_FILE}: {explain(error)}") from None
     except tomllib.TOMLDecodeError as error:
         raise SetupRefused(f"{folder / SETTINGS_FILE} is not TOML: {error}") from None
+
+
+def is_safe_endpoint(url: str) -> bool:
+    """https, or http to this machine itself."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 def is_loopback(host: str) -> bool:

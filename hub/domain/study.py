@@ -41,7 +41,7 @@ FINAL = ("completed", "aborted", "expired")
 class Study:
     """`accepted` and `keying` stand in the order of the log; the first of `keying` is the key silo.
 
-    `refused`: silo -> rule. `release_approvals`: silo -> commitment. `released`: person -> blob digest.
+    `refused`: silo -> rule and reason. `left`: silo -> why it withdrew. `release_approvals`: silo -> commitment. `released`: person -> blob digest.
     """
 
     id: str
@@ -52,6 +52,8 @@ class Study:
     accepted: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     withdrawn: tuple[str, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
+    keyed_at: int | None = None
     keying: tuple[str, ...] = ()
     sealed_for: tuple[str, ...] = ()
     commitments: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +82,7 @@ def apply(state: Study, signed: Signed, now: int) -> Study:
         case StudyAccepted() | StudyRefused() | StudyWithdrawn():
             return _decided(state, body)
         case StudyKeying():
-            return replace(state, stage=_moved(state, "approved", "keying", body), keying=body.silos)
+            return replace(state, stage=_moved(state, "approved", "keying", body), keying=body.silos, keyed_at=now)
         case SecretSealed() | SecretCommitment():
             return _keyed(state, body)
         case RoundClosed():
@@ -109,7 +111,7 @@ def next_step(state: Study, round: Round | None, can_pay: CanPay, now: int) -> S
         case "approved":
             return _from_approved(state)
         case "keying":
-            return _from_keying(state, can_pay)
+            return _from_keying(state, can_pay, now)
         case "running" if round is not None:
             return _from_running(state, round, can_pay, now)
     return None
@@ -137,15 +139,20 @@ def _from_approved(state: Study) -> Say | None:
     return StartKeying(state.accepted)
 
 
-def _from_keying(state: Study, can_pay: CanPay) -> Say | None:
+def _from_keying(state: Study, can_pay: CanPay, now: int) -> Say | None:
+    """The first round, once all hold the key, or a step's time has passed and a quorum with the key silo does."""
     present = state.active
     if len(present) < state.contract.schedule.quorum:
         return CloseStudy("aborted", "too few silos are left to share a key")
     if state.keying[0] not in present and set(present) - set(state.sealed_for):
         return CloseStudy("aborted", "the key silo left before it had sealed the key for all")
-    if any(silo not in state.commitments for silo in present):
-        return None
-    if len({state.commitments[silo] for silo in present}) > 1:
+    holding = [silo for silo in present if silo in state.commitments]
+    if len(holding) < len(present):
+        if now < (state.keyed_at or now) + state.contract.schedule.step_timeout_s:
+            return None
+        if len(holding) < state.contract.schedule.quorum or state.keying[0] not in state.commitments:
+            return CloseStudy("aborted", f"only {len(holding)} silos committed to the study key in time")
+    if len({state.commitments[silo] for silo in holding}) > 1:
         return CloseStudy("aborted", "the silos' commitments to the study secret differ")
     return _open(state, 0, 1, can_pay)
 
@@ -165,9 +172,11 @@ def _from_running(state: Study, round: Round, can_pay: CanPay, now: int) -> Say 
 
 def _open(state: Study, index: int, attempt: int, can_pay: CanPay) -> Say:
     quorum = state.contract.schedule.quorum
-    if len(state.active) < quorum:
-        return CloseStudy("aborted", f"quorum not reached: {len(state.active)} silos are left, {quorum} are needed")
-    paying = tuple(silo for silo in state.active if can_pay(silo, index))
+    key = state.commitments.get(state.keying[0])
+    able = tuple(silo for silo in state.active if state.commitments.get(silo) == key)
+    if len(able) < quorum:
+        return CloseStudy("aborted", f"quorum not reached: {len(able)} silos are left, {quorum} are needed")
+    paying = tuple(silo for silo in able if can_pay(silo, index))
     if len(paying) < quorum:
         return CloseStudy(
             "aborted", f"round {index}: the budgets of {len(paying)} silos pay for it, {quorum} are needed"
@@ -200,18 +209,19 @@ def _decided(state: Study, body: StudyAccepted | StudyRefused | StudyWithdrawn) 
             raise Conflict(f"{body.type}: silo {silo} doesn't take part")
         if state.stage == "approved":
             accepted = tuple(name for name in state.accepted if name != silo)
-            return replace(state, accepted=accepted, refused={**state.refused, silo: "withdrawn"})
-        return replace(state, withdrawn=(*state.withdrawn, silo))
+            return replace(state, accepted=accepted, refused={**state.refused, silo: f"withdrawn: {body.reason}"})
+        return replace(state, withdrawn=(*state.withdrawn, silo), left={**state.left, silo: body.reason})
     _require_stage(state, body, "approved")
     if silo in state.accepted or silo in state.refused:
         raise Conflict(f"{body.type}: silo {silo} has decided before; withdraw instead")
     if isinstance(body, StudyRefused):
-        return replace(state, refused={**state.refused, silo: body.rule})
+        return replace(state, refused={**state.refused, silo: f"{body.rule}: {body.reason}"})
     return replace(state, accepted=(*state.accepted, silo))
 
 
 def _keyed(state: Study, body: SecretSealed | SecretCommitment) -> Study:
-    _require_stage(state, body, "keying")
+    # A silo that was away while the others agreed on the key may still take it, and join the next round.
+    _require_stage(state, body, "keying", "running")
     silo = _silo_of(state, body, state.active)
     if isinstance(body, SecretCommitment):
         if silo in state.commitments:

@@ -44,13 +44,13 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`origin` is the log's origin: the tokens' issuer and audience. `audiences` are those assertions may name."""
+    """`origin` is the log's origin, the tokens' issuer; `audience` is that of assertions and tokens alike."""
 
     database: Database
     charters: Charters
     key: Ed25519PrivateKey = field(repr=False)
     origin: str
-    audiences: tuple[str, ...]
+    audience: str
     clock: Clock
     nonce: Callable[[], str]
     _known: dict[str, tuple[str, int]] = field(default_factory=dict, repr=False)
@@ -65,7 +65,7 @@ class Identity:
                 raise Unauthenticated("assertion: its jti was used before; make a new one")
             silo_store.see(connection, claims["sub"], now)
             role = role_of(self.charters.current(connection), claims["sub"])
-        payload = {"iss": self.origin, "aud": self.origin, "sub": claims["sub"], "role": role, "jti": self.nonce()}
+        payload = {"iss": self.origin, "aud": self.audience, "sub": claims["sub"], "role": role, "jti": self.nonce()}
         payload |= {"iat": now, "exp": now + TOKEN_S}
         token = jwt.encode(payload, self.key, algorithm="EdDSA", headers={"typ": "at+jwt"})
         return TokenAnswer(access_token=token, token_type="Bearer", expires_in=TOKEN_S)  # noqa: S106
@@ -80,7 +80,7 @@ class Identity:
 
     def _read(self, token: str) -> tuple[str, int]:
         """Party and expiry of a token that verifies; kept, since a party calls many times with one."""
-        claims = self._decode(token, self.key.public_key(), (self.origin,), "token", "at+jwt")
+        claims = self._decode(token, self.key.public_key(), "token", "at+jwt")
         if claims["iss"] != self.origin:
             raise Unauthenticated("token: it is not this hub's")
         if len(self._known) >= MAX_KNOWN_TOKENS:
@@ -97,16 +97,14 @@ class Identity:
         if key is None:
             raise Unauthenticated("assertion: its subject is not named in the charter, or it is no JWT")
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
-        claims = self._decode(assertion, public, self.audiences, "assertion", None)
+        claims = self._decode(assertion, public, "assertion", None)
         if claims["iss"] != claims["sub"] or not 1 <= len(str(claims["jti"])) <= 64:
             raise Unauthenticated("assertion: iss and sub must be the same party, jti 1 to 64 characters")
         if claims["exp"] > now + MAX_ASSERTION_S + SKEW_S:
             raise Unauthenticated(f"assertion: exp may be {MAX_ASSERTION_S} seconds ahead at most; check the clock")
         return claims
 
-    def _decode(
-        self, token: str, key: Ed25519PublicKey, audiences: tuple[str, ...], what: str, kind: str | None
-    ) -> dict[str, Any]:
+    def _decode(self, token: str, key: Ed25519PublicKey, what: str, kind: str | None) -> dict[str, Any]:
         now = self.clock().timestamp()
         try:
             if kind is not None and jwt.get_unverified_header(token).get("typ") != kind:
@@ -115,7 +113,7 @@ class Identity:
                 token,
                 key,
                 algorithms=ALGORITHMS,
-                audience=list(audiences),
+                audience=self.audience,
                 options={"require": ["exp", "iss", "sub", "aud", "jti"], "verify_exp": False, "verify_iat": False},
             )
         except jwt.InvalidTokenError as error:

@@ -15,13 +15,20 @@ class News:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
         self._pending: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the server stops: nobody should wait any more."""
+        return self._stopped
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell on which loop the waiters run; before that, ringing does nothing."""
         self._loop = loop
 
     def detach(self) -> None:
-        """Wake everybody for good: the server stops."""
+        """On the loop: wake everybody for good, for the server stops."""
+        self._stopped = True
         self._release()
         self._loop = None
 

@@ -22,7 +22,7 @@ from hub.services.recorder import Recorder
 from hub.services.studies import require_part
 from hub.store import rounds as round_store
 from hub.store import studies as study_store
-from hub.store.blobs import Blobs, sum_name, upload_name
+from hub.store.blobs import BlobPlace, Blobs, sum_name, upload_name
 from hub.store.database import Database
 from protocol import canonical
 
@@ -35,6 +35,7 @@ class Rounds:
     recorder: Recorder
     course: Course
     blobs: Blobs
+    place: BlobPlace
     aggregator: Aggregator
     lease_s: float
 
@@ -100,7 +101,7 @@ class Rounds:
                 return
             arrivals = round_store.arrivals(connection, at.round)
             added = round_store.sum_digests(connection, at.round, survivors_digest(silos))
-        for job in addable(at.study.contract, at.round, silos, arrivals, added, self.blobs.url):
+        for job in addable(at.study.contract, at.round, silos, arrivals, added, self.place):
             self.aggregator.submit(job)
 
     def added(self, job: SumJob, outcome: Outcome) -> None:
@@ -145,6 +146,8 @@ class Rounds:
         for study in unfinished:
             with self.recorder.transaction() as recording:
                 at = self.course.load(recording, study)
+                if at.study.stage == "keying":
+                    self.course.settle(recording, at, replace(at, study=replace(at.study, keyed_at=recording.now)))
                 if at.round is not None and at.round.state != "closed" and at.round.due_at <= recording.now:
                     due_at = recording.now + at.study.contract.schedule.step_timeout_s
                     later = rounds.extend(at.round, due_at)

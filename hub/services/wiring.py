@@ -1,6 +1,7 @@
 """All services over one store, put together once; everything they need is passed in here."""
 
 import secrets
+import time
 from dataclasses import dataclass
 
 from hub.aggregation.aggregator import Aggregator
@@ -12,6 +13,7 @@ from hub.services.charters import Charters
 from hub.services.course import Course
 from hub.services.enrolment import Enrolments
 from hub.services.identity import Identity
+from hub.services.limits import FixedWindow
 from hub.services.log import LogReader
 from hub.services.news import News
 from hub.services.recorder import Clock, Recorder
@@ -20,11 +22,10 @@ from hub.services.rounds import Rounds
 from hub.services.statements import Statements
 from hub.services.studies import Studies
 from hub.services.voice import Voice
-from hub.store.blobs import Blobs
+from hub.store.blobs import BlobPlace, open_blobs
 from hub.store.database import Database
 from hub.store.schema import migrate
 from protocol import routes
-from protocol.routes import TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,17 @@ class Services:
     log: LogReader
     course: Course
     aggregator: Aggregator
+    token_limit: FixedWindow
+    enrolment_limit: FixedWindow
 
 
 def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: Clock) -> Services:
     """Open the store, bring it to the newest schema, and build every service."""
     database = Database(settings.database)
     migrate(database, settings.folder)
-    blobs = Blobs.at(settings.blobs)
+    place = BlobPlace(settings.blobs, settings.s3_endpoint, settings.s3_region, settings.s3_credentials)
+    blobs = open_blobs(place)
+    blobs.tidy()
     news = News()
     signer = CheckpointSigner(settings.log_origin, keys.log)
     recorder = Recorder(database, signer, news, clock)
@@ -67,31 +72,20 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
         recorder=recorder,
         charters=charters,
         identity=Identity(
-            database,
-            charters,
-            keys.hub,
-            settings.log_origin,
-            (routes.audience(settings.log_origin), *_audiences(settings)),
-            clock,
-            _nonce,
+            database, charters, keys.hub, settings.log_origin, routes.audience(settings.log_origin), clock, _nonce
         ),
         enrolments=enrolments,
         studies=studies,
-        rounds=Rounds(database, recorder, course, blobs, aggregator, settings.lease_s),
+        rounds=Rounds(database, recorder, course, blobs, place, aggregator, settings.lease_s),
         budgets=budgets,
         releases=releases,
         statements=Statements(recorder, charters, enrolments, studies, budgets, releases, course),
         log=LogReader(database, signer, recorder.nodes),
         course=course,
         aggregator=aggregator,
+        token_limit=FixedWindow(settings.tokens_per_minute, time.monotonic),
+        enrolment_limit=FixedWindow(settings.enrolments_per_minute, time.monotonic),
     )
-
-
-def _audiences(settings: HubSettings) -> tuple[str, ...]:
-    """What an assertion may be addressed to: the log's origin, which the charter names, or the token URL."""
-    scheme = "http" if settings.tls_certificate is None else "https"
-    url = settings.public_url or f"{scheme}://{settings.host}:{settings.port}"
-    return (settings.log_origin, url.rstrip("/") + TOKENS)
 
 
 def _nonce() -> str:

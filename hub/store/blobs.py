@@ -1,18 +1,14 @@
-"""Chunks, sums and sealed bundles: bytes by name, written once, in a folder or in S3 (obstore)."""
+"""Chunks, sums and sealed bundles: bytes by name, written once. What a store of them promises, and opening one."""
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import LocalStore, ObjectStore, from_url
+from hub.store.folder_blobs import FolderBlobs
+from hub.store.s3_blobs import S3Blobs
 
-from hub.errors import NotFound
-
-PART_BYTES = 4 * 1024 * 1024
+FILE = "file://"
 
 
 def upload_name(study: str, round: int, attempt: int, silo: str, position: int) -> str:
@@ -28,50 +24,39 @@ def bundle_name(study: str, digest: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Blobs:
-    """`url` alone says where, so that a worker process opens the same place."""
+class BlobPlace:
+    """Where blobs lie: all that a worker process needs to open the same store. Of the credentials, the path only."""
 
     url: str
-    store: ObjectStore
+    endpoint: str = ""
+    region: str = ""
+    credentials: Path | None = None
 
-    @classmethod
-    def at(cls, url: str) -> "Blobs":
-        if not url.startswith("file://"):
-            return cls(url, from_url(url))
-        folder = Path(url.removeprefix("file://"))
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(url, LocalStore(folder))
 
-    def create(self, name: str, content: bytes | BinaryIO) -> bool:
+class Blobs(Protocol):
+    """What `create` and `store_large` have returned from is durable; the same name never holds other bytes."""
+
+    def create(self, name: str, content: bytes) -> bool:
         """Write a new object, all or nothing; False when the name is taken (then nothing is changed)."""
-        try:
-            obstore.put(self.store, name, content, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            return False
-        return True
 
     def store_large(self, name: str, content: BinaryIO) -> None:
-        """Write an object whose name is its digest, in parts; the same name again means the same bytes."""
-        obstore.put(self.store, name, content, chunk_size=PART_BYTES)
+        """Write an object whose name is its digest, never held whole in memory; the same again is no error."""
 
     def read(self, name: str) -> bytes:
-        """Raises `NotFound`."""
-        try:
-            return bytes(obstore.get(self.store, name).bytes())
-        except FileNotFoundError:
-            raise NotFound("these bytes are not here, or not any more") from None
+        """The object. Raises `NotFound`."""
 
     def stream(self, name: str) -> Iterator[bytes]:
-        """The object in parts. Raises `NotFound` before the first."""
-        try:
-            parts = obstore.get(self.store, name).stream(min_chunk_size=PART_BYTES)
-        except FileNotFoundError:
-            raise NotFound("these bytes are not here, or not any more") from None
-        return (bytes(part) for part in parts)
+        """The object in parts of a few MiB. Raises `NotFound` before the first."""
 
     def delete_under(self, prefixes: Iterable[str]) -> None:
-        """Delete every object below the prefixes; those already gone don't matter."""
-        for prefix in prefixes:
-            for batch in obstore.list(self.store, prefix=prefix):
-                with contextlib.suppress(FileNotFoundError):
-                    obstore.delete(self.store, [item["path"] for item in batch])
+        """Delete every object below the prefixes, given with a slash at the end; those gone don't matter."""
+
+    def tidy(self) -> None:
+        """Delete what killed writers left behind."""
+
+
+def open_blobs(place: BlobPlace) -> Blobs:
+    """The store at `place`. Raises `SetupRefused` for credentials that are missing or readable by others."""
+    if place.url.startswith(FILE):
+        return FolderBlobs(Path(place.url.removeprefix(FILE)))
+    return S3Blobs(place.url, place.endpoint, place.region, place.credentials)

@@ -18,6 +18,8 @@ _PROGRESS = (
     "accepted",
     "refused",
     "withdrawn",
+    "left",
+    "keyed_at",
     "keying",
     "sealed_for",
     "commitments",
@@ -94,8 +96,8 @@ def unfinished(connection: Connection) -> list[str]:
 
 
 def overdue(connection: Connection, now: int) -> list[str]:
-    """Studies whose contract has ended while they were not final."""
-    where = (studies.c.stage.not_in(FINAL), studies.c.expires_at <= now)
+    """Studies whose contract has ended while they were not final, and those where a key may be waited for too long."""
+    where = (studies.c.stage.not_in(FINAL), (studies.c.expires_at <= now) | (studies.c.stage == "keying"))
     return list(connection.execute(select(studies.c.study).where(*where)).scalars())
 
 

@@ -30,14 +30,15 @@ def agree_on_secret(silo: Silo, study: Study) -> bool:
 
 
 def agreed_secret(silo: Silo, study: Study) -> StudySecret | None:
-    """The secret once every holder has committed to it; None before. Raises ``StudyHalted`` if they differ."""
+    """The secret that this silo and the key silo committed to; None before. Raises ``StudyHalted`` if they differ.
+
+    That whoever else a round is opened for committed to the same one is a rule of the record.
+    """
     record, secret = study.record, silo.secret(study.id)
-    if secret is None or not record.keyed or not set(record.keyed) <= set(record.commitments):
+    if secret is None or silo.name not in record.commitments or record.key_silo not in record.commitments:
         return None
-    mine = keys.commitment(secret, study.id)
-    different = sorted(name for name in record.keyed if record.commitments[name] != mine)
-    if different:
-        raise StudyHalted(f"another study key was committed to by {', '.join(different)}; the key silo or the hub lies")
+    if record.commitments[record.key_silo] != keys.commitment(secret, study.id):
+        raise StudyHalted(f"the key silo {record.key_silo} committed to another study key than it sealed for this silo")
     return secret
 
 

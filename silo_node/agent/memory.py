@@ -1,4 +1,8 @@
-"""Whether this silo's own files remember what the log says that it said: an old backup must refund nothing."""
+"""Whether this silo's own files remember what this silo said: an old backup must refund nothing.
+
+At the start ledger and journal are held against everything that was ever kept for sending; from then on each entry
+of the log under this silo's key is held against what was kept. So whichever file is old, the newest gives it away.
+"""
 
 from collections.abc import Iterable
 
@@ -9,33 +13,29 @@ from silo_node.errors import JournalDamaged, LedgerDamaged
 
 
 def check_ledger(silo: Silo) -> None:
-    """Raises ``LedgerDamaged`` if the log holds a ledger head of this silo's that its ledger does not."""
+    """Raises ``LedgerDamaged`` if this silo signed a ledger head that its ledger does not hold now."""
     held = {
         entry.head.digest
         for domain in {dataset.domain for dataset in silo.catalogue.list()}
         for entry in silo.ledger.history(domain)
     }
-    for entry in silo.tasks.entries():
-        body = entry.signed.body
-        if not isinstance(body, SpendReserved | SpendSettled) or body.issuer != silo.identity.party:
-            continue
-        if body.ledger_head not in held:
+    for signed in silo.tasks.outbox():
+        body = signed.body
+        if isinstance(body, SpendReserved | SpendSettled) and body.ledger_head not in held:
             raise LedgerDamaged(
-                f"the ledger does not hold the charge that this silo logged as entry {entry.index}: it was restored "
+                f"the ledger does not hold what this silo signed as {body.type} of round {body.round}: it was restored "
                 "from an old backup, or replaced. Nothing is run; restore the newest ledger, or call the admin"
             )
 
 
 def check_journal(silo: Silo) -> None:
-    """Raises ``JournalDamaged`` if this silo logged a statement on top of a journal entry that is not there now."""
+    """Raises ``JournalDamaged`` if this silo signed a statement on top of a journal entry that is not there now."""
     held = silo.voice.journal_heads()
-    for entry in silo.tasks.entries():
-        body = entry.signed.body
-        if body.issuer == silo.identity.party and body.journal_head not in held:
+    for signed in silo.tasks.outbox():
+        if signed.body.journal_head not in held:
             raise JournalDamaged(
-                f"the journal does not hold what stood before this silo's log entry {entry.index} ({body.type}): "
-                "it was restored from an old backup, or replaced. Nothing is run; restore the newest journal, or call "
-                "the admin"
+                f"the journal does not hold what stood before this silo's {signed.body.type}: it was restored from an "
+                "old backup, or replaced. Nothing is run; restore the newest journal, or call the admin"
             )
 
 

@@ -95,6 +95,11 @@ class Tasks:
         self._db.execute("INSERT INTO outbox VALUES (?, ?)", (name, signed.wire))
         return signed
 
+    def outbox(self) -> Iterator[Signed]:
+        """Every statement that was kept, in the order of keeping."""
+        for (wire,) in self._db.execute("SELECT wire FROM outbox ORDER BY rowid"):
+            yield parse(wire)
+
     def said(self, wire: bytes) -> bool:
         """Whether these are the bytes of a statement that was kept before it was sent."""
         return self._db.execute("SELECT 1 FROM outbox WHERE wire = ?", (wire,)).fetchone() is not None

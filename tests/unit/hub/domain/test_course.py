@@ -268,3 +268,30 @@ def test_a_contract_past_its_end_closes_the_study_as_expired() -> None:
     course.now = datetime(2099, 1, 2, tzinfo=UTC)
     course._speak()
     assert course.study.stage == "expired"
+
+
+def keyed_course(committing: int) -> CourseOfAStudy:
+    """All accepted; the first silos committed to the key, then a step's time passed."""
+    course = CourseOfAStudy()
+    course.approve()
+    for silo in SILOS:
+        course.accept(silo)
+    for silo in SILOS[:committing]:
+        course.commit(silo, 1)
+    assert course.study.stage == "keying"
+    course.now += timedelta(seconds=course.study.contract.schedule.step_timeout_s + 1)
+    course._speak()
+    return course
+
+
+def test_a_silo_that_vanished_while_the_key_was_shared_is_left_out_and_may_join_later() -> None:
+    course = keyed_course(len(SILOS) - 1)
+    assert course.study.stage == "running"
+    assert course.round is not None and set(course.round.silos) == set(SILOS[:-1])
+    course.commit(SILOS[-1], 1)
+    assert SILOS[-1] in course.study.commitments
+
+
+def test_a_key_that_too_few_silos_hold_in_time_ends_the_study() -> None:
+    course = keyed_course(2)
+    assert (course.study.stage, course.round) == ("aborted", None)

@@ -75,7 +75,12 @@ class Party:
         return sign(self.body(kind, **fields), self.key)
 
     def assertion(self, **changes: Any) -> str:
-        claims = {"iss": self.party, "sub": self.party, "aud": self.card["log_origin"], "jti": secrets.token_hex(16)}
+        claims = {
+            "iss": self.party,
+            "sub": self.party,
+            "aud": routes.audience(self.card["log_origin"]),
+            "jti": secrets.token_hex(16),
+        }
         return jwt.encode({**claims, "exp": int(time.time()) + 55, **changes}, self.key, algorithm="EdDSA")
 
     def ask_token(self, assertion: str) -> httpx.Response:

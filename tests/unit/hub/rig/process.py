@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -16,15 +17,21 @@ ROOT = Path(__file__).parents[4]
 
 
 class HubProcess:
-    """`card` None makes a new hub; with another's card, this is a second replica of it on the same folder."""
+    """`card` None makes a new hub; with another's card, this is a second replica of it on the same folder.
 
-    def __init__(self, folder: Path, card: dict[str, str] | None = None, **settings: str) -> None:
+    With `authority`, a certificate to be believed, it is asked by https; its settings name certificate and key.
+    """
+
+    def __init__(
+        self, folder: Path, card: dict[str, str] | None = None, authority: Path | None = None, **settings: str
+    ) -> None:
         self.folder = folder
         self.card = card or create(folder, "Test consortium")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if authority else 'http'}://127.0.0.1:{self.port}"
+        self._verify = ssl.create_default_context(cafile=authority) if authority else False
         self._settings = {f"CONSORTIA_HUB_{name.upper()}": value for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,13 +53,23 @@ class HubProcess:
             )
         self._await_health()
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def ended(self, timeout_s: float = 25) -> int:
+        """The exit code, once the process is gone."""
+        assert self._process is not None
+        return self._process.wait(timeout=timeout_s)
+
     def _await_health(self) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 raise RuntimeError((self.folder / "hub.log").read_text())
             try:
-                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
+                if httpx.get(f"{self.url}/health", timeout=5, verify=self._verify).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)
