@@ -44,7 +44,7 @@ class TooLarge(Refused):
 class TooOften(Refused):
     """More requests of one address than a while allows; `retry_after_s` is when the while is over."""
 
-    def __init__(self, message: str, retry_after_s: int) -> None:
+    def __init__(self, message: str, retry_after_s: int = 60) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 

@@ -27,7 +27,12 @@ from silo_node.journal.chain import Journal
 from silo_node.policy.rules import OwnerRules
 from silo_node.private_files import write_private
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="A silo node: your data, your rules, your ledger.")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # They may show what variables hold: keys, tokens.
+    add_completion=False,
+    help="A silo node: your data, your rules, your ledger.",
+)
 dataset_app = typer.Typer(no_args_is_help=True, help="Register datasets and see them.")
 policy_app = typer.Typer(no_args_is_help=True, help="Choose and check the rules that decide.")
 study_app = typer.Typer(no_args_is_help=True, help="Requests that wait, and your answers.")

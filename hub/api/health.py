@@ -17,6 +17,8 @@ def router(services: Services, registry: CollectorRegistry) -> APIRouter:
     size = Gauge("consortia_log_size", "Leaves in the log", registry=registry)
     rounds = Gauge("consortia_rounds", "Rounds by state", ["state"], registry=registry)
 
+    waiting = Gauge("consortia_polls_waiting", "Long polls that wait for news", registry=registry)
+
     @api.get(HEALTH)
     def health() -> dict[str, str]:
         """200 while the database answers."""
@@ -26,6 +28,7 @@ def router(services: Services, registry: CollectorRegistry) -> APIRouter:
     @api.get(METRICS)
     def metrics() -> Response:
         size.set(services.log.size())
+        waiting.set(services.news.waiting)
         for state, count in services.rounds.states().items():
             rounds.labels(state).set(count)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -15,7 +15,6 @@ from protocol.problems import CONTENT_TYPE, Problem
 
 log = structlog.get_logger()
 
-TOO_OFTEN = "consortia:too-often"
 
 TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (Malformed, 400, problems.MALFORMED, "Malformed"),
@@ -29,7 +28,7 @@ TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.Conflict, 409, problems.CONFLICT, "Conflict"),
     (errors.Expired, 410, problems.EXPIRED, "Expired"),
     (errors.TooLarge, 413, problems.TOO_LARGE, "Too large"),
-    (errors.TooOften, 429, TOO_OFTEN, "Too many requests"),
+    (errors.TooOften, 429, problems.TOO_OFTEN, "Too many requests"),
     (errors.BudgetExceeded, 409, problems.BUDGET, "Budget exceeded"),
 )
 _BY_STATUS = {401: problems.UNAUTHENTICATED, 403: problems.FORBIDDEN, 404: problems.NOT_FOUND}

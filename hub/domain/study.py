@@ -41,7 +41,8 @@ FINAL = ("completed", "aborted", "expired")
 class Study:
     """`accepted` and `keying` stand in the order of the log; the first of `keying` is the key silo.
 
-    `refused`: silo -> rule and reason. `left`: silo -> why it withdrew. `release_approvals`: silo -> commitment. `released`: person -> blob digest.
+    `refused`: silo -> rule and reason. `left`: silo -> why it withdrew. `release_approvals`: silo -> commitment.
+    `released`: person -> blob digest.
     """
 
     id: str

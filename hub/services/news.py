@@ -16,6 +16,12 @@ class News:
         self._event = asyncio.Event()
         self._pending: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait now."""
+        return self._waiting
 
     @property
     def stopped(self) -> bool:
@@ -44,8 +50,12 @@ class News:
 
     async def wait(self, ticket: asyncio.Event, timeout_s: float) -> None:
         """Until the bell has rung after `ticket` was taken, or the time is over."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ticket.wait(), timeout_s)
+        self._waiting += 1
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ticket.wait(), timeout_s)
+        finally:
+            self._waiting -= 1
 
     def _release(self) -> None:
         if self._pending is not None:

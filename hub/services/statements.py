@@ -31,6 +31,7 @@ from protocol.statements import (
     verify_by,
 )
 
+
 @dataclass(frozen=True, slots=True)
 class Statements:
     recorder: Recorder

@@ -40,9 +40,9 @@ def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
     current = record.current
     if current is None:
         return False
-    for index in sorted(record.rounds):
-        if record.rounds[index].served and not silo.tasks.state(study.id, index):
-            return verify_sum(silo, study, secret, record.rounds[index])
+    missed = record.rounds.get(silo.tasks.newest_state(study.id) + 1)
+    if missed is not None and missed.served is not None:
+        return verify_sum(silo, study, secret, missed)
     if current.served is not None:
         return _say_verified(silo, study, secret, current)
     if current.frozen is not None:
@@ -53,10 +53,10 @@ def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
 
 
 def forget_closed(silo: Silo, study: Study) -> None:
-    """Removes updates and sealed terms of closed rounds, once the state after them is here."""
-    for index, past in study.record.rounds.items():
-        if past.closed is not None and silo.tasks.state(study.id, index) is not None:
-            silo.tasks.forget_round(study.id, index)
+    """Removes what closed rounds left behind: an update, its sealed term, and the states before the newest."""
+    through = min(study.record.complete_through, silo.tasks.newest_state(study.id))
+    if through >= 0:
+        silo.tasks.forget_rounds(study.id, through)
 
 
 def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
@@ -64,6 +64,7 @@ def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     if silo.name in current.ready or silo.name in study.record.withdrawn:
         return False
     check_agreement(silo, study, current.index - 1)
+    forget_closed(silo, study)
     if silo.tasks.update(study.id, current.index) is None:
         compute_update(silo, study, current)
     ran = silo.tasks.ran(study.id, current.index)

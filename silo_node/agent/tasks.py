@@ -152,6 +152,11 @@ class Tasks:
     def state(self, study: str, index: int) -> bytes | None:
         return _read(self._study(study) / f"state-{index}")
 
+    def newest_state(self, study: str) -> int:
+        """Index of the last round whose state is kept, -1 before any."""
+        kept = (int(path.name.partition("-")[2]) for path in self._study(study).glob("state-*"))
+        return max(kept, default=-1)
+
     def seal_once(self, study: str, index: int, freeze: bytes, make: Callable[[], Iterable[bytes]]) -> list[Path]:
         """The files of a sealed term's chunks, made and kept now unless they were sealed under ``freeze`` before."""
         folder = self._sealed(study, index, freeze)
@@ -179,10 +184,14 @@ class Tasks:
         """Where the chunks of a served sum are kept while they are checked."""
         return private_folder(self._round(study, index) / "sum")
 
-    def forget_round(self, study: str, index: int) -> None:
-        """Removes update, sealed term and sum of a closed round; the state after it stays."""
-        shutil.rmtree(self._studies / study / f"round-{index}", ignore_errors=True)
-        (self._studies / study / f"state-{index - 1}").unlink(missing_ok=True)
+    def forget_rounds(self, study: str, through: int) -> None:
+        """Removes updates, sealed terms and sums of the rounds up to ``through``, and the states before it."""
+        for folder in self._study(study).glob("round-*"):
+            if int(folder.name.partition("-")[2]) <= through:
+                shutil.rmtree(folder)
+        for state in self._study(study).glob("state-*"):
+            if int(state.name.partition("-")[2]) < through:
+                state.unlink()
 
     def _sealed(self, study: str, index: int, freeze: bytes) -> Path:
         return private_folder(self._round(study, index) / f"sealed-{freeze.hex()[:32]}")

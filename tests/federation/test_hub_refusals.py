@@ -137,9 +137,15 @@ def test_an_assertion_that_does_not_fit_is_refused(consortium: Consortium, chang
     assert ada.ask_token(ada.assertion(**changes)).status_code == 401
 
 
+def test_an_assertion_for_a_log_or_an_address_instead_of_this_hub_is_refused(consortium: Consortium) -> None:
+    ada, origin = consortium.silo("ada"), consortium.card["log_origin"]
+    for audience in (origin, consortium.url + routes.TOKENS, consortium.url):
+        assert ada.ask_token(ada.assertion(aud=audience)).status_code == 401
+
+
 def _claims(consortium: Consortium, party: str = "silo:ada") -> dict[str, Any]:
-    origin = consortium.card["log_origin"]
-    return {"iss": party, "sub": party, "aud": origin, "jti": secrets.token_hex(8), "exp": int(time.time()) + 50}
+    audience = routes.audience(consortium.card["log_origin"])
+    return {"iss": party, "sub": party, "aud": audience, "jti": secrets.token_hex(8), "exp": int(time.time()) + 50}
 
 
 def test_assertions_without_a_signature_or_keyed_with_the_public_key_are_refused(consortium: Consortium) -> None:
@@ -151,7 +157,8 @@ def test_assertions_without_a_signature_or_keyed_with_the_public_key_are_refused
 
 def _access(consortium: Consortium, key: Any, algorithm: str, **changes: Any) -> int:
     origin = consortium.card["log_origin"]
-    claims = {"iss": origin, "aud": origin, "sub": "silo:ada", "role": "silo", "jti": "x", "exp": int(time.time()) + 50}
+    audience, ends = routes.audience(origin), int(time.time()) + 50
+    claims = {"iss": origin, "aud": audience, "sub": "silo:ada", "role": "silo", "jti": "x", "exp": ends}
     token = jwt.encode({**claims, **changes}, key, algorithm=algorithm, headers={"typ": "at+jwt"})
     return httpx.get(consortium.url + routes.STUDIES, headers={"Authorization": f"Bearer {token}"}).status_code
 
@@ -166,6 +173,7 @@ def test_access_tokens_that_the_hub_did_not_sign_or_that_ran_out_are_refused(
     assert _access(consortium, key, "EdDSA", exp=int(time.time()) - 1) == 401
     assert _access(consortium, key, "EdDSA", sub="silo:nobody") == 401
     assert _access(consortium, key, "EdDSA", aud="elsewhere") == 401
+    assert _access(consortium, key, "EdDSA", aud=consortium.card["log_origin"]) == 401
     assert _access(consortium, consortium.silo("ada").key, "EdDSA") == 401
     assert _access(consortium, None, "none") == 401
     assert _access(consortium, bytes.fromhex(consortium.card["hub_key"]), "HS256") == 401

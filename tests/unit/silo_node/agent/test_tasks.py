@@ -97,14 +97,16 @@ def test_updates_and_states_are_kept_bit_for_bit_and_private(tasks, tmp_path):
         assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_closed_round_leaves_only_its_state(tasks, tmp_path):
-    tasks.keep_update(STUDY, 2, np.zeros(1), RAN)
-    tasks.keep_state(STUDY, 1, b"before")
-    tasks.keep_state(STUDY, 2, b"after")
-    tasks.forget_round(STUDY, 2)
-    assert tasks.update(STUDY, 2) is None
-    assert tasks.state(STUDY, 1) is None
-    assert tasks.state(STUDY, 2) == b"after"
+def test_closed_rounds_leave_only_the_newest_state(tasks, tmp_path):
+    for index in (1, 2, 10):
+        tasks.keep_update(STUDY, index, np.zeros(1), RAN)
+        tasks.keep_state(STUDY, index, b"after %d" % index)
+    tasks.keep_update(STUDY, 11, np.zeros(1), RAN)
+    assert tasks.newest_state(STUDY) == 10
+    tasks.forget_rounds(STUDY, 10)
+    assert [tasks.state(STUDY, index) for index in (1, 2, 10)] == [None, None, b"after 10"]
+    assert [tasks.update(STUDY, index) is None for index in (1, 2, 10, 11)] == [True, True, True, False]
+    assert tasks.newest_state(STUDY) == 10
 
 
 def test_the_first_reason_for_halting_stays(tasks):
