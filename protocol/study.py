@@ -261,6 +261,12 @@ def _check_silos(contract: StudyContract) -> None:
         raise ValueError(f"schedule.quorum: {q} of {n} silos; it must be at most {n} and at least {least}")
     if contract.release.approvals > n:
         raise ValueError(f"release.approvals: {contract.release.approvals} of {n} silos")
+    for terms in contract.silos:
+        if terms.sampling_rate * terms.rows * (1 - contract.evaluation.test_share) < 1:
+            raise ValueError(
+                f"silos: sampling_rate {terms.sampling_rate:g} of {terms.silo} expects less than one of its training "
+                "rows in a batch; raise it"
+            )
     total = sum(terms.weight for terms in contract.silos)
     if abs(total - 1.0) > 1e-9:
         raise ValueError(f"silos: weights add up to {total}, they must add up to 1")

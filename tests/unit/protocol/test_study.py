@@ -42,6 +42,8 @@ def test_changing_a_comma_makes_a_new_study():
         (("silos", 0, "weight"), 0.3, "add up to 1"),
         (("silos", 0, "silo"), "bravo", "stand in the table once"),
         (("silos", 0, "rows"), 0, "rows"),
+        (("silos", 0, "sampling_rate"), 1e-300, "sampling_rate"),
+        (("silos", 0, "sampling_rate"), 1.5, "sampling_rate"),
         (("expires_at",), "tomorrow", "expires_at"),
         (("expires_at",), "2026-02-30T00:00:00Z", "expires_at"),
         (("model",), {"family": "pickle"}, "model"),
