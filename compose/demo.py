@@ -122,7 +122,7 @@ def _results(group: Loopback, metrics: dict[str, Any]) -> Table:
     measured = f"{accuracy:.3f} ± {error:.3f}" if accuracy is not None else "drowned in the noise"
     table = Table(
         title=f"Accuracy on held-out patients of all four hospitals: {measured} (one standard error)",
-        caption="epsilon as the silo's ledger counts it, at its domain's fixed order; the study alone is within its contract",
+        caption="epsilon as the silo's ledger counts it, at its domain's order; the study alone is within its contract",
     )
     for heading in ("hospital", "epsilon spent", "of its cap", "sent", "sums fetched"):
         table.add_column(heading, justify="left" if heading == "hospital" else "right")

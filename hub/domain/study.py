@@ -127,6 +127,11 @@ def release_ready(state: Study) -> tuple[str, ...]:
     return ()
 
 
+def keying_limit_s(contract: StudyContract) -> int:
+    """How long the silos have to share the key: three steps (seal, open, commit), and never under a minute."""
+    return max(60, 3 * contract.schedule.step_timeout_s)
+
+
 def _end(contract: StudyContract) -> int:
     return int(moment(contract.expires_at).timestamp())
 
@@ -141,7 +146,7 @@ def _from_approved(state: Study) -> Say | None:
 
 
 def _from_keying(state: Study, can_pay: CanPay, now: int) -> Say | None:
-    """The first round, once all hold the key, or a step's time has passed and a quorum with the key silo does."""
+    """The first round, once all hold the key, or their time for it has passed and a quorum with the key silo does."""
     present = state.active
     if len(present) < state.contract.schedule.quorum:
         return CloseStudy("aborted", "too few silos are left to share a key")
@@ -149,7 +154,7 @@ def _from_keying(state: Study, can_pay: CanPay, now: int) -> Say | None:
         return CloseStudy("aborted", "the key silo left before it had sealed the key for all")
     holding = [silo for silo in present if silo in state.commitments]
     if len(holding) < len(present):
-        if now < (state.keyed_at or now) + state.contract.schedule.step_timeout_s:
+        if now < (state.keyed_at or now) + keying_limit_s(state.contract):
             return None
         if len(holding) < state.contract.schedule.quorum or state.keying[0] not in state.commitments:
             return CloseStudy("aborted", f"only {len(holding)} silos committed to the study key in time")

@@ -39,7 +39,8 @@ class Terminal:
             self.processes.start(line.split("--folder ")[1].split()[0].replace("/", "-"), words)
             return ""
         done = subprocess.run(
-            ["/bin/bash", "-c", line], cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
+            ["/bin/bash", "-c", line],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
             input="y\n", timeout=240,
         )  # fmt: skip
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"

@@ -26,8 +26,8 @@ from protocol.accounting import (
     cost_of,
     epsilon_at,
 )
-from tests.pld import pld_epsilon
 from protocol.spend import PICOS, Event, Gaussian, SampledGaussian
+from tests.pld import pld_epsilon
 
 RATES = st.floats(1e-4, 1.0)
 NOISES = st.floats(0.3, 100.0)

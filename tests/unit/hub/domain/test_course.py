@@ -14,7 +14,7 @@ from hub.domain import round as rounds
 from hub.domain import study as studies
 from hub.domain.round import MAX_ATTEMPTS, Round
 from hub.domain.says import ServeSum
-from hub.domain.study import FINAL, Study
+from hub.domain.study import FINAL, Study, keying_limit_s
 from hub.errors import Refused
 from hub.services.voice import Voice
 from protocol import canonical
@@ -279,7 +279,7 @@ def keyed_course(committing: int) -> CourseOfAStudy:
     for silo in SILOS[:committing]:
         course.commit(silo, 1)
     assert course.study.stage == "keying"
-    course.now += timedelta(seconds=course.study.contract.schedule.step_timeout_s + 1)
+    course.now += timedelta(seconds=keying_limit_s(course.study.contract) + 1)
     course._speak()
     return course
 
