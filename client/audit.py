@@ -1,9 +1,9 @@
 """The whole log checked offline, from an export and one digest that came by another way.
 
 In order: the checkpoint's signature by the log key of the pinned founding charter, the tree's root, every leaf's
-digest (protocol.export); every statement's signature under the charter in force at its leaf (client.chain); what
-an invitation, an enrolment and a membership need of each other; every budget (client.spending); every study's
-order of events (client.record). The first leaf that fails is named.
+digest (protocol.export); every statement's signature under the charter in force at its leaf (protocol.chain); what
+an invitation, an enrolment and a membership need of each other; every budget (protocol.spending); every study's
+order of events (protocol.record). The first leaf that fails is named.
 """
 
 from collections import Counter

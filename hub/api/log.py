@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hub.api.identity import caller_of
 from hub.services.identity import Caller
+from hub.services.news import QUIET_DELAY_S
 from hub.services.wiring import Services
 from protocol.routes import (
     LOG_CHECKPOINT,
@@ -36,10 +37,14 @@ def router(services: Services) -> APIRouter:
         deadline = time.monotonic() + wait_s
         while True:
             ticket = services.news.ticket()
-            follow = await run_in_threadpool(services.log.follow, caller, after)
+            follow, urgent = await run_in_threadpool(services.log.follow, caller, after)
             left = deadline - time.monotonic()
-            if follow.entries or left <= 0 or services.news.stopped:
+            if urgent or left <= 0 or services.news.stopped:
                 return Response(follow.model_dump_json(), media_type="application/json")
+            if follow.entries:
+                # Nobody acts on these: a moment's wait, and they travel with what comes next.
+                deadline = min(deadline, time.monotonic() + QUIET_DELAY_S)
+                left = min(left, QUIET_DELAY_S)
             await services.news.wait(ticket, left)
 
     @api.get(LOG_CHECKPOINT)

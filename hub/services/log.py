@@ -9,6 +9,7 @@ from hub.audit.checkpoint import CheckpointSigner
 from hub.audit.merkle import MerkleTree, NodeId
 from hub.errors import BadRequest, NotFound
 from hub.services.identity import Caller
+from hub.services.news import QUIET
 from hub.store import log as log_store
 from hub.store import silos as silo_store
 from hub.store.database import Database
@@ -27,8 +28,11 @@ class LogReader:
     signer: CheckpointSigner
     nodes: dict[NodeId, bytes] = field(default_factory=dict, repr=False)
 
-    def follow(self, caller: Caller, after: int) -> Follow:
-        """What concerns `caller` from index `after` on, under the newest checkpoint, with proofs for it."""
+    def follow(self, caller: Caller, after: int) -> tuple[Follow, bool]:
+        """What concerns `caller` from index `after` on, under the newest checkpoint, with proofs for it.
+
+        With it, whether any of it is for a party to act on, so that a waiting poll should end at once.
+        """
         with self.database.reading() as connection:
             head = log_store.read_head(connection)
             if not 0 <= after <= head.size:
@@ -39,12 +43,13 @@ class LogReader:
             limit = MAX_ENTRIES_PER_POLL + 1
             found = log_store.entries_for(connection, caller.reader, after, head.size, limit)
             kept = _fitting(found)
-            return Follow(
+            answer = Follow(
                 checkpoint=head.checkpoint,
                 consistency=_hexes(tree.consistency_proof(after)),
                 entries=tuple(_logged(tree, entry) for entry in kept),
                 next=found[len(kept)].index if len(kept) < len(found) else head.size,
             )
+            return answer, any(entry.kind not in QUIET for entry in kept)
 
     def size(self) -> int:
         with self.database.reading() as connection:

@@ -39,6 +39,7 @@ class Agent:
         self._follower = silo.tasks.follower() or begin(fetch_charter(), founding)
         self._studies = Studies(silo.tasks.entries())
         self._runner_failures: dict[str, int] = {}
+        self._try_again = False
         check_ledger(silo)
         check_journal(silo)
 
@@ -48,10 +49,10 @@ class Agent:
         while True:
             try:
                 self.poll(wait_s)
-                busy = self.work()
-                if not busy:
+                if not self.work():
                     publish_pending(self._silo, self._studies.datasets)
-                failures, wait_s = 0, 0 if busy else self._poll_wait_s
+                # After a step too: it was said in the log, so the next poll brings at least that.
+                failures, wait_s = 0, 0 if self._try_again else self._poll_wait_s
             except HubUnreachable as problem:
                 log.warning("hub-unreachable", problem=str(problem), failures=failures)
                 backoff.sleep(backoff.pause_s(failures))
@@ -86,6 +87,7 @@ class Agent:
         if self._follower.charter is None or moment(self._follower.charter.expires_at) <= self._silo.clock():
             log.warning("no-charter-in-force", remedy="the admin must publish a charter that has not expired")
             return False
+        self._try_again = False
         steps = [self._step(Study(one, self._follower.in_force)) for one in self._studies.records.values()]
         return any(steps)
 
@@ -141,6 +143,7 @@ class Agent:
     def _runner_failed(self, study: Study, problem: RunnerFailed) -> None:
         failures = self._runner_failures.get(study.id, 0) + 1
         self._runner_failures[study.id] = failures
+        self._try_again = True
         log.error("runner-failed", study=study.id[:12], problem=str(problem), failures=failures)
         if failures >= MAX_RUNNER_FAILURES:
             self._halt(study, f"computing failed {failures} times: {problem}", "computing failed at this silo")

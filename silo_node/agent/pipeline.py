@@ -40,9 +40,7 @@ def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
     current = record.current
     if current is None:
         return False
-    missed = record.rounds.get(silo.tasks.newest_state(study.id) + 1)
-    if missed is not None and missed.served is not None:
-        return verify_sum(silo, study, secret, missed)
+    verify_missing(silo, study, secret)
     if current.served is not None:
         return _say_verified(silo, study, secret, current)
     if current.frozen is not None:
@@ -114,7 +112,16 @@ def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) 
     return True
 
 
-def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord) -> bool:
+def verify_missing(silo: Silo, study: Study, secret: StudySecret) -> None:
+    """Brings this silo to the state after the newest total that was served, one sum after the other."""
+    while True:
+        past = study.record.rounds.get(silo.tasks.newest_state(study.id) + 1)
+        if past is None or past.served is None:
+            return
+        verify_sum(silo, study, secret, past)
+
+
+def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord) -> None:
     """Fetches a served sum, checks every tag, opens it, applies the total. Never decrypts what fails."""
     record, index = study.record, past.index
     served, layout, freeze = past.total_served, record.layout(past), record.freeze(past)
@@ -135,7 +142,6 @@ def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord)
         raise StudyHalted(f"the sum of round {index} is not the sum of its silos' terms") from None
     after = apply_total(record.contract, progress, index, total, served.survivors)
     silo.tasks.keep_state(study.id, index, after.to_bytes())
-    return True
 
 
 def check_agreement(silo: Silo, study: Study, index: int) -> None:

@@ -27,6 +27,7 @@ from hub.config.settings import load as load_hub_settings
 from hub.errors import SetupRefused
 from protocol import translog, words
 from protocol.authority import SPEAKERS
+from protocol.ids import UNPRINTABLE
 from protocol.sealing import envelope, parameters, secret, wire
 from protocol.statements import Statement
 from protocol.study import StudyContract
@@ -411,6 +412,14 @@ def test_the_constants_in_the_protocol_document_are_those_of_the_code():
         "word vowels": words.VOWELS,
     }
     assert told == {name: str(value) for name, value in made.items()}
+
+
+def test_the_characters_that_no_text_may_hold_are_those_of_the_code():
+    (told,) = re.findall(r"^Texts that people read .*?\n\n", (ROOT / "docs" / "protocol.md").read_text(), re.M | re.S)
+    refused = set()
+    for first, last in re.findall(r"U\+([0-9A-F]{4})(?:\s+to\s+U\+([0-9A-F]{4}))?", told):
+        refused |= set(range(int(first, 16), int(last or first, 16) + 1))
+    assert refused == {code for code in range(0x110000) if re.match(f"[{UNPRINTABLE}]", chr(code))}
 
 
 def test_the_fields_of_a_leaf_and_of_a_contract_are_all_named_in_the_protocol_document():
