@@ -417,7 +417,7 @@ def test_the_constants_in_the_protocol_document_are_those_of_the_code():
 def test_the_characters_that_no_text_may_hold_are_those_of_the_code():
     (told,) = re.findall(r"^Texts that people read .*?\n\n", (ROOT / "docs" / "protocol.md").read_text(), re.M | re.S)
     refused = set()
-    for first, last in re.findall(r"U\+([0-9A-F]{4})(?:\s+to\s+U\+([0-9A-F]{4}))?", told):
+    for first, last in re.findall(r"U\+([0-9A-F]{4,6})(?:\s+to\s+U\+([0-9A-F]{4,6}))?", told):
         refused |= set(range(int(first, 16), int(last or first, 16) + 1))
     assert refused == {code for code in range(0x110000) if re.match(f"[{UNPRINTABLE}]", chr(code))}
 
