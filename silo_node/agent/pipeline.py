@@ -9,19 +9,10 @@ from protocol.round_record import RoundRecord
 from protocol.rounds import charge_id, round_events
 from protocol.sealing.errors import SumRejected
 from protocol.sealing.secret import StudySecret
-from protocol.spend import Event
-from protocol.statements import (
-    RoundReady,
-    SpendReserved,
-    SpendSettled,
-    SumVerified,
-    UploadComplete,
-    VerificationFailed,
-)
+from silo_node.agent import sayings
 from silo_node.agent.progress import Progress, apply_total, begin, exponent_of
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
-from silo_node.agent.voice import Opening, Saying
 from silo_node.errors import StudyHalted
 from silo_node.ledger.budget import Refused
 from silo_node.policy.facts import facts_of_round
@@ -69,7 +60,7 @@ def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     settled = silo.ledger.settle(charge_id(study.id, current.index), ran)
     if isinstance(settled, Refused):
         raise StudyHalted(str(settled))
-    silo.voice.say(_settled(silo, study, current.index, settled.domain, ran), _ready(study, current))
+    silo.voice.say(sayings.settled(silo, study, current.index, settled.domain, ran), sayings.ready(study, current))
     return True
 
 
@@ -87,7 +78,7 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     admitted = silo.ledger.reserve(dataset.domain, charge, round_events(contract, silo.name, index))
     if isinstance(admitted, Refused):
         raise StudyHalted(str(admitted))
-    silo.voice.say(_reserved(silo, study, index, dataset.domain))
+    silo.voice.say(sayings.reserved(silo, study, index, dataset.domain))
     progress = progress_before(silo, study, index)
     outcome = silo.runner.run(task_of_round(contract, silo.name, index, progress.state.to_bytes()))
     silo.tasks.keep_update(study.id, index, outcome.vector, outcome.events_run)
@@ -108,7 +99,7 @@ def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) 
     )
     for number, file in enumerate(files):
         silo.voice.send_chunk(study.id, index, current.attempt, number, file.read_bytes())
-    silo.voice.say(_uploaded(study, current, freeze, silo.tasks.sealed_digests(study.id, index, freeze)))
+    silo.voice.say(sayings.uploaded(study, current, freeze, silo.tasks.sealed_digests(study.id, index, freeze)))
     return True
 
 
@@ -138,7 +129,7 @@ def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord)
         )
     except SumRejected as rejected:
         silo.voice.note("halt", f"round {index}: {rejected}", study.id)
-        silo.voice.say(_failed(study, past))
+        silo.voice.say(sayings.failed(study, past))
         raise StudyHalted(f"the sum of round {index} is not the sum of its silos' terms") from None
     after = apply_total(record.contract, progress, index, total, served.survivors)
     silo.tasks.keep_state(study.id, index, after.to_bytes())
@@ -173,90 +164,5 @@ def _say_verified(silo: Silo, study: Study, secret: StudySecret, current: RoundR
     if served is None or silo.name not in served.survivors or silo.name in current.macs:
         return False
     state = progress_before(silo, study, current.index + 1).to_bytes()
-    silo.voice.say(_verified(study, current, keys.state_mac(secret, study.id, current.index, state)))
+    silo.voice.say(sayings.verified(study, current, keys.state_mac(secret, study.id, current.index, state)))
     return True
-
-
-def _name(study: Study, current: RoundRecord, what: str) -> str:
-    return f"{study.id}:{current.index}:{current.attempt}:{what}"
-
-
-def _reserved(silo: Silo, study: Study, index: int, domain: str) -> Saying:
-    def build(opening: Opening) -> SpendReserved:
-        return SpendReserved(
-            type="spend-reserved",
-            study=study.id,
-            round=index,
-            domain=domain,
-            events=round_events(study.record.contract, silo.name, index),
-            ledger_head=silo.ledger.head().digest,
-            **opening,
-        )
-
-    return Saying(f"{study.id}:{index}:reserved", study.id, build)
-
-
-def _settled(silo: Silo, study: Study, index: int, domain: str, ran: tuple[Event, ...]) -> Saying:
-    def build(opening: Opening) -> SpendSettled:
-        return SpendSettled(
-            type="spend-settled",
-            study=study.id,
-            round=index,
-            domain=domain,
-            events=ran,
-            ledger_head=silo.ledger.head().digest,
-            **opening,
-        )
-
-    return Saying(f"{study.id}:{index}:settled", study.id, build)
-
-
-def _ready(study: Study, current: RoundRecord) -> Saying:
-    def build(opening: Opening) -> RoundReady:
-        return RoundReady(type="round-ready", study=study.id, round=current.index, attempt=current.attempt, **opening)
-
-    return Saying(_name(study, current, "ready"), study.id, build)
-
-
-def _uploaded(study: Study, current: RoundRecord, freeze: bytes, chunks: tuple[str, ...]) -> Saying:
-    def build(opening: Opening) -> UploadComplete:
-        return UploadComplete(
-            type="upload-complete",
-            study=study.id,
-            round=current.index,
-            attempt=current.attempt,
-            freeze=freeze.hex(),
-            chunks=chunks,
-            **opening,
-        )
-
-    return Saying(_name(study, current, "uploaded"), study.id, build)
-
-
-def _verified(study: Study, current: RoundRecord, mac: str) -> Saying:
-    def build(opening: Opening) -> SumVerified:
-        return SumVerified(
-            type="sum-verified",
-            study=study.id,
-            round=current.index,
-            attempt=current.attempt,
-            sum=current.served_digest,
-            state_mac=mac,
-            **opening,
-        )
-
-    return Saying(_name(study, current, "verified"), study.id, build)
-
-
-def _failed(study: Study, current: RoundRecord) -> Saying:
-    def build(opening: Opening) -> VerificationFailed:
-        return VerificationFailed(
-            type="verification-failed",
-            study=study.id,
-            round=current.index,
-            attempt=current.attempt,
-            sum=current.served_digest,
-            **opening,
-        )
-
-    return Saying(_name(study, current, "failed"), study.id, build)

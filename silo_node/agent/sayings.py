@@ -1,0 +1,101 @@
+"""What a silo says in a round, each thing once: the statements' bodies and the names they are kept under."""
+
+from protocol.round_record import RoundRecord
+from protocol.rounds import round_events
+from protocol.spend import Event
+from protocol.statements import (
+    RoundReady,
+    SpendReserved,
+    SpendSettled,
+    SumVerified,
+    UploadComplete,
+    VerificationFailed,
+)
+from silo_node.agent.silo import Silo
+from silo_node.agent.study import Study
+from silo_node.agent.voice import Opening, Saying
+
+
+def _name(study: Study, current: RoundRecord, what: str) -> str:
+    return f"{study.id}:{current.index}:{current.attempt}:{what}"
+
+
+def reserved(silo: Silo, study: Study, index: int, domain: str) -> Saying:
+    def build(opening: Opening) -> SpendReserved:
+        return SpendReserved(
+            type="spend-reserved",
+            study=study.id,
+            round=index,
+            domain=domain,
+            events=round_events(study.record.contract, silo.name, index),
+            ledger_head=silo.ledger.head().digest,
+            **opening,
+        )
+
+    return Saying(f"{study.id}:{index}:reserved", study.id, build)
+
+
+def settled(silo: Silo, study: Study, index: int, domain: str, ran: tuple[Event, ...]) -> Saying:
+    def build(opening: Opening) -> SpendSettled:
+        return SpendSettled(
+            type="spend-settled",
+            study=study.id,
+            round=index,
+            domain=domain,
+            events=ran,
+            ledger_head=silo.ledger.head().digest,
+            **opening,
+        )
+
+    return Saying(f"{study.id}:{index}:settled", study.id, build)
+
+
+def ready(study: Study, current: RoundRecord) -> Saying:
+    def build(opening: Opening) -> RoundReady:
+        return RoundReady(type="round-ready", study=study.id, round=current.index, attempt=current.attempt, **opening)
+
+    return Saying(_name(study, current, "ready"), study.id, build)
+
+
+def uploaded(study: Study, current: RoundRecord, freeze: bytes, chunks: tuple[str, ...]) -> Saying:
+    def build(opening: Opening) -> UploadComplete:
+        return UploadComplete(
+            type="upload-complete",
+            study=study.id,
+            round=current.index,
+            attempt=current.attempt,
+            freeze=freeze.hex(),
+            chunks=chunks,
+            **opening,
+        )
+
+    return Saying(_name(study, current, "uploaded"), study.id, build)
+
+
+def verified(study: Study, current: RoundRecord, mac: str) -> Saying:
+    def build(opening: Opening) -> SumVerified:
+        return SumVerified(
+            type="sum-verified",
+            study=study.id,
+            round=current.index,
+            attempt=current.attempt,
+            sum=current.served_digest,
+            state_mac=mac,
+            **opening,
+        )
+
+    return Saying(_name(study, current, "verified"), study.id, build)
+
+
+def failed(study: Study, current: RoundRecord) -> Saying:
+    def build(opening: Opening) -> VerificationFailed:
+        return VerificationFailed(
+            type="verification-failed",
+            study=study.id,
+            round=current.index,
+            attempt=current.attempt,
+            sum=current.served_digest,
+            **opening,
+        )
+
+    return Saying(_name(study, current, "failed"), study.id, build)
