@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from pages.contract import in_words
 from policies import catalogue as shipped
@@ -20,6 +20,7 @@ from silo_node.agent.answers import balances, budget_values, bytes_moved, find, 
 from silo_node.agent.joining import join as ask_to_join
 from silo_node.agent.registering import register_dataset, try_to_publish
 from silo_node.app import LIMITS, POLICY, agent_of, now, one_node, open_silo, patient, set_up_log
+from silo_node.config import load
 from silo_node.dataset.catalogue import register
 from silo_node.dataset.schema import read_schema
 from silo_node.errors import ConfigRefused, SiloError
@@ -184,10 +185,10 @@ def ledger(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
     if as_json:
         print_json([budget_values(balance) for balance in found])
         return
-    table = Table("domain", "unit", "epsilon cap", "delta", "epsilon spent", "of the budget")
+    table = Table("domain", "unit", "cap", "delta", "epsilon spent", Column("of the budget", no_wrap=True))
     for balance in found:
         share = balance.spent_picos / balance.domain.cap_picos
-        bar = "█" * round(20 * share) + "░" * (20 - round(20 * share))
+        bar = "█" * round(10 * share) + "░" * (10 - round(10 * share))
         cells = (balance.domain.name, balance.domain.unit, f"{balance.domain.epsilon:g}", f"{balance.domain.delta:g}")
         table.add_row(*cells, f"{balance.epsilon_spent:.3f}", f"{bar} {share:.0%}")
     out.print(table)
@@ -204,15 +205,28 @@ def traffic(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
         out.print(f"sent {moved['bytes_up']:,} bytes; fetched sums of {moved['bytes_down']:,} bytes")
 
 
+_DIGESTS = (Column("study", no_wrap=True), Column("bytes", justify="right"), Column("digest", no_wrap=True))
+
+
 @journal_app.command("show")
 def journal_show(folder: Folder = Path("silo")) -> None:
     """What left this silo: when, what, to whom, in which study. The chain is checked on the way."""
-    table = Table("entry", "at", "what", "to", "study", "bytes", "digest")
+    table = Table(
+        Column("entry"),
+        Column("at", no_wrap=True),
+        Column("what"),
+        Column("to"),
+        *_DIGESTS,
+        box=None,
+        pad_edge=False,
+        padding=(0, 1),
+    )
     journal = Journal(folder / "journal.sqlite")
     for entry in journal.entries():
         event = entry.event
-        cells = (str(entry.index), event.at, f"{event.kind}: {event.what}", event.to, (event.study or "")[:12])
-        table.add_row(*cells, str(event.size), (event.digest or "")[:12])
+        what = event.what if event.kind == "statement" else f"{event.kind}: {event.what}"
+        cells = (str(entry.index), event.at, escape(what), event.to, (event.study or "")[:8])
+        table.add_row(*cells, str(event.size), (event.digest or "")[:8])
     journal.close()
     out.print(table)
 
@@ -223,6 +237,7 @@ def run(folder: Folder = Path("silo")) -> None:
     set_up_log()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
+    load(folder)  # before anything is made in a folder that is no silo's
     with one_node(folder), open_silo(folder, trains=True) as (silo, config):
         silo.runner.start()
         agent_of(silo, config).run(patient())
