@@ -50,7 +50,9 @@ def decide(silo: Silo, study: Study) -> bool:
 
 
 def may_release(silo: Silo, study: Study) -> bool:
-    """Whether the policy, or the owner where it holds, lets the study's model go to its recipients."""
+    """Whether the policy, or the owner where it holds, lets the study's model go; an owner's refusal outranks both."""
+    if silo.tasks.answered(study.id, "refuse") is not None:
+        return False
     return isinstance(silo.rules.gate.decide(facts_of_study("release", silo.case(study))), Approval)
 
 

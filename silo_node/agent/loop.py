@@ -98,7 +98,10 @@ class Agent:
             broken = self._studies.broken.get(study.id)
             if broken is not None:
                 raise StudyHalted(f"the log of this study breaks a rule: {broken}")
-            return self._next(study)
+            took = self._next(study)
+            if took:
+                self._runner_failures.pop(study.id, None)
+            return took
         except StudyHalted as problem:
             self._halt(study, str(problem), str(problem))
         except DatasetRefused as problem:

@@ -5,6 +5,8 @@ thing that is next, and is safe to repeat after a crash at any line: what was ch
 is found again and not made anew.
 """
 
+import contextlib
+
 from protocol.round_record import RoundRecord
 from protocol.rounds import charge_id, round_events
 from protocol.sealing.errors import SumRejected
@@ -13,7 +15,7 @@ from silo_node.agent import sayings
 from silo_node.agent.progress import Progress, apply_total, begin, exponent_of
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
-from silo_node.errors import StudyHalted
+from silo_node.errors import HubRefused, StudyHalted
 from silo_node.ledger.budget import Refused
 from silo_node.policy.facts import facts_of_round
 from silo_node.policy.gate import Approval
@@ -72,7 +74,10 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     contract, index = study.record.contract, current.index
     dataset = silo.catalogue.get(contract.data.dataset)
     charge = charge_id(study.id, index)
-    decision = silo.rules.gate.decide(facts_of_round(silo.case(study), index, len(current.opened.silos), charged=False))
+    # A run that crashed left its charge in the ledger: it must not count against what is left a second time.
+    charged = any(entry.charge_id == charge for entry in silo.ledger.history(dataset.domain))
+    facts = facts_of_round(silo.case(study), index, len(current.opened.silos), charged)
+    decision = silo.rules.gate.decide(facts)
     if not isinstance(decision, Approval):
         raise StudyHalted(f"{decision.rule}: {decision.reason}")
     admitted = silo.ledger.reserve(dataset.domain, charge, round_events(contract, silo.name, index))
@@ -129,7 +134,9 @@ def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord)
         )
     except SumRejected as rejected:
         silo.voice.note("halt", f"round {index}: {rejected}", study.id)
-        silo.voice.say(sayings.failed(study, past))
+        # The hub takes this word from survivors of an open round only; the study ends here all the same.
+        with contextlib.suppress(HubRefused):
+            silo.voice.say(sayings.failed(study, past))
         raise StudyHalted(f"the sum of round {index} is not the sum of its silos' terms") from None
     after = apply_total(record.contract, progress, index, total, served.survivors)
     silo.tasks.keep_state(study.id, index, after.to_bytes())

@@ -107,7 +107,16 @@ class Tasks:
     # -- what people and rules decided
 
     def answer(self, study: str, answer: Answer, reason: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (study, answer, reason))
+        """Keeps an owner's answer. The newest counts: a refusal takes back a yes, and a yes a refusal."""
+        opposite = ("accept", "release") if answer == "refuse" else ("refuse", "refuse")
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute("DELETE FROM answers WHERE study = ? AND answer IN (?, ?)", (study, *opposite))
+            self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (study, answer, reason))
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def answered(self, study: str, answer: Answer) -> str | None:
         """The reason that came with an owner's answer, None if there was no such answer."""

@@ -109,6 +109,14 @@ def test_closed_rounds_leave_only_the_newest_state(tasks, tmp_path):
     assert tasks.newest_state(STUDY) == 10
 
 
+def test_an_owners_newest_answer_takes_back_the_opposite_one(tasks):
+    tasks.answer(STUDY, "accept", "")
+    tasks.answer(STUDY, "refuse", "second thoughts")
+    assert (tasks.answered(STUDY, "accept"), tasks.answered(STUDY, "refuse")) == (None, "second thoughts")
+    tasks.answer(STUDY, "release", "")
+    assert (tasks.answered(STUDY, "refuse"), tasks.answered(STUDY, "release")) == (None, "")
+
+
 def test_the_first_reason_for_halting_stays(tasks):
     assert tasks.halted(STUDY) is None
     tasks.halt(STUDY, "first")

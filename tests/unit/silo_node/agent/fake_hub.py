@@ -1,0 +1,164 @@
+"""A hub in memory: a real log of signed statements, honest until a test tells it otherwise."""
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hub.audit.merkle import MerkleTree
+from protocol.canonical import digest
+from protocol.chain import study_of
+from protocol.charter import charter_digest
+from protocol.errors import ProtocolError
+from protocol.follow import Verified
+from protocol.routes import Follow, LoggedEntry
+from protocol.statements import CharterPublished, sign
+from protocol.translog import Checkpoint, LogEntry, sign_checkpoint
+from silo_node.agent.studies import Studies
+from silo_node.errors import HubRefused
+from silo_node.journal.chain import EMPTY, Journal
+from tests.sample_study import NOW
+
+ORIGIN = "test.example/log"
+
+
+class Nodes(dict):
+    def get_nodes(self, places):
+        return {place: self[place] for place in places if place in self}
+
+    def put_nodes(self, nodes):
+        self.update(nodes)
+
+
+class FakeHub:
+    """Has the methods of ``HubSession``. ``journal``: the silo's, looked at whenever something arrives."""
+
+    def __init__(self, group, journal: Path):
+        self.group, self.journal = group, journal
+        self.tree, self.leaves, self._nonces = MerkleTree(Nodes(), 0), [], itertools.count(1)
+        self.posted, self.chunks, self.sums, self.blobs = [], {}, {}, {}
+        self.waits, self.fetched = [], []
+        self.named_charter = None
+        self.refusing: Exception | None = None
+        self.polling: Callable[[], None] = lambda: None
+        self.step: Callable[[str], None] = lambda what: None
+        self.entries_per_poll = 200
+
+    # -- what the others say
+
+    def signed(self, kind, issuer, **fields):
+        opening = {"issuer": issuer, "issued_at": NOW, "nonce": f"{next(self._nonces):032x}", "journal_head": None}
+        name = kind.model_fields["type"].annotation.__args__[0]
+        return sign(kind(type=name, **fields, **opening), self._key(issuer))
+
+    def say(self, kind, issuer="hub", **fields):
+        return self.record(self.signed(kind, issuer, **fields))
+
+    def record(self, signed):
+        body = signed.body
+        leaf = LogEntry(
+            kind=body.type,
+            digest=signed.digest,
+            issuer=body.issuer,
+            study=study_of(body),
+            round=None,
+            recorded_at=NOW,
+        )
+        self.tree = self.tree.append([leaf.leaf_hash()])
+        self.leaves.append((leaf, signed))
+        return signed
+
+    @property
+    def studies(self):
+        """What an honest reader makes of the log."""
+        return Studies(Verified(at, NOW, signed) for at, (_, signed) in enumerate(self.leaves))
+
+    def logged(self, kind, issuer="silo:alpha"):
+        bodies = [signed.body for _, signed in self.leaves]
+        return [body for body in bodies if isinstance(body, kind) and body.issuer == issuer]
+
+    # -- what a silo asks
+
+    def poll(self, after, wait_s):
+        self.waits.append(wait_s)
+        self.polling()
+        charters = [signed.body.charter for _, signed in self.leaves if isinstance(signed.body, CharterPublished)]
+        named = self.named_charter or charter_digest(charters[-1])
+        now, size = datetime(2026, 11, 22, tzinfo=UTC), self.tree.size
+        checkpoint = Checkpoint.stamped(ORIGIN, self.tree.head(), named, now)
+        end = min(size, after + self.entries_per_poll)
+        return Follow(
+            checkpoint=sign_checkpoint(checkpoint, ORIGIN, self.group.log),
+            consistency=tuple(node.hex() for node in self.tree.consistency_proof(after)) if after < size else (),
+            entries=tuple(self._entry(at) for at in range(after, end)),
+            next=end,
+        )
+
+    def consistency(self, first, second):
+        if second != self.tree.size:
+            raise ProtocolError("the test's hub keeps the newest tree only")
+        return tuple(node.hex() for node in self.tree.consistency_proof(first)) if first < second else ()
+
+    def post(self, statements):
+        for signed in statements:
+            self._stands_in_the_journal(signed.wire, signed.body.journal_head)
+        self.step("post")
+        if self.refusing is not None:
+            raise self.refusing
+        self.posted += statements
+        known = {signed.digest for _, signed in self.leaves}
+        for signed in statements:
+            if signed.digest not in known:
+                self.record(signed)
+        self.step("posted")
+        return tuple(range(len(statements)))
+
+    def put_chunk(self, study, index, attempt, chunk, data):
+        self._stands_in_the_journal(data)
+        self.step("chunk")
+        if self.refusing is not None:
+            raise self.refusing
+        self.chunks.setdefault((index, attempt), {}).setdefault(chunk, []).append(data)
+        self.step("chunk arrived")
+
+    def get_sum(self, study, index, attempt, chunk, limit):
+        self.fetched.append((index, attempt, chunk))
+        if (index, attempt) not in self.sums:
+            raise HubRefused("the hub answered 404", 404)
+        return self.sums[index, attempt][chunk]
+
+    def put_blob(self, study, data):
+        self._stands_in_the_journal(data)
+        self.blobs[digest(data)] = data
+        return digest(data)
+
+    def close(self):
+        """Nothing is open."""
+
+    def _entry(self, index):
+        leaf, signed = self.leaves[index]
+        proof = tuple(node.hex() for node in self.tree.inclusion_proof(index))
+        return LoggedEntry(index=index, leaf=leaf.leaf_bytes().decode(), statement=signed.wire.decode(), proof=proof)
+
+    def _key(self, issuer):
+        kind, _, name = issuer.partition(":")
+        people = {"ada": self.group.admin, "rosa": self.group.researcher}
+        match kind:
+            case "hub":
+                return self.group.hub
+            case "silo":
+                return self.group.silos[name].signing
+            case _:
+                return people[name].signing
+
+    def _stands_in_the_journal(self, data, head=None):
+        """An entry with these bytes' digest is there, right after the head that a statement carries."""
+        journal = Journal(self.journal)
+        before, found = EMPTY, []
+        for entry in journal.entries():
+            if entry.event.digest == digest(data) and entry.event.size == len(data):
+                found.append(before)
+            before = entry.hash
+        journal.close()
+        assert found, "it arrived before it stood in the journal"
+        assert head is None or found == [head], "a statement's head is not the entry before its own"

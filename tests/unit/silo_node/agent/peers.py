@@ -1,0 +1,175 @@
+"""The hub and the other silos of a study, moved step by step by a test; they seal, add and open for real."""
+
+import numpy as np
+
+from protocol.canonical import digest
+from protocol.rounds import round_events
+from protocol.sealing.addition import add_chunks
+from protocol.sealing.secret import StudySecret
+from protocol.statements import (
+    ReleaseApproved,
+    ReleaseRequested,
+    RoundClosed,
+    RoundFrozen,
+    RoundOpened,
+    RoundReady,
+    SecretCommitment,
+    SecretSealed,
+    SpendReserved,
+    StudyAccepted,
+    StudyApproved,
+    StudyClosed,
+    StudyKeying,
+    StudyProposed,
+    SumServed,
+    SumVerified,
+    UploadComplete,
+)
+from protocol.study import study_id
+from silo_node.agent.progress import apply_total, begin, exponent_of
+from silo_node.sealing import keys
+from silo_node.sealing.sealer import open_total, seal_update
+from tests.sample_study import SILOS
+
+OTHERS = SILOS[1:]
+DUE = "2026-11-23T00:00:00Z"
+
+
+def vector(index, values, silo):
+    """The fixed update of a peer."""
+    draws = np.random.default_rng([index, SILOS.index(silo)])
+    return draws.uniform(-0.5, 0.5, values)
+
+
+class Peers:
+    """Everybody but silo alpha, in the study of ``contract``."""
+
+    def __init__(self, hub, contract):
+        self.hub, self.contract, self.study = hub, contract, study_id(contract)
+        self.secret, self.progress = None, begin(contract, self.study)
+        self.totals, self.steps, self.states, self.terms, self.reserved = {}, {}, {}, {}, set()
+
+    @property
+    def record(self):
+        studies = self.hub.studies
+        assert studies.broken == {}
+        return studies.records[self.study]
+
+    def say(self, kind, issuer="hub", **fields):
+        return self.hub.say(kind, issuer, study=self.study, **fields)
+
+    def propose(self, approved=True):
+        self.hub.say(StudyProposed, "person:rosa", contract=self.contract)
+        if approved:
+            self.say(StudyApproved, "person:ada")
+
+    def accept(self, *names):
+        word = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner-rule"}
+        for name in names or OTHERS:
+            self.say(StudyAccepted, f"silo:{name}", **word)
+
+    def key(self):
+        self.say(StudyKeying, silos=tuple(self.record.accepted))
+
+    def share(self):
+        """The others open what alpha sealed; or, where bravo is first, it makes and seals the secret."""
+        record = self.record
+        if record.key_silo == "alpha":
+            opened = {name: self.open_envelope(record, name) for name in OTHERS}
+            self.secret = opened["bravo"]
+            assert all(secret == self.secret for secret in opened.values())
+        else:
+            self.secret = StudySecret.generate()
+            self.seal_secret("alpha")
+        for name in OTHERS:
+            self.commit(name)
+
+    def open_envelope(self, record, name):
+        receiving = self.hub.group.silos[name].receiving
+        return keys.open_secret(record.envelopes[name].envelope, self.study, "alpha", name, receiving)
+
+    def seal_secret(self, recipient, owner=None, context=None):
+        """The secret for ``recipient``; a lying test names whose key it is sealed under, and for whom."""
+        public = self.hub.group.silos[owner or recipient].public["receiving_key"]
+        envelope = keys.seal_secret(self.secret, self.study, "bravo", context or recipient, public)
+        self.say(SecretSealed, "silo:bravo", recipient=recipient, envelope=envelope)
+
+    def commit(self, name, secret=None):
+        commitment = keys.commitment(secret or self.secret, self.study)
+        self.say(SecretCommitment, f"silo:{name}", commitment=commitment)
+
+    # -- a round
+
+    def open(self, index, attempt=1, silos=SILOS):
+        self.say(RoundOpened, round=index, attempt=attempt, silos=silos, due_at=DUE)
+        for name in OTHERS:
+            if (name, index) not in self.reserved:
+                self.reserved.add((name, index))
+                events = round_events(self.contract, name, index)
+                spend = {"domain": "patients", "events": events, "ledger_head": "0" * 64}
+                self.say(SpendReserved, f"silo:{name}", round=index, **spend)
+            self.say(RoundReady, f"silo:{name}", round=index, attempt=attempt)
+
+    def freeze(self):
+        record = self.record
+        one = record.current
+        base = record.rounds[one.index - 1].served_digest if one.index else "0" * 64
+        self.say(RoundFrozen, round=one.index, attempt=one.attempt, ready=one.ready, base=base, due_at=DUE)
+
+    def upload(self):
+        record = self.record
+        one = record.current
+        layout, freeze = record.layout(one), record.freeze(one)
+        exponent = exponent_of(self.contract, self.progress, one.index)
+        for name in sorted(set(one.frozen_ready) - {"alpha"}):
+            update = vector(one.index, layout.values, name)
+            term = list(seal_update(update, exponent, self.secret, freeze, name, layout))
+            self.terms[one.index, one.attempt, name] = term
+            done = {"freeze": freeze.hex(), "chunks": tuple(digest(chunk) for chunk in term)}
+            self.say(UploadComplete, f"silo:{name}", round=one.index, attempt=one.attempt, **done)
+
+    def serve(self, changed=lambda chunk: chunk):
+        """Adds what arrived of all who completed their upload; ``changed`` is what a lying hub does to a chunk."""
+        one = self.record.current
+        layout = self.record.layout(one)
+        place, survivors = (one.index, one.attempt), tuple(sorted(one.uploads))
+        terms = {name: self.terms[*place, name] for name in survivors if name != "alpha"}
+        if "alpha" in survivors:
+            arrived = self.hub.chunks[place]
+            assert all(len(set(copies)) == 1 for copies in arrived.values()), "a chunk arrived in two versions"
+            terms["alpha"] = [arrived[number][0] for number in range(layout.chunks)]
+            assert tuple(map(digest, terms["alpha"])) == one.uploads["alpha"].chunks
+        added = [add_chunks([terms[name][at] for name in survivors], layout, at) for at in range(layout.chunks)]
+        self.hub.sums[place] = [changed(chunk) for chunk in added]
+        digests = tuple(digest(chunk) for chunk in self.hub.sums[place])
+        self.say(SumServed, round=one.index, attempt=one.attempt, survivors=survivors, chunks=digests, due_at=DUE)
+
+    def verify(self):
+        record = self.record
+        one = record.current
+        survivors, index = one.total_served.survivors, one.index
+        exponent = exponent_of(self.contract, self.progress, index)
+        chunks = self.hub.sums[index, one.attempt]
+        total = open_total(lambda: chunks, exponent, self.secret, record.freeze(one), survivors, record.layout(one))
+        self.progress = apply_total(self.contract, self.progress, index, total, survivors)
+        self.steps[index] = 2.0 ** (exponent + 1) / record.layout(one).level_max
+        self.totals[index], self.states[index] = total, self.progress.to_bytes()
+        mac = keys.state_mac(self.secret, self.study, index, self.states[index])
+        for name in sorted(set(survivors) - {"alpha"}):
+            word = {"sum": one.served_digest, "state_mac": mac}
+            self.say(SumVerified, f"silo:{name}", round=index, attempt=one.attempt, **word)
+
+    def close(self):
+        one = self.record.current
+        self.say(RoundClosed, round=one.index, attempt=one.attempt, agreed=tuple(sorted(one.macs)), suspended=())
+
+    # -- the end
+
+    def finish(self):
+        self.say(StudyClosed, outcome="completed", reason="all rounds are done")
+
+    def request(self):
+        self.say(ReleaseRequested, "person:rosa")
+
+    def confirm(self, commitment):
+        self.say(ReleaseApproved, "silo:bravo", commitment=commitment)

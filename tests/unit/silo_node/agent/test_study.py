@@ -1,0 +1,142 @@
+"""Whole studies of silo alpha, the other silos moved by the test."""
+
+import base64
+
+import numpy as np
+import pytest
+
+from protocol.canonical import digest
+from protocol.release import release_commitment, release_context
+from protocol.rounds import charge_id, last_round
+from protocol.sealing.envelope import open_envelope
+from protocol.statements import (
+    ReleaseApproved,
+    ReleaseSealed,
+    RoundReady,
+    SecretSealed,
+    SpendReserved,
+    StudyAccepted,
+    SumVerified,
+    UploadComplete,
+)
+from tests.unit.silo_node.agent.peers import OTHERS, vector
+from tests.unit.silo_node.agent.story import begin_study, run_round, run_study
+
+
+@pytest.mark.parametrize("first", ["alpha", "bravo"])
+def test_a_silo_goes_through_a_whole_study_and_ends_with_the_same_state_as_the_others(node, peers, first):
+    run_study(node, peers, first)
+    last = last_round(peers.contract)
+    assert peers.record.key_silo == first
+    assert node.silo.tasks.state(peers.study, last) == peers.states[last]
+    for index in range(last + 1):
+        values = peers.totals[index].size
+        plain = node.runner.vectors[index][0] + sum(vector(index, values, name) for name in OTHERS)
+        np.testing.assert_allclose(peers.totals[index], plain, rtol=0, atol=4 * peers.steps[index])
+        assert len(set(peers.record.rounds[index].macs.values())) == 1
+        assert set(peers.record.rounds[index].macs) == {"alpha", *OTHERS}
+
+
+def test_each_round_is_charged_and_settled_once_and_computed_once(node, peers):
+    run_study(node, peers)
+    rounds = range(last_round(peers.contract) + 1)
+    names = [charge_id(peers.study, index) for index in rounds]
+    assert node.charges() == [pair for name in names for pair in (("reserve", name), ("settle", name))]
+    assert node.runner.runs == len(names)
+    for kind in (SpendReserved, RoundReady, UploadComplete, SumVerified):
+        assert [body.round for body in node.hub.logged(kind)] == list(rounds)
+
+
+def test_nothing_was_sent_twice_in_a_study_without_trouble(node, peers):
+    run_study(node, peers)
+    assert len({signed.digest for signed in node.hub.posted}) == len(node.hub.posted)
+    assert len(node.hub.logged(StudyAccepted)) == 1
+    assert len(node.hub.logged(SecretSealed)) == 3
+
+
+def test_the_silo_follows_a_log_that_is_handed_out_in_small_pieces(node, peers):
+    node.hub.entries_per_poll = 1
+    peers.propose()
+    peers.accept()
+    for _ in range(20):
+        node.agent.poll(0)
+        node.agent.work()
+    assert peers.record.accepted == [*OTHERS, "alpha"]
+
+
+def test_a_requested_release_is_confirmed_and_sealed_for_its_recipient(node, peers, group):
+    run_study(node, peers)
+    assert node.hub.logged(ReleaseApproved) == []
+    peers.request()
+    node.go()
+    (word,) = node.hub.logged(ReleaseApproved)
+    assert node.hub.logged(ReleaseSealed) == []
+    peers.confirm(word.commitment)
+    node.go()
+    (sealed,) = node.hub.logged(ReleaseSealed)
+    blob = node.hub.blobs[sealed.blob]
+    assert (sealed.recipient, sealed.size) == ("rosa", len(blob))
+    content = open_envelope(blob, group.researcher.receiving.private, release_context(peers.study, "alpha", "rosa"))
+    assert release_commitment(content[:32], content[32:]) == word.commitment
+
+
+def test_no_model_is_sealed_while_the_silos_confirm_different_ones(node, peers):
+    run_study(node, peers)
+    peers.request()
+    node.go()
+    peers.confirm("e" * 64)
+    node.go()
+    assert node.hub.blobs == {}
+
+
+def test_a_silo_that_missed_the_upload_catches_up_and_never_seals_that_update_again(node, peers):
+    begin_study(node, peers)
+    peers.open(0)
+    node.go()
+    peers.freeze()
+    peers.upload()
+    peers.serve()
+    node.go()
+    assert node.hub.chunks == {}
+    assert node.hub.logged(UploadComplete) == []
+    peers.verify()
+    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
+    peers.close()
+    run_round(node, peers, 1)
+    assert node.silo.tasks.state(peers.study, 1) == peers.states[1]
+    assert [body.round for body in node.hub.logged(SumVerified)] == [1]
+
+
+def test_a_voided_round_is_sealed_anew_from_the_same_update_and_charged_no_second_time(node, peers):
+    begin_study(node, peers)
+    peers.open(0)
+    node.go()
+    peers.freeze()
+    node.go()
+    peers.open(0, attempt=2)
+    node.go()
+    peers.freeze()
+    node.go()
+    peers.upload()
+    peers.serve()
+    node.go()
+    peers.verify()
+    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
+    assert [body.attempt for body in node.hub.logged(RoundReady)] == [1, 2]
+    first, second = (node.hub.chunks[0, attempt][0][0] for attempt in (1, 2))
+    assert digest(first) != digest(second)
+    assert node.runner.runs == 1
+    assert len(node.charges()) == 2
+
+
+def test_keys_of_the_charter_are_those_the_secret_is_sealed_for(node, peers, group):
+    peers.propose()
+    node.go()
+    peers.accept()
+    peers.key()
+    node.go()
+    sealed = {body.recipient: body.envelope for body in node.hub.logged(SecretSealed)}
+    assert set(sealed) == set(OTHERS)
+    assert len({len(base64.b64decode(one)) for one in sealed.values()}) == 1
+    opened = {peers.open_envelope(peers.record, name).to_bytes() for name in OTHERS}
+    assert opened == {node.silo.tasks.secret(peers.study)}
