@@ -51,7 +51,3 @@ class TooOften(Refused):
 
 class BudgetExceeded(Refused):
     """A mirrored privacy budget can't pay for it."""
-
-
-class AggregationFailed(HubError):
-    """A worker couldn't add a chunk; the driver tries again."""

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from hub.domain.round import Round
 from hub.errors import Conflict
@@ -149,12 +149,6 @@ def states(connection: Connection) -> dict[str, int]:
     """How many rounds are in each state."""
     rows = connection.execute(select(rounds.c.state, func.count().label("n")).group_by(rounds.c.state))
     return {row.state: int(row.n) for row in rows}
-
-
-def forget_study(connection: Connection, study: str) -> None:
-    """Drop the receipts of a swept study; what they said stands in the log."""
-    connection.execute(delete(chunks).where(chunks.c.study == study))
-    connection.execute(delete(sums).where(sums.c.study == study))
 
 
 def _attempt(table: Any, round: Round) -> tuple[Any, ...]:
