@@ -29,6 +29,7 @@ from protocol.rounds import charge_id, last_round, plan_round, round_events, rou
 from protocol.sealing.addition import add_chunks
 from protocol.sealing.secret import StudySecret
 from protocol.study import StudyContract, study_id
+from silo_node.agent.progress import Progress, segments_of
 from silo_node.ledger.budget import Balance, PrivacyDomain, Refused
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.sealing.sealer import open_total, seal_update
@@ -75,12 +76,12 @@ def run_study(contract: StudyContract, hospitals: list[Hospital], noise: NoiseSo
     total = np.zeros(0)
     for index in range(last_round(contract) + 1):
         updates = {h.name: _charged(contract, study, h, states[h.name], index, noise) for h in hospitals}
-        exponent = _exponent(contract, states[names[0]], index)
+        segments = segments_of(contract, Progress(states[names[0]]), index)
         freeze, layout = secrets.token_bytes(32), round_layout(contract, index, len(names))
-        uploads = [list(seal_update(updates[name], exponent, secret, freeze, name, layout)) for name in names]
+        uploads = [list(seal_update(updates[name], segments, secret, freeze, name, layout)) for name in names]
         served = [add_chunks([chunks[k] for chunks in uploads], layout, k) for k in range(layout.chunks)]
         for name in names:
-            total = open_total(lambda served=served: served, exponent, secret, freeze, names, layout)  # type: ignore[misc]
+            total, _ = open_total(lambda served=served: served, segments, secret, freeze, names, layout)  # type: ignore[misc]
             states[name] = _applied(contract, states[name], index, total, names)
         if len({state.to_bytes() for state in states.values()}) != 1:
             raise SystemExit(f"round {index}: the hospitals hold different states")
@@ -110,16 +111,6 @@ def _update(contract: StudyContract, hospital: Hospital, state: StudyState, inde
             return train_round(contract, hospital.name, hospital.training, state, noise).vector
         case "evaluation":
             return evaluation_counts(contract, hospital.held_out, state, noise)
-
-
-def _exponent(contract: StudyContract, state: StudyState, index: int) -> int:
-    match plan_round(contract, index).stage:
-        case "normalisation":
-            return contract.sealing.normalisation_exponent
-        case "training":
-            return state.exponent
-        case "evaluation":
-            return contract.sealing.evaluation_exponent
 
 
 def _applied(

@@ -4,25 +4,27 @@ The draft holds every decision of the contract; ``client.calibration`` computes 
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from client.errors import DraftRefused
 from client.yaml_draft import MAX_DRAFT_BYTES, load_yaml
 from protocol import canonical
 from protocol.errors import Malformed
 from protocol.ids import ColumnName, DatasetName, PersonId, Sentence, SiloId, Strict, Timestamp
+from protocol.precision import Sealing
 from protocol.study import (
     MAX_ROUNDS,
     Model,
     Purpose,
     ReleaseRule,
     Schedule,
-    Sealing,
     Unit,
     explain,
 )
+
+USUAL_PER_SLOT: Final = 3
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -81,6 +83,17 @@ class DraftSilo(Strict):
     sampling_rate: Annotated[float, Field(gt=0, le=1)]
 
 
+class DraftSealing(Sealing):
+    """As the contract's; where neither values a slot nor bits are given, it is the usual 3 values a slot."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("values_per_slot") is None and given.get("bits") is None:
+            return {**given, "values_per_slot": USUAL_PER_SLOT}
+        return given
+
+
 class Draft(Strict):
     """``weights`` says how much a silo counts: by its published rows, or by their square root; at most a half."""
 
@@ -101,7 +114,7 @@ class Draft(Strict):
     evaluation: DraftEvaluation
     weights: Literal["rows", "sqrt-rows"]
     silos: Annotated[tuple[DraftSilo, ...], Field(min_length=3, max_length=256)]
-    sealing: Sealing
+    sealing: DraftSealing
     schedule: Schedule
     release: ReleaseRule
 

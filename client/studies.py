@@ -123,6 +123,18 @@ def late(shown: StudyStatus) -> tuple[str, ...]:
     return tuple(silo for silo in expected if silo not in done and silo not in shown.suspended)
 
 
+def uploads(shown: StudyStatus, silos: tuple[str, ...] | None = None) -> str:
+    """How many sealed chunks of the current round the hub has of each silo, as ``berlin 120/255``.
+
+    Of ``silos`` only, if given. Empty before the freeze and once the sum is served.
+    """
+    current = shown.current
+    if current is None or current.state != "frozen":
+        return ""
+    arrived = current.chunks_received.items()
+    return ", ".join(f"{silo} {count}/{current.chunks}" for silo, count in arrived if silos is None or silo in silos)
+
+
 def _remaining(shown: StudyStatus, first_closed: int, elapsed: float) -> Remaining:
     closed_here = shown.rounds_closed - first_closed
     left = shown.rounds_total - shown.rounds_closed

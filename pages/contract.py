@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from protocol import accounting
 from protocol.ids import StudyId
+from protocol.precision import resolved
 from protocol.study import Column, StudyContract, parameter_count, study_cost
 
 UNITS = {"record": "one record", "subject": "one person, with all their records"}
@@ -95,10 +96,19 @@ def _computation(contract: StudyContract) -> tuple[tuple[str, str], ...]:
             f"times that; the last {training.averaged_rounds} rounds are averaged",
         ),
         ("Evaluation", "two noised, sealed counts a silo: how many held-out rows were right, how many wrong"),
+        ("Precision", _precision(contract)),
         (
             "Sealed sums",
             f"only sums over at least {contract.schedule.quorum} silos are ever opened, and by the silos alone",
         ),
+    )
+
+
+def _precision(contract: StudyContract) -> str:
+    per_slot, bits = resolved(contract.sealing, len(contract.silos))
+    return (
+        f"each number is rounded at random to one of {2**bits} levels over its range ({bits} bits, {per_slot} to a "
+        "slot) after the noise was added; what is out of range is clipped, and how many were is part of the sum"
     )
 
 

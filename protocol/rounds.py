@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from protocol import canonical
 from protocol.errors import Malformed
+from protocol.precision import resolved
 from protocol.sealing.parameters import Layout
 from protocol.spend import Event
 from protocol.study import (
     StudyContract,
     evaluation_events,
     normalisation_events,
-    parameter_count,
+    tensor_lengths,
     training_events,
 )
 
@@ -24,11 +25,17 @@ Stage = Literal["normalisation", "training", "evaluation"]
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """One round: its index, stage and the number of values in its vector."""
+    """One round: its index and stage, and the tensors of its vector, by name of the whole and length of each."""
 
     index: int
     stage: Stage
-    values: int
+    vector: Literal["moments", "update", "counts"]
+    tensors: tuple[int, ...]
+
+    @property
+    def values(self) -> int:
+        """Values in the round's vector."""
+        return sum(self.tensors)
 
 
 def last_round(contract: StudyContract) -> int:
@@ -42,10 +49,11 @@ def plan_round(contract: StudyContract, index: int) -> RoundPlan:
     if not 0 <= index <= last:
         raise Malformed(f"round {index} is not in the study's plan of rounds 0 to {last}")
     if index == 0:
-        return RoundPlan(0, "normalisation", 2 * len(contract.normalisation.columns))
+        columns = len(contract.normalisation.columns)
+        return RoundPlan(0, "normalisation", "moments", (columns, columns))
     if index == last:
-        return RoundPlan(index, "evaluation", 2)
-    return RoundPlan(index, "training", parameter_count(contract))
+        return RoundPlan(index, "evaluation", "counts", (2,))
+    return RoundPlan(index, "training", "update", tensor_lengths(contract))
 
 
 def round_events(contract: StudyContract, silo: str, index: int) -> tuple[Event, ...]:
@@ -59,8 +67,15 @@ def round_events(contract: StudyContract, silo: str, index: int) -> tuple[Event,
 
 
 def round_layout(contract: StudyContract, index: int, terms: int) -> Layout:
-    """How the vector of round ``index`` is packed when ``terms`` silos were frozen into it."""
-    return Layout(plan_round(contract, index).values, terms, contract.sealing.values_per_slot)
+    """How round ``index`` is packed when ``terms`` silos were frozen into it: its vector, then the clipped count."""
+    per_slot, bits = resolved(contract.sealing, terms)
+    values = plan_round(contract, index).values
+    return Layout(values + clipped_digits(values, bits), terms, per_slot, bits)
+
+
+def clipped_digits(values: int, bits: int) -> int:
+    """Digits to base 2^bits in which a silo says how many of its ``values`` were clipped."""
+    return -(-values.bit_length() // bits)
 
 
 def charge_id(study: str, index: int) -> str:

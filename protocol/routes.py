@@ -22,6 +22,8 @@ POLL = "/v1/poll"
 """GET ?after=SIZE&wait_s=S: the ``Follow`` since log size SIZE, waiting up to S seconds for news."""
 STUDIES = "/v1/studies"
 STUDY = "/v1/studies/{study}"
+CHUNKS = "/v1/studies/{study}/rounds/{round}/attempts/{attempt}/chunks"
+"""GET by a frozen silo: ``ReceivedChunks``, which of its own upload chunks the hub holds."""
 CHUNK = "/v1/studies/{study}/rounds/{round}/attempts/{attempt}/chunks/{index}"
 """PUT by a frozen silo: one upload chunk, with header ``Content-Digest: sha-256=:BASE64:`` (RFC 9530)."""
 SUM = "/v1/studies/{study}/rounds/{round}/attempts/{attempt}/sum/{index}"
@@ -95,7 +97,21 @@ class Follow(Strict):
     next: int
 
 
+class ReceivedChunks(Strict):
+    """What the hub holds of the caller's own term: at each chunk's position its SHA-256, None for a missing one.
+
+    It has as many positions as the round's layout has chunks. The hub's word: it saves sending a chunk again, and
+    proves nothing. ``upload-complete`` is checked against what arrived.
+    """
+
+    digests: tuple[Digest | None, ...]
+
+
 class RoundProgress(Strict):
+    """A round under way. ``chunks``: how many a silo uploads in this round, 0 before the freeze;
+    ``chunks_received``: how many arrived of each frozen silo in this attempt.
+    """
+
     round: int
     stage: Literal["normalisation", "training", "evaluation"]
     attempt: int
@@ -104,6 +120,8 @@ class RoundProgress(Strict):
     uploaded: tuple[SiloId, ...]
     verified: tuple[SiloId, ...]
     due_at: Timestamp | None
+    chunks: int
+    chunks_received: dict[SiloId, int]
     bytes_up: int
     bytes_down: int
     opened_at: Timestamp

@@ -23,7 +23,7 @@ from protocol.ids import (
     StudyId,
     Timestamp,
 )
-from protocol.sealing.parameters import Layout
+from protocol.precision import Sealing, check_precision
 from protocol.spend import Event, Gaussian, SampledGaussian
 
 Unit = Literal["record", "subject"]
@@ -145,18 +145,6 @@ class SiloTerms(Strict):
     """What the noised sum of clipped gradients is divided by: the expected batch from published counts."""
 
 
-class Sealing(Strict):
-    """How vectors are packed: values a slot, and the first round's scale exponent of each kind of round.
-
-    A value alpha * x is encoded on [-2^e, 2^e]; what is outside is clipped.
-    """
-
-    values_per_slot: Annotated[int, Field(ge=1, le=8)]
-    normalisation_exponent: Annotated[int, Field(ge=-60, le=60)]
-    training_exponent: Annotated[int, Field(ge=-60, le=60)]
-    evaluation_exponent: Annotated[int, Field(ge=-60, le=60)]
-
-
 class Schedule(Strict):
     """How many silos a sum needs, and how long a silo has for each step of a round, in seconds."""
 
@@ -197,7 +185,8 @@ class StudyContract(Strict):
     def _consistent(self) -> Self:
         _check_silos(self)
         _check_columns(self)
-        Layout(parameter_count(self), len(self.silos), self.sealing.values_per_slot)
+        parameter_count(self)
+        check_precision(self.sealing, len(self.silos))
         _check_cost(self)
         return self
 
@@ -238,13 +227,16 @@ def explain(error: ValidationError) -> str:
     return "; ".join(parts[:20])
 
 
+def tensor_lengths(contract: StudyContract) -> tuple[int, ...]:
+    """Values of each tensor in a parameter vector: from the inputs on, a layer's weights, then its biases."""
+    hidden = contract.model.hidden if contract.model.family == "mlp" else ()
+    widths = (len(contract.data.features), *hidden, 1)
+    return tuple(length for inputs, outputs in pairwise(widths) for length in (inputs * outputs, outputs))
+
+
 def parameter_count(contract: StudyContract) -> int:
     """Trainable parameters of the contract's model: features -> hidden layers -> one logit, with biases."""
-    widths = [len(contract.data.features)]
-    if contract.model.family == "mlp":
-        widths += contract.model.hidden
-    widths.append(1)
-    total = sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
+    total = sum(tensor_lengths(contract))
     if total > MAX_PARAMETERS:
         raise ValueError(f"model has {total} parameters, at most {MAX_PARAMETERS} are allowed")
     return total

@@ -16,7 +16,7 @@ from pages.contract import in_words
 from policies import catalogue as shipped
 from protocol.accounting import best_order
 from protocol.errors import ProtocolError
-from silo_node.agent.answers import balances, budget_values, bytes_moved, find, standing, studies_of
+from silo_node.agent.answers import balances, budget_values, bytes_moved, find, standing, studies_of, under_way
 from silo_node.agent.joining import join as ask_to_join
 from silo_node.agent.registering import register_dataset, try_to_publish
 from silo_node.app import LIMITS, POLICY, agent_of, now, one_node, open_silo, patient, set_up_log
@@ -149,6 +149,9 @@ def study_show(study: str, folder: Folder = Path("silo")) -> None:
                 # The texts are the researcher's own: they must not style this terminal.
                 out.print(f"  {label}: {escape(text)}", highlight=False)
         out.print(f"\nHere it stands: {escape(standing(silo, record))}")
+        moving = under_way(silo, record)
+        if moving is not None:
+            out.print(f"Under way: {moving}", highlight=False)
 
 
 @study_app.command("accept")

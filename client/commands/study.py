@@ -19,7 +19,7 @@ from client.commands.options import (
     printable,
     say,
 )
-from client.studies import Remaining, draft_contract, late, propose, status, statuses, watch
+from client.studies import Remaining, draft_contract, late, propose, status, statuses, uploads, watch
 from protocol.routes import StudyStatus
 from protocol.study import contract_value
 
@@ -69,6 +69,9 @@ def show(study: str, hub: Hub, key: Key, charter: Charter = None, as_json: AsJso
     say(printable(now.state + (f": {now.reason}" if now.reason else "")))
     for silo in contract.silo_names:
         say(printable(f"  {silo}: {_answer(now, silo)}"))
+    arriving = uploads(now)
+    if arriving:
+        say(printable(f"sealed chunks: {arriving}"))
 
 
 def _answer(now: StudyStatus, silo: str) -> str:
@@ -110,10 +113,12 @@ def _doing(shown: StudyStatus) -> str:
     if current is None or shown.state != "running":
         waits = f", waiting for {', '.join(shown.waiting)}" if shown.waiting else ""
         return printable(f"{shown.state}: {len(shown.accepted)} silos accepted{waits}")
-    waits = ", ".join(late(shown))
+    awaited = late(shown)
+    waits, arriving = ", ".join(awaited), uploads(shown, awaited)
     attempt = f" attempt {current.attempt}" if current.attempt > 1 else ""
     text = f"round {current.round}{attempt} ({current.stage}) {current.state}"
-    return printable(text + (f", waiting for {waits}" if waits else ""))
+    text += f", waiting for {waits}" if waits else ""
+    return printable(text + (f"; sealed chunks: {arriving}" if arriving else ""))
 
 
 @app.command("release")

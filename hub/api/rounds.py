@@ -10,7 +10,7 @@ from hub.api.bodies import bounded
 from hub.api.identity import caller_of
 from hub.services.identity import Caller
 from hub.services.wiring import Services
-from protocol.routes import CHUNK, SUM
+from protocol.routes import CHUNK, CHUNKS, SUM, ReceivedChunks
 
 
 def router(services: Services) -> APIRouter:
@@ -30,6 +30,10 @@ def router(services: Services) -> APIRouter:
         """201 when it is new, 200 when the same bytes were here. A chunk has at most 1 MB, so it is held whole."""
         new = services.rounds.put_chunk(caller, study, round, attempt, index, body, content_digest)
         return Response(status_code=201 if new else 200)
+
+    @api.get(CHUNKS)
+    def chunks(study: str, round: int, attempt: int, caller: Annotated[Caller, authenticated]) -> ReceivedChunks:
+        return services.rounds.received(caller, study, round, attempt)
 
     @api.get(SUM)
     def get_sum(

@@ -25,6 +25,8 @@ from hub.store import studies as study_store
 from hub.store.blobs import BlobPlace, Blobs, sum_name, upload_name
 from hub.store.database import Database
 from protocol import canonical
+from protocol.rounds import round_layout
+from protocol.routes import ReceivedChunks
 
 log = structlog.get_logger()
 
@@ -55,6 +57,18 @@ class Rounds:
             return self._same(known, found, position)
         self._store(upload_name(study, index, attempt, caller.name, position), content, found)
         return self._receive(round, caller.name, position, found, len(content))
+
+    def received(self, caller: Caller, study: str, index: int, attempt: int) -> ReceivedChunks:
+        """Which of its own chunks of this attempt the hub holds. Raises what `put_chunk` raises where none is taken."""
+        if caller.role != "silo":
+            raise Forbidden("only a silo asks for the chunks it uploaded")
+        with self.database.reading() as connection:
+            require_part(connection, caller, study)
+            round = check_place(round_store.load(connection, study, index), index, attempt, caller.name)
+            contract = study_store.load(connection, study)[0].contract
+            held = round_store.received(connection, round, caller.name)
+        total = round_layout(contract, index, len(round.frozen)).chunks
+        return ReceivedChunks(digests=tuple(held.get(position) for position in range(total)))
 
     def _store(self, name: str, content: bytes, digest: str) -> None:
         if not self.blobs.create(name, content) and canonical.digest(self.blobs.read(name)) != digest:

@@ -21,7 +21,7 @@ from hub.store.database import Database
 from protocol.charter import Charter
 from protocol.errors import BadSignature
 from protocol.ids import person_party, timestamp
-from protocol.rounds import last_round, plan_round
+from protocol.rounds import last_round, plan_round, round_layout
 from protocol.routes import RoundProgress, StudyStatus
 from protocol.statements import DatasetRegistered, Signed, StudyProposed, parse
 from protocol.study import StudyContract, study_id
@@ -120,6 +120,7 @@ def _check_dataset(connection: Connection, contract: StudyContract, silo: str) -
 
 def _progress(connection: Connection, study: Study, round: Round) -> RoundProgress:
     up, down = round_store.volume(connection, round, survivors_digest(round.survivors))
+    arrived = round_store.counts(connection, round)
     return RoundProgress(
         round=round.index,
         stage=plan_round(study.contract, round.index).stage,
@@ -129,6 +130,8 @@ def _progress(connection: Connection, study: Study, round: Round) -> RoundProgre
         uploaded=round.complete,
         verified=tuple(silo for silo, mac in round.answers.items() if mac is not None),
         due_at=None if round.state == "closed" else _stamp(round.due_at),
+        chunks=round_layout(study.contract, round.index, len(round.frozen)).chunks if round.frozen else 0,
+        chunks_received={silo: arrived.get(silo, 0) for silo in round.frozen},
         bytes_up=up,
         bytes_down=down,
         opened_at=_stamp(round.opened_at),

@@ -111,6 +111,18 @@ def chunks_of(connection: Connection, round: Round, silo: str) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+def received(connection: Connection, round: Round, silo: str) -> dict[int, str]:
+    """Position -> digest of the chunks that a silo delivered."""
+    query = select(chunks.c.position, chunks.c.digest).where(*_attempt(chunks, round), chunks.c.silo == silo)
+    return {row.position: row.digest for row in connection.execute(query)}
+
+
+def counts(connection: Connection, round: Round) -> dict[str, int]:
+    """Silo -> how many chunks it delivered; silos that delivered none are not in it."""
+    query = select(chunks.c.silo, func.count().label("n")).where(*_attempt(chunks, round)).group_by(chunks.c.silo)
+    return {row.silo: int(row.n) for row in connection.execute(query)}
+
+
 def arrivals(connection: Connection, round: Round) -> dict[int, list[str]]:
     """Position -> the silos that delivered that chunk, in the order of arrival."""
     query = select(chunks.c.position, chunks.c.silo).where(*_attempt(chunks, round))

@@ -46,6 +46,22 @@ def standing(silo: Silo, record: StudyRecord) -> str:
     return _verdict(silo, record)
 
 
+def under_way(silo: Silo, record: StudyRecord) -> str | None:
+    """How many chunks of the present round this silo has sent or fetched, in a few words; None between the two."""
+    current = record.current
+    if current is None or current.frozen is None or silo.tasks.halted(record.study) is not None:
+        return None
+    total, place = record.layout(current).chunks, f"round {current.index} attempt {current.attempt}"
+    if current.served is not None:
+        if silo.tasks.newest_state(record.study) >= current.index or silo.name not in record.keyed:
+            return None
+        return f"{place}: {silo.tasks.sum_chunks(record.study, current.index)}/{total} chunks of the sum fetched"
+    if silo.name not in current.frozen.ready or silo.name in current.uploads:
+        return None
+    sent = silo.voice.chunks_sent(record.study, current.index, current.attempt, total)
+    return f"{place}: {sent}/{total} sealed chunks sent"
+
+
 def balances(silo: Silo) -> list[Balance]:
     """Where each privacy domain of the registered datasets stands."""
     found = []

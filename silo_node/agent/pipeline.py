@@ -6,15 +6,19 @@ is found again and not made anew.
 """
 
 import contextlib
+from typing import Final
+
+import structlog
 
 from protocol.round_record import RoundRecord
 from protocol.rounds import charge_id, round_events
 from protocol.sealing.errors import SumRejected
 from protocol.sealing.secret import StudySecret
 from silo_node.agent import sayings
-from silo_node.agent.progress import Progress, apply_total, begin, exponent_of
+from silo_node.agent.progress import Progress, apply_total, begin, segments_of
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
+from silo_node.agent.uploading import send_term
 from silo_node.errors import HubRefused, StudyHalted
 from silo_node.ledger.budget import Refused
 from silo_node.policy.facts import facts_of_round
@@ -22,6 +26,11 @@ from silo_node.policy.gate import Approval
 from silo_node.runner.tasks import task_of_round
 from silo_node.sealing import keys
 from silo_node.sealing.sealer import open_total, seal_update
+
+log = structlog.get_logger()
+
+MUCH_CLIPPED: Final = 0.01
+"""A larger share of clipped values is worth a line in the journal: the round's scales don't fit its numbers."""
 
 
 def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
@@ -90,7 +99,7 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
 
 
 def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
-    """Seals the update once under this round's freeze, and sends the kept bytes."""
+    """Seals the update once under this round's freeze, and sends of the kept bytes what the hub lacks."""
     if silo.name in current.uploads:
         return False
     record, index = study.record, current.index
@@ -98,13 +107,12 @@ def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) 
     if update is None:
         raise StudyHalted(f"the update of round {index} that this silo announced is not here any more")
     freeze, layout = record.freeze(current), record.layout(current)
-    exponent = exponent_of(record.contract, progress_before(silo, study, index), index)
+    segments = segments_of(record.contract, progress_before(silo, study, index), index)
     files = silo.tasks.seal_once(
-        study.id, index, freeze, lambda: seal_update(update, exponent, secret, freeze, silo.name, layout)
+        study.id, index, freeze, lambda: seal_update(update, segments, secret, freeze, silo.name, layout)
     )
-    for number, file in enumerate(files):
-        silo.voice.send_chunk(study.id, index, current.attempt, number, file.read_bytes())
-    silo.voice.say(sayings.uploaded(study, current, freeze, silo.tasks.sealed_digests(study.id, index, freeze)))
+    digests = silo.tasks.sealed_digests(study.id, index, freeze)
+    send_term(silo, study, current, files, digests, sayings.uploaded(study, current, freeze, digests))
     return True
 
 
@@ -124,9 +132,9 @@ def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord)
     progress = progress_before(silo, study, index)
     files = silo.fetch_sum(study.id, past, layout)
     try:
-        total = open_total(
+        total, clipped = open_total(
             lambda: (file.read_bytes() for file in files),
-            exponent_of(record.contract, progress, index),
+            segments_of(record.contract, progress, index),
             secret,
             freeze,
             served.survivors,
@@ -138,8 +146,15 @@ def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord)
         with contextlib.suppress(HubRefused):
             silo.voice.say(sayings.failed(study, past))
         raise StudyHalted(f"the sum of round {index} is not the sum of its silos' terms") from None
+    _tell_clipped(silo, study, index, min(1.0, clipped / (total.size * len(served.survivors))))
     after = apply_total(record.contract, progress, index, total, served.survivors)
     silo.tasks.keep_state(study.id, index, after.to_bytes())
+
+
+def _tell_clipped(silo: Silo, study: Study, index: int, share: float) -> None:
+    log.info("clipped", study=study.id, round=index, share=share)
+    if share > MUCH_CLIPPED:
+        silo.voice.note("decision", f"round {index}: {share:.1%} of all silos' values were clipped", study.id)
 
 
 def check_agreement(silo: Silo, study: Study, index: int) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.rounds import plan_round
+from protocol.sealing.decode import Segment
 from protocol.study import StudyContract
 from silo_node.statistics.queries import column_moments
 from silo_node.training.errors import TrainingRefused
-from silo_node.training.strategies import StudyState, averaged_update, initial_state, normalised
+from silo_node.training.strategies import StudyState, averaged_update, initial_state, normalised, training_segments
 
 _TAIL: Final = struct.Struct("<Qdd")
 
@@ -46,15 +47,16 @@ def begin(contract: StudyContract, study: str) -> Progress:
     return Progress(initial_state(contract, study))
 
 
-def exponent_of(contract: StudyContract, progress: Progress, index: int) -> int:
-    """The scale exponent e of round ``index``: its values are encoded on [-2^e, 2^e]."""
-    match plan_round(contract, index).stage:
+def segments_of(contract: StudyContract, progress: Progress, index: int) -> tuple[Segment, ...]:
+    """The tensors of round ``index``, each with its scale exponent e: its values are encoded on [-2^e, 2^e]."""
+    plan = plan_round(contract, index)
+    match plan.stage:
         case "normalisation":
-            return contract.sealing.normalisation_exponent
+            return tuple(Segment(length, contract.sealing.normalisation_exponent) for length in plan.tensors)
         case "training":
-            return progress.state.exponent
+            return training_segments(contract, progress.state)
         case "evaluation":
-            return contract.sealing.evaluation_exponent
+            return tuple(Segment(length, contract.sealing.evaluation_exponent) for length in plan.tensors)
 
 
 def apply_total(

@@ -13,6 +13,7 @@ from protocol.study import Column
 from silo_node.agent.study import Study
 from silo_node.agent.tasks import Answer, Tasks
 from silo_node.agent.voice import Voice
+from silo_node.agent.voyage import Voyage
 from silo_node.dataset.catalogue import Catalogue, Dataset
 from silo_node.errors import HubDistrusted
 from silo_node.hub_client.identity import Identity
@@ -76,6 +77,7 @@ class Silo:
         """The files of a served sum's chunks, each of the length and digest that the hub signed for."""
         served = past.total_served
         folder, files = self.tasks.sum_folder(study, past.index), []
+        voyage = Voyage("chunks-fetched", study, past.index, len(served.chunks), self.clock)
         for number, expected in enumerate(served.chunks):
             path = folder / f"{number}"
             if not path.exists() or digest(path.read_bytes()) != expected:
@@ -85,6 +87,7 @@ class Silo:
                     raise HubDistrusted(f"sum of round {past.index}: chunk {number} is not what the hub signed for")
                 write_private(path, data)
             files.append(path)
+            voyage.at(len(files))
         return files
 
 

@@ -193,6 +193,10 @@ class Tasks:
         """Where the chunks of a served sum are kept while they are checked."""
         return private_folder(self._round(study, index) / "sum")
 
+    def sum_chunks(self, study: str, index: int) -> int:
+        """How many chunks of a served sum are kept so far."""
+        return sum(path.name.isdecimal() for path in self.sum_folder(study, index).iterdir())
+
     def forget_rounds(self, study: str, through: int) -> None:
         """Removes updates, sealed terms and sums of the rounds up to ``through``, and the states before it."""
         for folder in self._study(study).glob("round-*"):

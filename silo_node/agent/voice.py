@@ -38,6 +38,7 @@ class Voice:
     ) -> None:
         self._identity, self._journal, self._tasks = identity, journal, tasks
         self._hub, self._clock = hub, clock
+        self._delivered: dict[str, tuple[tuple[int, int], set[int]]] = {}
 
     def say(self, *sayings: Saying) -> None:
         """Posts the statements together. Said before, the same bytes go out again, which changes nothing."""
@@ -46,9 +47,25 @@ class Voice:
             self._hub.post(signed[start : start + MAX_STATEMENTS_PER_POST])
 
     def send_chunk(self, study: str, index: int, attempt: int, number: int, chunk: bytes) -> None:
-        what = f"round {index} attempt {attempt} chunk {number}"
+        what = _chunk(index, attempt, number)
         self._journal.record(lambda _: self._event("chunk", what, study, chunk))
         self._hub.put_chunk(study, index, attempt, number, chunk)
+        place, delivered = self._delivered.get(study, ((index, attempt), set()))
+        if place != (index, attempt):
+            delivered = set()
+        delivered.add(number)
+        self._delivered[study] = (index, attempt), delivered
+
+    def delivered(self, study: str, index: int, attempt: int) -> frozenset[int]:
+        """The chunks of an attempt that the hub took since this node started; of the study's newest upload only."""
+        place, delivered = self._delivered.get(study, ((index, attempt), set()))
+        return frozenset(delivered) if place == (index, attempt) else frozenset()
+
+    def chunks_sent(self, study: str, index: int, attempt: int, total: int) -> int:
+        """How many of an attempt's ``total`` chunks left this silo, by its journal; also in an earlier run."""
+        names = {_chunk(index, attempt, number) for number in range(total)}
+        events = (entry.event for entry in self._journal.entries())
+        return len({event.what for event in events if event.study == study and event.kind == "chunk"} & names)
 
     def send_blob(self, study: str, what: str, blob: bytes) -> str:
         """Sends a sealed release; returns the SHA-256 it is named by."""
@@ -90,3 +107,8 @@ class Voice:
     def _event(self, kind: str, what: str, study: str | None, data: bytes) -> JournalEvent:
         value = {"at": timestamp(self._clock()), "kind": kind, "what": what, "to": "hub", "study": study}
         return JournalEvent.model_validate({**value, "digest": digest(data), "size": len(data)})
+
+
+def _chunk(index: int, attempt: int, number: int) -> str:
+    """A chunk's name in the journal."""
+    return f"round {index} attempt {attempt} chunk {number}"

@@ -70,6 +70,11 @@ class HubSession:
         path = routes.CHUNK.format(study=study, round=index, attempt=attempt, index=chunk)
         self._call("PUT", path, content=data, headers=_content(data))
 
+    def received_chunks(self, study: str, index: int, attempt: int) -> tuple[str | None, ...]:
+        """At each chunk's position the SHA-256 of this silo's chunk that the hub says it holds, None for none."""
+        answer = self._call("GET", routes.CHUNKS.format(study=study, round=index, attempt=attempt))
+        return _parsed(routes.ReceivedChunks, answer).digests
+
     def get_sum(self, study: str, index: int, attempt: int, chunk: int, limit: int) -> bytes:
         """One chunk of a sum, at most ``limit`` bytes."""
         path = routes.SUM.format(study=study, round=index, attempt=attempt, index=chunk)

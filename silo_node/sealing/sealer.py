@@ -1,7 +1,11 @@
-"""From a DP update to sealed bytes, and from a served sum back to the exact total."""
+"""From a DP update to sealed bytes, and from a served sum back to the exact total and how much of it was clipped.
+
+Behind the update's levels stands how many of its values were clipped, as digits to base 2^b, the lowest first. The
+count is post-processing of the update, as the levels are: only its total over the survivors is ever opened.
+"""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,26 +14,42 @@ from protocol.sealing.decode import Segment, dequantise
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.term import open_sum, seal
-from silo_node.sealing.quantise import cryptographic_uniforms, quantise
+from silo_node.sealing.quantise import Quantiser, cryptographic_uniforms
 
 
 def seal_update(
-    update: NDArray[np.float64], exponent: int, secret: StudySecret, freeze: bytes, silo: str, layout: Layout
+    update: NDArray[np.float64],
+    segments: Sequence[Segment],
+    secret: StudySecret,
+    freeze: bytes,
+    silo: str,
+    layout: Layout,
 ) -> Iterator[bytes]:
-    """The upload chunks of ``update`` (layout.values,), scaled to [-2^exponent, 2^exponent] and rounded."""
-    uniforms = cryptographic_uniforms(os.urandom(32))
-    levels = quantise(update, [Segment(layout.values, exponent)], layout.level_bits, uniforms)
+    """The upload chunks of ``update`` (values,), each segment scaled and rounded, and of its count of clipped values.
+
+    layout: of ``protocol.rounds.round_layout``; the update and the digits of the count fill it.
+    """
+    quantiser = Quantiser(update, segments, layout.level_bits, cryptographic_uniforms(os.urandom(32)))
+    levels = np.empty(layout.values, dtype=np.uint64)
+    levels[: update.size] = quantiser.read(0, update.size)
+    for digit in range(layout.values - update.size):
+        levels[update.size + digit] = (quantiser.clipped >> digit * layout.level_bits) & layout.level_max
     return seal(secret, freeze, silo, levels, layout)
 
 
 def open_total(
     chunks: Callable[[], Iterable[bytes]],
-    exponent: int,
+    segments: Sequence[Segment],
     secret: StudySecret,
     freeze: bytes,
     survivors: tuple[str, ...],
     layout: Layout,
-) -> NDArray[np.float64]:
-    """The sum (layout.values,) of the survivors' updates. Raises ``SumRejected`` before anything is decrypted."""
+) -> tuple[NDArray[np.float64], int]:
+    """The sum (values,) of the survivors' updates, and how many of their values they clipped, all together.
+
+    Raises ``SumRejected`` before anything is decrypted.
+    """
     totals = open_sum(secret, freeze, survivors, chunks, layout)
-    return dequantise(totals, layout, len(survivors), [Segment(layout.values, exponent)])
+    values = sum(segment.length for segment in segments)
+    clipped = sum(int(digit) << place * layout.level_bits for place, digit in enumerate(totals[values:]))
+    return dequantise(totals[:values], layout, len(survivors), segments), clipped

@@ -11,15 +11,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.sealing.decode import next_exponent, weighted_mean
-from protocol.study import StudyContract
+from protocol.sealing.decode import MAX_EXPONENT, MIN_EXPONENT, Segment, next_segments, weighted_mean
+from protocol.study import StudyContract, tensor_lengths
 from silo_node.training.architecture import initial_parameters
 from silo_node.training.errors import TrainingRefused
 
 Floats = NDArray[np.float64]
 
-_MAGIC: Final = b"consortia/study-state/v1\x00"
-_HEAD: Final = struct.Struct("<QqQQQ")
+_MAGIC: Final = b"consortia/study-state/v2\x00"
+_HEAD: Final = struct.Struct("<QQQQQ")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,14 +27,14 @@ class StudyState:
     """Where a study stands, between rounds.
 
     rounds:     training rounds applied so far.
-    exponent:   the scale exponent of the next training round.
+    exponents:  the scale exponents of the next training round, one a tensor (protocol.study.tensor_lengths).
     mean, deviation: float64 (d,), the normalisation in units of the scaled features; 0 and 1 where there is none.
     parameters: float64 (p,), where the next training round starts.
     summed:     float64 (p,), the sum of the states to be averaged so far; averaged: how many there are.
     """
 
     rounds: int
-    exponent: int
+    exponents: tuple[int, ...]
     mean: Floats
     deviation: Floats
     parameters: Floats
@@ -42,6 +42,8 @@ class StudyState:
     averaged: int
 
     def __post_init__(self) -> None:
+        if any(not MIN_EXPONENT <= exponent <= MAX_EXPONENT for exponent in self.exponents):
+            raise TrainingRefused(f"study state: an exponent is not from {MIN_EXPONENT} to {MAX_EXPONENT}")
         arrays = (self.mean, self.deviation, self.parameters, self.summed)
         if any(array.dtype != np.float64 or array.ndim != 1 for array in arrays):
             raise TrainingRefused("study state: its vectors must be float64 of one dimension")
@@ -56,8 +58,9 @@ class StudyState:
         return self.summed / float(self.averaged) if self.averaged else self.parameters
 
     def to_bytes(self) -> bytes:
-        """The one encoding: magic, five little-endian 64-bit integers, then the vectors as little-endian float64."""
-        head = _HEAD.pack(self.rounds, self.exponent, self.averaged, self.mean.size, self.parameters.size)
+        """The one encoding: magic, five uint64, an int64 a tensor, the vectors as float64, all little-endian."""
+        sizes = (self.mean.size, self.parameters.size, len(self.exponents))
+        head = _HEAD.pack(self.rounds, self.averaged, *sizes) + np.array(self.exponents, dtype="<i8").tobytes()
         vectors = (self.mean, self.deviation, self.parameters, self.summed)
         return _MAGIC + head + b"".join(array.astype("<f8").tobytes() for array in vectors)
 
@@ -67,12 +70,13 @@ class StudyState:
         start = len(_MAGIC) + _HEAD.size
         if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
             raise TrainingRefused("study state: the bytes don't begin like one")
-        rounds, exponent, averaged, features, parameters = _HEAD.unpack(data[len(_MAGIC) : start])
-        if len(data) != start + 16 * (features + parameters):
+        rounds, averaged, features, parameters, tensors = _HEAD.unpack(data[len(_MAGIC) : start])
+        if len(data) != start + 8 * tensors + 16 * (features + parameters):
             raise TrainingRefused(f"study state: {len(data)} bytes are not what its header announces")
-        values = np.frombuffer(data, "<f8", offset=start).astype(np.float64)
+        exponents = tuple(np.frombuffer(data, "<i8", count=tensors, offset=start).tolist())
+        values = np.frombuffer(data, "<f8", offset=start + 8 * tensors).astype(np.float64)
         mean, deviation, current, summed = np.split(values, np.cumsum([features, features, parameters]))
-        return cls(rounds, exponent, mean, deviation, current, summed, averaged)
+        return cls(rounds, exponents, mean, deviation, current, summed, averaged)
 
 
 def initial_state(contract: StudyContract, study: str) -> StudyState:
@@ -80,7 +84,7 @@ def initial_state(contract: StudyContract, study: str) -> StudyState:
     features, parameters = len(contract.data.features), initial_parameters(contract, study)
     return StudyState(
         rounds=0,
-        exponent=contract.sealing.training_exponent,
+        exponents=(contract.sealing.training_exponent,) * len(tensor_lengths(contract)),
         mean=np.zeros(features),
         deviation=np.ones(features),
         parameters=parameters,
@@ -104,18 +108,26 @@ def survivors_weight(contract: StudyContract, survivors: tuple[str, ...]) -> flo
     return total
 
 
+def training_segments(contract: StudyContract, state: StudyState) -> tuple[Segment, ...]:
+    """The tensors of the next training round with their scales. Raises TrainingRefused for another model's state."""
+    lengths = tensor_lengths(contract)
+    if len(lengths) != len(state.exponents):
+        raise TrainingRefused(f"study state: {len(state.exponents)} exponents, the model has {len(lengths)} tensors")
+    return tuple(map(Segment, lengths, state.exponents))
+
+
 def averaged_update(
     contract: StudyContract, state: StudyState, total: Floats, survivors: tuple[str, ...]
 ) -> StudyState:
     """The state after a training round whose opened sum is ``total`` (p,): sum of weight * (local - global).
 
-    The mean update is total / survivors' weight, clipped to the largest that any encodable term could be.
+    The mean update is total / survivors' weight, each tensor clipped to the largest that an encodable term of it
+    could be. The next scale of a tensor follows its own part of the total.
     """
     if total.dtype != np.float64 or total.shape != state.parameters.shape or not bool(np.isfinite(total).all()):
         raise TrainingRefused(f"total: must be {state.parameters.size} finite float64 values")
-    weight = survivors_weight(contract, survivors)
-    least = min(contract.terms_of(silo).weight for silo in survivors)
-    parameters = state.parameters + weighted_mean(total, weight, 2.0**state.exponent / least)
+    segments = training_segments(contract, state)
+    parameters = state.parameters + _mean_update(contract, segments, total, survivors)
     rounds = state.rounds + 1
     if rounds > contract.training.rounds:
         raise TrainingRefused(f"training round {rounds}: the contract has {contract.training.rounds}")
@@ -123,8 +135,18 @@ def averaged_update(
     return replace(
         state,
         rounds=rounds,
-        exponent=next_exponent(state.exponent, float(np.max(np.abs(total)))),
+        exponents=tuple(segment.exponent for segment in next_segments(segments, total)),
         parameters=parameters,
         summed=state.summed + parameters if averaging else state.summed,
         averaged=state.averaged + 1 if averaging else state.averaged,
     )
+
+
+def _mean_update(
+    contract: StudyContract, segments: tuple[Segment, ...], total: Floats, survivors: tuple[str, ...]
+) -> Floats:
+    weight = survivors_weight(contract, survivors)
+    least = min(contract.terms_of(silo).weight for silo in survivors)
+    tensors = np.split(total, np.cumsum([segment.length for segment in segments])[:-1])
+    limits = [2.0**segment.exponent / least for segment in segments]
+    return np.concatenate([weighted_mean(tensor, weight, limit) for tensor, limit in zip(tensors, limits, strict=True)])

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from protocol.sealing.decode import Segment, dequantise
 from protocol.sealing.packing import pack
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
+from protocol.study import study_id
+from silo_node.agent.progress import begin
+from tests.sample_study import contract, contract_values
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 Q, T = 1152921504606830593, 70368743669761
@@ -131,6 +135,25 @@ def test_levels_stand_in_slots_and_totals_decode_as_the_document_says(terms, per
     assert (slots[:, 4095] == 1).all()
     total = dequantise(levels, layout, terms, [Segment(layout.values, 3)])
     assert total[7] == (2 * int(levels[7]) - terms * (2**bits - 1)) / (2**bits - 1) * 2.0**3
+
+
+def test_a_round_ends_with_the_digits_of_the_clipped_count_as_the_document_says():
+    study = contract(sealing={**contract_values()["sealing"], "values_per_slot": None, "bits": 2})
+    for index, values in ((0, 4), (1, 3), (3, 2)):
+        layout = rounds.round_layout(study, index, 4)
+        digits = -(-len(f"{values:b}") // 2)
+        assert (layout.values, layout.bits) == (values + digits, 2)
+
+
+def test_the_state_reads_as_the_document_says():
+    study = contract()
+    state = begin(study, study_id(study)).to_bytes()
+    assert struct.unpack("<Qdd", state[:24]) == (0, 0.0, 0.0)
+    magic = b"consortia/study-state/v2\x00"
+    assert state[24:].startswith(magic)
+    head = 24 + len(magic)
+    assert struct.unpack("<5Q2q", state[head : head + 56]) == (0, 0, 2, 3, 2, 1, 1)
+    assert struct.unpack("<10d", state[head + 56 :]) == (0.0, 0.0, 1.0, 1.0, *[0.0] * 6)
 
 
 def test_the_freeze_digest_is_that_of_the_document():

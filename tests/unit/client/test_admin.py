@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client import admin
 from client.errors import DraftRefused, HubUntrusted, StudyNotCompleted, UsageRefused
 from client.keys import new_identity
-from client.studies import draft_contract, late, propose, watch
+from client.studies import draft_contract, late, propose, uploads, watch
 from protocol import statements
 from protocol.charter import key_words
 from protocol.routes import StudyStatus
@@ -168,12 +168,27 @@ def test_watching_a_study_that_is_aborted_ends_in_an_error_with_its_reason(world
 def test_who_is_late_follows_from_the_step_that_the_round_is_at() -> None:
     current = {
         "round": 1, "stage": "training", "attempt": 1, "state": "open", "ready": ["cleveland"], "uploaded": [],
-        "verified": [], "due_at": None, "bytes_up": 0, "bytes_down": 0, "opened_at": "2026-11-22T12:00:00Z",
-        "closed_at": None,
+        "verified": [], "due_at": None, "chunks": 0, "chunks_received": {}, "bytes_up": 0, "bytes_down": 0,
+        "opened_at": "2026-11-22T12:00:00Z", "closed_at": None,
     }  # fmt: skip
     for state, expected in (("open", ("hungarian",)), ("frozen", ("cleveland",)), ("closed", ())):
         text = json.dumps(status("0" * 64, current=current | {"state": state}))
         assert late(StudyStatus.model_validate_json(text)) == expected
+
+
+def test_uploads_are_counted_by_silo_while_the_round_is_frozen() -> None:
+    current = {
+        "round": 1, "stage": "training", "attempt": 1, "state": "open", "ready": ["cleveland", "hungarian"],
+        "uploaded": [], "verified": [], "due_at": None, "chunks": 255,
+        "chunks_received": {"cleveland": 255, "hungarian": 120}, "bytes_up": 0, "bytes_down": 0,
+        "opened_at": "2026-11-22T12:00:00Z", "closed_at": None,
+    }  # fmt: skip
+    for state, expected in (("open", ""), ("frozen", "cleveland 255/255, hungarian 120/255"), ("served", "")):
+        shown = StudyStatus.model_validate_json(json.dumps(status("0" * 64, current=current | {"state": state})))
+        assert uploads(shown) == expected
+    frozen = StudyStatus.model_validate_json(json.dumps(status("0" * 64, current=current | {"state": "frozen"})))
+    assert uploads(frozen, ("hungarian",)) == "hungarian 120/255"
+    assert uploads(frozen, ()) == ""
 
 
 def test_an_enrolment_with_a_receiving_key_that_is_none_is_refused(world: World, ada_key: Path) -> None:

@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 from client import __main__
+from client.commands.study import _doing
 from client.connection import Surroundings
 from client.follow import Notice
 from protocol import statements
+from protocol.routes import StudyStatus
 from protocol.study import study_id
 from tests.unit.client.conftest import HUB, World, make_contract, run_study
 from tests.unit.client.test_admin import enrol, status, words_of
@@ -139,6 +141,25 @@ def test_wrong_usage_says_what_to_give(command: Command, tmp_path: Path) -> None
     assert code == 2 and "consortia keys new" in err
     code, _, err = command("audit", "verify", str(tmp_path / "none"), "--charter", "abc")
     assert code == 2 and "64 hexadecimal" in err
+
+
+def test_arriving_chunks_are_counted_by_show_and_of_late_silos_by_watch(
+    command: Command, world: World, grace_key: Path
+) -> None:
+    contract = make_contract(world)
+    world.say(statements.StudyProposed, "person:grace", contract=contract)
+    study = study_id(contract)
+    current = {
+        "round": 1, "stage": "training", "attempt": 1, "state": "frozen", "ready": ["cleveland", "hungarian"],
+        "uploaded": ["cleveland"], "verified": [], "due_at": None, "chunks": 255,
+        "chunks_received": {"cleveland": 255, "hungarian": 120}, "bytes_up": 0, "bytes_down": 0,
+        "opened_at": "2026-11-22T12:00:00Z", "closed_at": None,
+    }  # fmt: skip
+    world.status = [status(study, state="running", current=current)]
+    _, out, _ = command("study", "show", study[:8], "--key", str(grace_key))
+    assert "sealed chunks: cleveland 255/255, hungarian 120/255" in " ".join(out.split())
+    now = StudyStatus.model_validate_json(json.dumps(world.status[0]))
+    assert _doing(now).endswith("frozen, waiting for hungarian; sealed chunks: hungarian 120/255")
 
 
 def test_an_unexpected_failure_shows_no_traceback_and_no_data(

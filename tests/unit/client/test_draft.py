@@ -10,9 +10,10 @@ from client.calibration import build_contract, weights
 from client.draft import parse_draft
 from client.errors import DraftRefused
 from client.yaml_draft import load_yaml
+from pages.contract import in_words
 from protocol import accounting, statements
 from protocol.statements import DatasetRegistered
-from protocol.study import study_cost
+from protocol.study import study_cost, study_id
 from tests.unit.client.conftest import SAMPLE, World
 
 
@@ -66,6 +67,30 @@ def test_a_wrong_draft_is_refused_by_the_field_that_is_wrong(world: World, old: 
         registered = {}
     with pytest.raises(DraftRefused, match=field):
         build_contract(parse_draft(changed(old, new)), registered)
+
+
+@pytest.mark.parametrize(
+    ("written", "held", "said"),
+    [
+        ("values_per_slot: 3", (3, None), "8192 levels over its range (13 bits, 3 to a slot)"),
+        ("values_per_slot: 2", (2, None), "(21 bits, 2 to a slot)"),
+        ("bits: 10", (None, 10), "1024 levels over its range (10 bits, 3 to a slot)"),
+        ("values_per_slot: 2\n  bits: 16", (2, 16), "(16 bits, 2 to a slot)"),
+        ("bits: null", (3, None), "(13 bits, 3 to a slot)"),
+    ],
+)
+def test_a_draft_chooses_its_precision_and_the_contract_says_it(
+    world: World, written: str, held: tuple[int | None, int | None], said: str
+) -> None:
+    contract = build_contract(parse_draft(changed("values_per_slot: 3", written)), published(world))
+    assert (contract.sealing.values_per_slot, contract.sealing.bits) == held
+    words = [line for section in in_words(contract, study_id(contract)) for line in section.lines]
+    assert said in dict(words)["Precision"]
+
+
+def test_a_draft_whose_precision_cannot_hold_its_silos_is_refused(world: World) -> None:
+    with pytest.raises(DraftRefused, match=r"sealing.bits: 44; totals of 4 silos leave at most 43 bits"):
+        build_contract(parse_draft(changed("values_per_slot: 3", "bits: 44")), published(world))
 
 
 def test_a_study_above_a_silos_whole_cap_is_refused_before_it_is_proposed(world: World, sample: Path) -> None:

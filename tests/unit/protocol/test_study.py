@@ -1,10 +1,14 @@
 import copy
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol.errors import Malformed
+from protocol.precision import Sealing, check_precision, resolved
 from protocol.rounds import freeze_digest, last_round, plan_round, round_events, round_layout
-from protocol.study import parameter_count, parse_contract, study_cost, study_id
+from protocol.sealing.parameters import PLAIN_MODULUS, radix_for
+from protocol.study import parameter_count, parse_contract, study_cost, study_id, tensor_lengths
 from tests.sample_study import SILOS, contract, contract_values
 
 
@@ -60,6 +64,62 @@ def test_changing_a_comma_makes_a_new_study():
 def test_a_wrong_contract_is_refused_with_the_field_named(path, value, named):
     with pytest.raises(Malformed, match=named):
         parse_contract(changed(path, value))
+
+
+def precision(**given):
+    return {**contract_values()["sealing"], "values_per_slot": None, **given}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, r"sealing: .*values_per_slot \(1 to 8\) or bits \(1 to 46\) must be given"),
+        ({"values_per_slot": 9}, "sealing.values_per_slot: .*less than or equal to 8"),
+        ({"values_per_slot": 0}, "sealing.values_per_slot"),
+        ({"bits": 47}, "sealing.bits: .*less than or equal to 46"),
+        ({"bits": 0}, "sealing.bits"),
+        ({"bits": 45}, r"sealing.bits: 45; totals of 4 silos leave at most 43 bits; lower it"),
+        ({"values_per_slot": 3, "bits": 14}, "sealing.bits: 14 at sealing.values_per_slot 3; totals of 4 silos leave "
+         "at most 13 bits; lower the bits or the values a slot"),
+    ],
+)  # fmt: skip
+def test_a_precision_that_cannot_hold_the_silos_is_refused(given, said):
+    with pytest.raises(Malformed, match=said):
+        contract(sealing=precision(**given))
+
+
+def test_more_values_a_slot_than_the_silos_leave_room_for_are_refused():
+    names = [f"silo-{number}" for number in range(100)]
+    silos = [{**contract_values()["silos"][0], "silo": name, "weight": 0.01} for name in names]
+    many = {"silos": silos, "schedule": {"quorum": 60, "step_timeout_s": 60}}
+    with pytest.raises(Malformed, match="values_per_slot: 8 totals of 100 silos don't fit a slot, at most 6 do; lower"):
+        contract(**many, sealing=precision(values_per_slot=8))
+    assert round_layout(contract(**many, sealing=precision(values_per_slot=6)), 1, 100).bits == 1
+
+
+@given(st.integers(3, 256), st.none() | st.integers(1, 8), st.none() | st.integers(1, 46))
+def test_what_a_contract_leaves_out_of_its_precision_is_the_most_that_fits(terms, per_slot, bits):
+    if per_slot is None and bits is None:
+        return
+    sealing = Sealing.model_validate(precision(values_per_slot=per_slot, bits=bits))
+    if radix_for(terms, bits or 1) ** (per_slot or 1) > PLAIN_MODULUS:
+        with pytest.raises(ValueError, match="sealing"):
+            check_precision(sealing, terms)
+        return
+    check_precision(sealing, terms)
+    found, level = resolved(sealing, terms)
+    assert (per_slot or found, bits or level) == (found, level)
+    assert radix_for(terms, level) ** found <= PLAIN_MODULUS
+    assert bits or radix_for(terms, level + 1) ** found > PLAIN_MODULUS
+    assert per_slot or found == 8 or radix_for(terms, level) ** (found + 1) > PLAIN_MODULUS
+
+
+def test_a_round_names_the_tensors_of_its_vector():
+    study = contract(model={"family": "mlp", "hidden": [5, 4]})
+    assert tensor_lengths(study) == (10, 5, 20, 4, 4, 1)
+    assert [(plan_round(study, index).vector, plan_round(study, index).tensors) for index in (0, 1, 3)] == [
+        ("moments", (2, 2)), ("update", (10, 5, 20, 4, 4, 1)), ("counts", (2,)),
+    ]  # fmt: skip
 
 
 def test_the_whole_study_must_fit_the_epsilon_that_it_states():

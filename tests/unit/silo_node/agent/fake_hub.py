@@ -37,7 +37,8 @@ class FakeHub:
         self.group, self.journal = group, journal
         self.tree, self.leaves, self._nonces = MerkleTree(Nodes(), 0), [], itertools.count(1)
         self.posted, self.chunks, self.sums, self.blobs = [], {}, {}, {}
-        self.waits, self.fetched = [], []
+        self.waits, self.fetched, self.asked = [], [], []
+        self.claimed: Callable[[tuple], tuple] = lambda held: held
         self.named_charter = None
         self.refusing: Exception | None = None
         self.polling: Callable[[], None] = lambda: None
@@ -120,6 +121,19 @@ class FakeHub:
             raise self.refusing
         self.chunks.setdefault((index, attempt), {}).setdefault(chunk, []).append(data)
         self.step("chunk arrived")
+
+    def received_chunks(self, study, index, attempt):
+        self.asked.append((index, attempt))
+        if self.refusing is not None:
+            raise self.refusing
+        return self.claimed(self.held(index, attempt))
+
+    def held(self, index, attempt):
+        """The digests by position, as long as the round's layout is."""
+        record = next(iter(self.studies.records.values()))
+        arrived = self.chunks.get((index, attempt), {})
+        total = record.layout(record.current).chunks
+        return tuple(digest(arrived[at][0]) if at in arrived else None for at in range(total))
 
     def get_sum(self, study, index, attempt, chunk, limit):
         self.fetched.append((index, attempt, chunk))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from protocol.canonical import digest
-from protocol.rounds import round_events
+from protocol.rounds import plan_round, round_events
 from protocol.sealing.addition import add_chunks
 from protocol.sealing.secret import StudySecret
 from protocol.statements import (
@@ -26,7 +26,7 @@ from protocol.statements import (
     UploadComplete,
 )
 from protocol.study import study_id
-from silo_node.agent.progress import apply_total, begin, exponent_of
+from silo_node.agent.progress import apply_total, begin, segments_of
 from silo_node.sealing import keys
 from silo_node.sealing.sealer import open_total, seal_update
 from tests.sample_study import SILOS
@@ -48,6 +48,7 @@ class Peers:
         self.hub, self.contract, self.study = hub, contract, study_id(contract)
         self.secret, self.progress = None, begin(contract, self.study)
         self.totals, self.steps, self.states, self.terms, self.reserved = {}, {}, {}, {}, set()
+        self.clipped = {}
 
     @property
     def record(self):
@@ -120,10 +121,10 @@ class Peers:
         record = self.record
         one = record.current
         layout, freeze = record.layout(one), record.freeze(one)
-        exponent = exponent_of(self.contract, self.progress, one.index)
+        segments = segments_of(self.contract, self.progress, one.index)
         for name in sorted(set(one.frozen_ready) - {"alpha"}):
-            update = vector(one.index, layout.values, name)
-            term = list(seal_update(update, exponent, self.secret, freeze, name, layout))
+            update = vector(one.index, plan_round(self.contract, one.index).values, name)
+            term = list(seal_update(update, segments, self.secret, freeze, name, layout))
             self.terms[one.index, one.attempt, name] = term
             done = {"freeze": freeze.hex(), "chunks": tuple(digest(chunk) for chunk in term)}
             self.say(UploadComplete, f"silo:{name}", round=one.index, attempt=one.attempt, **done)
@@ -148,11 +149,13 @@ class Peers:
         record = self.record
         one = record.current
         survivors, index = one.total_served.survivors, one.index
-        exponent = exponent_of(self.contract, self.progress, index)
+        segments = segments_of(self.contract, self.progress, index)
         chunks = self.hub.sums[index, one.attempt]
-        total = open_total(lambda: chunks, exponent, self.secret, record.freeze(one), survivors, record.layout(one))
+        total, self.clipped[index] = open_total(
+            lambda: chunks, segments, self.secret, record.freeze(one), survivors, record.layout(one)
+        )
         self.progress = apply_total(self.contract, self.progress, index, total, survivors)
-        self.steps[index] = 2.0 ** (exponent + 1) / record.layout(one).level_max
+        self.steps[index] = 2.0 ** (segments[0].exponent + 1) / record.layout(one).level_max
         self.totals[index], self.states[index] = total, self.progress.to_bytes()
         mac = keys.state_mac(self.secret, self.study, index, self.states[index])
         for name in sorted(set(survivors) - {"alpha"}):

@@ -112,6 +112,7 @@ def test_a_silo_that_dies_behind_every_step_goes_through_the_study_as_if_it_had_
 
 def test_a_chunk_that_is_sent_again_has_the_bytes_it_had(node, peers, monkeypatch):
     mortal = Mortal(node, monkeypatch)
+    node.hub.claimed = lambda held: (None,) * len(held)
     begin_study(mortal, peers)
     run_round(mortal, peers, 0)
     (copies,) = node.hub.chunks[0, 1].values()

@@ -4,6 +4,7 @@ import base64
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.canonical import digest
 from protocol.release import release_commitment, release_context
@@ -19,7 +20,8 @@ from protocol.statements import (
     SumVerified,
     UploadComplete,
 )
-from tests.unit.silo_node.agent.peers import OTHERS, vector
+from tests.sample_study import contract, contract_values
+from tests.unit.silo_node.agent.peers import OTHERS, Peers, vector
 from tests.unit.silo_node.agent.story import begin_study, run_round, run_study
 
 
@@ -140,3 +142,24 @@ def test_keys_of_the_charter_are_those_the_secret_is_sealed_for(node, peers, gro
     assert len({len(base64.b64decode(one)) for one in sealed.values()}) == 1
     opened = {peers.open_envelope(peers.record, name).to_bytes() for name in OTHERS}
     assert opened == {node.silo.tasks.secret(peers.study)}
+
+
+def test_a_round_whose_scale_is_too_small_shows_in_the_journal_and_in_the_log(node):
+    narrow = {**contract_values()["sealing"], "training_exponent": -6}
+    training = {**contract_values()["training"], "rounds": 1}
+    peers = Peers(node.hub, contract(sealing=narrow, training=training))
+    with capture_logs() as logs:
+        run_study(node, peers)
+    updates = [node.runner.vectors[1][0], *(vector(1, 3, name) for name in OTHERS)]
+    clipped = sum(int(np.count_nonzero(np.abs(update) > 2.0**-6)) for update in updates)
+    assert clipped > 6 and peers.clipped == {0: 0, 1: clipped, 2: 0}
+    shares = {line["round"]: line["share"] for line in logs if line["event"] == "clipped"}
+    assert shares == {0: 0.0, 1: clipped / 12, 2: 0.0}
+    told = [note.what for note in node.notes if "clipped" in note.what]
+    assert told == [f"round 1: {clipped / 12:.1%} of all silos' values were clipped"]
+
+
+def test_rounds_whose_scales_fit_leave_the_journal_alone(node, peers):
+    run_study(node, peers)
+    assert peers.clipped == {0: 0, 1: 0, 2: 0}
+    assert [note.what for note in node.notes if "clipped" in note.what] == []

@@ -102,6 +102,22 @@ def test_a_chunk_travels_with_the_digest_of_its_bytes(tmp_path):
     assert request.url.path.endswith("/rounds/3/attempts/1/chunks/7")
 
 
+def test_the_chunks_that_the_hub_holds_are_told_by_position(tmp_path):
+    held = ["c" * 64, None, "d" * 64]
+    hub = Hub(answers=[httpx.Response(200, json={"digests": held})])
+    made, _ = session(tmp_path, hub)
+    assert made.received_chunks("a" * 64, 3, 2) == tuple(held)
+    assert hub.requests[-1].method == "GET"
+    assert hub.requests[-1].url.path == routes.CHUNKS.format(study="a" * 64, round=3, attempt=2)
+
+
+@pytest.mark.parametrize("answer", [{"digests": ["short"]}, {"digests": {"0": "c" * 64}}, {"digests": [0]}, {}])
+def test_a_list_of_chunks_in_another_form_is_distrusted(tmp_path, answer):
+    made, _ = session(tmp_path, Hub(answers=[httpx.Response(200, json=answer)]))
+    with pytest.raises(HubDistrusted, match="protocol's form"):
+        made.received_chunks("a" * 64, 0, 1)
+
+
 def test_a_sum_longer_than_it_can_be_is_refused(tmp_path):
     made, _ = session(tmp_path, Hub(answers=[httpx.Response(200, content=b"x" * 11)]))
     with pytest.raises(HubDistrusted, match="11 bytes"):

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from protocol.sealing.decode import Segment, dequantise
 from protocol.sealing.errors import LayoutRefused, LevelsRefused, ScaleRefused
 from protocol.sealing.parameters import Layout
-from silo_node.sealing.quantise import cryptographic_uniforms, quantise
+from silo_node.sealing.quantise import Quantiser, cryptographic_uniforms, quantise
 
 
 def always(chance: float):
@@ -65,6 +66,37 @@ def test_segments_have_their_own_scales_and_blocks_do_not_show() -> None:
     values = np.concatenate([np.full(long, 0.5), np.full(3, 4.0)])
     levels = quantise(values, [Segment(long, 0), Segment(3, 3)], 2, always(0.9))
     assert set(levels[:long].tolist()) == {2} and levels[long:].tolist() == [2, 2, 2]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 40_000), max_size=4), st.integers(0, 2**32))
+def test_a_vector_read_in_runs_has_the_levels_and_the_count_of_one_read_at_once(cuts: list[int], seed: int) -> None:
+    values = np.random.default_rng(seed).normal(0, 1, 40_000)
+    segments = [Segment(25_000, 0), Segment(15_000, 1)]
+    whole, runs = (Quantiser(values, segments, 13, seeded(seed)) for _ in range(2))
+    levels = whole.read(0, values.size)
+    places = [0, *sorted(cuts), values.size]
+    pieces = [runs.read(start, stop) for start, stop in pairwise(places)]
+    assert np.array_equal(np.concatenate(pieces), levels)
+    outside = np.count_nonzero(np.abs(values[:25_000]) > 1) + np.count_nonzero(np.abs(values[25_000:]) > 2)
+    assert runs.clipped == whole.clipped == outside > 0
+
+
+def test_what_lies_on_the_edge_of_the_range_is_not_counted_as_clipped() -> None:
+    one = Quantiser(np.array([-1.0, 1.0, -1.0001, 1.0001, 0.5]), [Segment(5, 0)], 13, always(0.5))
+    assert one.clipped == 0
+    one.read(0, 3)
+    assert one.clipped == 1
+    one.read(3, 5)
+    assert one.clipped == 2
+
+
+def test_a_value_is_read_once_and_in_order() -> None:
+    one = Quantiser(np.zeros(10), [Segment(10, 0)], 13, always(0.5))
+    one.read(0, 4)
+    for start, stop in ((0, 4), (5, 6), (4, 11), (4, 3)):
+        with pytest.raises(LevelsRefused, match="4 of 10 were read"):
+            one.read(start, stop)
 
 
 def test_quantised_terms_decode_to_the_sum_within_a_step_each() -> None:

@@ -17,7 +17,7 @@ from silo_node.training.strategies import StudyState, initial_state
 def knowing(contract: Any) -> StudyState:
     """A state whose model predicts 1 exactly where the first feature is positive."""
     start = initial_state(contract, study_id(contract))
-    return StudyState(0, 1, start.mean, start.deviation, np.array([1.0, 0, 0, 0, 0]), start.summed, 0)
+    return StudyState(0, start.exponents, start.mean, start.deviation, np.array([1.0, 0, 0, 0, 0]), start.summed, 0)
 
 
 def test_without_noise_the_counts_are_exact(contract_of: Any, noiseless: Any) -> None:

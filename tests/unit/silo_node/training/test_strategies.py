@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from protocol.study import study_id
+from protocol.study import study_id, tensor_lengths
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.strategies import (
     StudyState,
@@ -33,12 +33,12 @@ def start(contract: Any) -> StudyState:
 
 
 def states() -> st.SearchStrategy[StudyState]:
-    def of(features: int, parameters: int) -> st.SearchStrategy[StudyState]:
+    def of(features: int, parameters: int, tensors: int) -> st.SearchStrategy[StudyState]:
         vector = hnp.arrays(np.float64, parameters, elements=finite)
         return st.builds(
             StudyState,
             rounds=st.integers(0, 10_000),
-            exponent=st.integers(-126, 126),
+            exponents=st.tuples(*[st.integers(-126, 126)] * tensors),
             mean=hnp.arrays(np.float64, features, elements=finite),
             deviation=hnp.arrays(np.float64, features, elements=positive),
             parameters=vector,
@@ -46,7 +46,7 @@ def states() -> st.SearchStrategy[StudyState]:
             averaged=st.integers(0, 10_000),
         )
 
-    return st.tuples(st.integers(0, 5), st.integers(0, 9)).flatmap(lambda sizes: of(*sizes))
+    return st.tuples(st.integers(0, 5), st.integers(0, 9), st.integers(0, 4)).flatmap(lambda sizes: of(*sizes))
 
 
 @settings(deadline=None, max_examples=60)
@@ -54,7 +54,7 @@ def states() -> st.SearchStrategy[StudyState]:
 def test_a_state_comes_back_from_its_bytes_bit_for_bit(state: StudyState) -> None:
     again = StudyState.from_bytes(state.to_bytes())
     assert again.to_bytes() == state.to_bytes()
-    assert (again.rounds, again.exponent, again.averaged) == (state.rounds, state.exponent, state.averaged)
+    assert (again.rounds, again.exponents, again.averaged) == (state.rounds, state.exponents, state.averaged)
     assert again.parameters.tobytes() == state.parameters.tobytes()
 
 
@@ -62,7 +62,8 @@ def test_bytes_that_are_no_state_are_refused(contract_of: Any) -> None:
     good = start(contract_of()).to_bytes()
     nan = np.array([math.nan]).astype("<f8").tobytes()
     huge = good[:25] + b"\xff" * 40 + good[65:]
-    for bad in (b"", good[:-1], good + b"\0", b"x" + good[1:], good[:30], good[:-8] + nan, huge):
+    far = good[:65] + (127).to_bytes(8, "little") + good[73:]
+    for bad in (b"", good[:-1], good + b"\0", b"x" + good[1:], good[:30], good[:-8] + nan, huge, far):
         with pytest.raises(TrainingRefused, match="study state"):
             StudyState.from_bytes(bad)
 
@@ -107,10 +108,33 @@ def test_the_released_model_is_the_mean_of_the_last_states(contract_of: Any) -> 
 def test_the_next_exponent_follows_the_total_by_at_most_two(contract_of: Any) -> None:
     contract = contract_of()
     state = start(contract)
-    assert state.exponent == contract.sealing.training_exponent == 1
-    assert averaged_update(contract, state, np.full(5, 1e-9), ALL).exponent == -1
-    assert averaged_update(contract, state, np.full(5, 100.0), ALL).exponent == 3
-    assert averaged_update(contract, state, np.full(5, 0.3), ALL).exponent == 0
+    assert contract.sealing.training_exponent == 1
+    assert state.exponents == (1, 1)
+    assert averaged_update(contract, state, np.full(5, 1e-9), ALL).exponents == (-1, -1)
+    assert averaged_update(contract, state, np.full(5, 100.0), ALL).exponents == (3, 3)
+    assert averaged_update(contract, state, np.full(5, 0.3), ALL).exponents == (0, 0)
+
+
+def test_each_tensor_has_a_scale_of_its_own(contract_of: Any) -> None:
+    contract = contract_of([2])
+    assert tensor_lengths(contract) == (8, 2, 2, 1)
+    parts = [np.full(8, 100.0), np.full(2, 0.3), np.full(2, 1e-9), np.full(1, -0.9)]
+    after = averaged_update(contract, replace(start(contract), exponents=(1, 0, 1, 1)), np.concatenate(parts), ALL)
+    assert after.exponents == (3, 0, -1, 1)
+
+
+def test_each_tensor_is_clipped_to_its_own_scale(contract_of: Any) -> None:
+    contract = contract_of()
+    before = replace(start(contract), exponents=(1, -1))
+    after = averaged_update(contract, before, np.full(5, 1e9), ALL)
+    # Terms of 2^1 and 2^-1 at the smallest weight, .2.
+    assert np.allclose(after.parameters, [10.0] * 4 + [2.5])
+
+
+def test_a_state_of_another_models_tensors_is_refused(contract_of: Any) -> None:
+    contract = contract_of()
+    with pytest.raises(TrainingRefused, match="3 exponents, the model has 2 tensors"):
+        averaged_update(contract, replace(start(contract), exponents=(1, 1, 1)), np.zeros(5), ALL)
 
 
 def test_a_total_beyond_what_honest_terms_reach_is_clipped(contract_of: Any) -> None:
@@ -148,7 +172,7 @@ def test_every_machine_computes_the_same_bytes(contract_of: Any) -> None:
     state = replace(state, parameters=state.released_parameters)
     assert (
         hashlib.sha256(state.to_bytes()).hexdigest()
-        == "15f59f1066f1e797ab18930db39c65fd2980d2cb9b4431d4a8859a1b16d4b80d"
+        == "17cb20f1b4074709092bdd09441287a2beae699d9294ed30d6153fe814b22105"
     )
 
 

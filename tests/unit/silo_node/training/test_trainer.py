@@ -82,7 +82,8 @@ def test_three_silos_learn_together_what_can_be_learnt(
     state, silos = start(contract), {silo: rows_of(225, seed) for seed, silo in enumerate(SILOS)}
     for _ in range(10):
         total = sum(train_round(contract, silo, rows, state, noiseless).vector for silo, rows in silos.items())
-        state = averaged_update(contract, replace(state, exponent=6), np.asarray(total), SILOS)
+        wide = replace(state, exponents=(6,) * len(state.exponents))
+        state = averaged_update(contract, wide, np.asarray(total), SILOS)
     unseen = rows_of(1000, 99)
     inputs = standardised(contract, unseen.features, state.mean, state.deviation)
     right = (logits(contract, state.released_parameters, inputs) > 0) == (unseen.target > 0.5)
