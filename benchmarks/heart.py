@@ -15,6 +15,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from compose.heart import HOSPITALS, HospitalTable, hospital_tables, reference_s
 from protocol import accounting
 from protocol.rounds import charge_id, last_round, plan_round, round_events, round_layout
 from protocol.sealing.addition import add_chunks
+from protocol.sealing.masks import MaskSecrets, RecoveredSeeds, masks_of_sum, own_masks
 from protocol.sealing.secret import StudySecret
 from protocol.study import StudyContract, study_id
 from silo_node.agent.progress import Progress, segments_of
@@ -78,10 +80,17 @@ def run_study(contract: StudyContract, hospitals: list[Hospital], noise: NoiseSo
         updates = {h.name: _charged(contract, study, h, states[h.name], index, noise) for h in hospitals}
         segments = segments_of(contract, Progress(states[names[0]]), index)
         freeze, layout = secrets.token_bytes(32), round_layout(contract, index, len(names))
-        uploads = [list(seal_update(updates[name], segments, secret, freeze, name, layout)) for name in names]
+        mine = {name: MaskSecrets.generate() for name in names}
+        offers = {name: one.offer for name, one in mine.items()}
+        uploads = []
+        for name in names:
+            masks = own_masks(mine[name], freeze, name, offers)
+            uploads.append(list(seal_update(updates[name], segments, secret, freeze, name, layout, masks)))
+        seeds = RecoveredSeeds({name: one.self_seed for name, one in mine.items()}, {})
+        left = masks_of_sum(freeze, names, offers, seeds)
         served = [add_chunks([chunks[k] for chunks in uploads], layout, k) for k in range(layout.chunks)]
         for name in names:
-            total, _ = open_total(lambda served=served: served, segments, secret, freeze, names, layout)  # type: ignore[misc]
+            total, _ = open_total(partial(list, served), segments, secret, freeze, names, layout, left)
             states[name] = _applied(contract, states[name], index, total, names)
         if len({state.to_bytes() for state in states.values()}) != 1:
             raise SystemExit(f"round {index}: the hospitals hold different states")

@@ -28,6 +28,8 @@ SPEAKERS: dict[str, Speaker] = {
     "round-frozen": "hub",
     "upload-complete": "silo",
     "sum-served": "hub",
+    "survivors-signed": "silo",
+    "shares-revealed": "silo",
     "sum-verified": "silo",
     "verification-failed": "silo",
     "round-closed": "hub",

@@ -11,7 +11,9 @@ The rules, each named in the reason when one is broken:
 6. ready: by an opened silo that reserved its spend. frozen: those silos' very ready statements, on the total before.
 7. upload: by a frozen silo, under the freeze digest that follows from the log.
 8. served: once a round, at least a quorum of silos with a complete upload; as many chunks as the layout has.
-9. verified: names the sum that was served. closed: a quorum that logged one and the same state MAC.
+   signed: by a silo of that sum. revealed: once, by one that signed, after a quorum had signed.
+9. verified: names the sum that was served. closed: a quorum that logged one and the same state MAC, after a quorum
+   had signed the survivors.
 10. closed study: nothing of a round comes after; completed means that the last round closed.
 11. release: asked for by the lead of a completed study; sealed after enough silos confirmed the same bytes.
 """
@@ -35,6 +37,7 @@ from protocol.statements import (
     RoundReady,
     SecretCommitment,
     SecretSealed,
+    SharesRevealed,
     Signed,
     SpendReserved,
     SpendSettled,
@@ -46,6 +49,7 @@ from protocol.statements import (
     StudyWithdrawn,
     SumServed,
     SumVerified,
+    SurvivorsSigned,
     UploadComplete,
     VerificationFailed,
 )
@@ -60,7 +64,16 @@ class Charges(Protocol):
     def charged(self, silo: str, study: str, index: int) -> bool: ...
 
 
-Exchange = RoundFrozen | UploadComplete | SumServed | SumVerified | VerificationFailed | RoundClosed
+Exchange = (
+    RoundFrozen
+    | UploadComplete
+    | SumServed
+    | SurvivorsSigned
+    | SharesRevealed
+    | SumVerified
+    | VerificationFailed
+    | RoundClosed
+)
 
 
 @dataclass(slots=True)
@@ -115,6 +128,7 @@ class StudyRecord:
                 _require(charged, f"rule 6: {who} was ready without a charge")
                 if body.attempt == self.rounds[body.round].opened.attempt:
                     self.rounds[body.round].ready[who] = signed.digest
+                    self.rounds[body.round].offers[who] = body
             case _:
                 self._exchange(body, signed, who, at)
 
@@ -201,6 +215,8 @@ class StudyRecord:
                 one.uploads[who] = body
             case SumServed():
                 self._serve(one, body, signed)
+            case SurvivorsSigned() | SharesRevealed():
+                self._unmask(one, body, who)
             case SumVerified() | VerificationFailed():
                 _require(one.served is not None and body.sum == one.served_digest, f"rule 9: {who} names another sum")
                 if isinstance(body, SumVerified):
@@ -250,12 +266,28 @@ class StudyRecord:
         _require(len(body.chunks) == chunks, f"{what} has {len(body.chunks)} chunks, its layout {chunks}")
         one.served, one.served_digest = body, signed.digest
 
+    def _unmask(self, one: RoundRecord, body: SurvivorsSigned | SharesRevealed, who: str) -> None:
+        what = f"rule 8: round {one.index}"
+        known = one.served is not None and body.sum == one.served_digest
+        _require(known, f"{what}: {who} names a sum that was not served")
+        _require(who in one.total_served.survivors, f"{what}: {who} is not of the sum that it speaks of")
+        if isinstance(body, SurvivorsSigned):
+            one.signed.add(who)
+            return
+        _require(who in one.signed, f"{what}: {who} revealed shares and did not sign the survivors")
+        enough = len(one.signed) >= self.contract.schedule.quorum
+        _require(enough, f"{what}: {who} revealed shares before a quorum had signed the survivors")
+        _require(who not in one.revealed, f"{what}: {who} revealed shares twice")
+        one.revealed[who] = body
+
     def _close(self, one: RoundRecord, body: RoundClosed, at: str) -> None:
         what = f"rule 9: round {one.index}"
         _require(one.served is not None and one.closed is None, f"{what} was closed without a total, or twice")
         states = {one.macs.get(silo) for silo in body.agreed}
         _require(len(states) == 1 and None not in states, f"{what}: the agreed silos did not log one state")
         _require(len(set(body.agreed)) >= self.contract.schedule.quorum, f"{what} was closed below the quorum")
+        signed = len(one.signed) >= self.contract.schedule.quorum
+        _require(signed, f"{what} was closed before a quorum had signed its survivors")
         _require(not set(body.agreed) & set(body.suspended), f"{what}: a silo is agreed and suspended at once")
         one.closed, one.closed_at = body, at
         self.suspended |= set(body.suspended)

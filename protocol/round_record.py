@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 
 from protocol.errors import RuleBroken
-from protocol.statements import RoundClosed, RoundFrozen, RoundOpened, SumServed, UploadComplete
+from protocol.statements import (
+    RoundClosed,
+    RoundFrozen,
+    RoundOpened,
+    RoundReady,
+    SharesRevealed,
+    SumServed,
+    UploadComplete,
+)
 
 NO_BASE = "0" * 64
 """What round 0 is frozen on: there is no total before it."""
@@ -11,16 +19,22 @@ NO_BASE = "0" * 64
 
 @dataclass(slots=True)
 class RoundRecord:
-    """One round at its last attempt. Times are the log's; ``macs`` are the state MACs by silo."""
+    """One round at its last attempt. Times are the log's; ``macs`` are the state MACs by silo.
+
+    ``offers`` are the silos' words that they are ready, ``signed`` the silos that signed U3.
+    """
 
     index: int
     opened: RoundOpened
     opened_at: str
     ready: dict[str, str] = field(default_factory=dict)
+    offers: dict[str, RoundReady] = field(default_factory=dict)
     frozen: RoundFrozen | None = None
     uploads: dict[str, UploadComplete] = field(default_factory=dict)
     served: SumServed | None = None
     served_digest: str = NO_BASE
+    signed: set[str] = field(default_factory=set)
+    revealed: dict[str, SharesRevealed] = field(default_factory=dict)
     macs: dict[str, str] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     closed: RoundClosed | None = None

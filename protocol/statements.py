@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from protocol import canonical
 from protocol.charter import Charter
@@ -31,6 +31,8 @@ from protocol.ids import (
     StudyId,
     Timestamp,
 )
+from protocol.sealing.errors import KeyRefused
+from protocol.sealing.masks import check_mask_key
 from protocol.spend import Event
 from protocol.study import Column, StudyContract, Unit, explain
 
@@ -38,6 +40,14 @@ DOMAIN = b"consortia/statement/v1"
 
 RoundIndex = Annotated[int, Field(ge=0, le=100_000)]
 Attempt = Annotated[int, Field(ge=1, le=1000)]
+
+
+def _usable_mask_key(key: str) -> str:
+    try:
+        check_mask_key(bytes.fromhex(key))
+    except KeyRefused as refusal:
+        raise ValueError(str(refusal)) from None
+    return key
 
 
 class Statement(Strict):
@@ -174,10 +184,16 @@ class SpendSettled(Statement):
 
 
 class RoundReady(Statement):
+    """The silo's offer for the masks of this attempt. ``mask_key`` is a fresh X25519 public key, which also commits to
+    its private key; ``shares`` names the bundle of Shamir shares that the hub relays to the other holders."""
+
     type: Literal["round-ready"]
     study: StudyId
     round: RoundIndex
     attempt: Attempt
+    mask_key: Annotated[Hex32, AfterValidator(_usable_mask_key)]
+    self_commitment: Hex32
+    shares: Digest
 
 
 class RoundFrozen(Statement):
@@ -202,7 +218,7 @@ class UploadComplete(Statement):
 
 
 class SumServed(Statement):
-    """U3 of sealed-sum.md and the sum's bytes: from now on these updates are never sealed again."""
+    """U3 of sealed-sum.md, still masked, and the sum's bytes. It is said once a round, over all attempts."""
 
     type: Literal["sum-served"]
     study: StudyId
@@ -211,6 +227,30 @@ class SumServed(Statement):
     survivors: Annotated[tuple[SiloId, ...], Field(min_length=3, max_length=256)]
     chunks: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=20_000)]
     due_at: Timestamp
+
+
+class SurvivorsSigned(Statement):
+    """The silo checked every tag of the sum and takes its U3 for the round's. Its update is never sealed again."""
+
+    type: Literal["survivors-signed"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    sum: Digest
+
+
+class SharesRevealed(Statement):
+    """After a quorum signed U3: for each silo of U one share, sealed to the holders of the study secret.
+
+    It is the share of the self mask for a silo of U3, of the mask key for one that dropped out; never both.
+    """
+
+    type: Literal["shares-revealed"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    sum: Digest
+    shares: Base64
 
 
 class SumVerified(Statement):
@@ -225,13 +265,19 @@ class SumVerified(Statement):
 
 
 class VerificationFailed(Statement):
-    """One bit for the round: the sum was not what U3's silos sealed. ``sum`` is the sum-served statement."""
+    """The round failed at this silo. ``sum`` is the sum-served statement.
+
+    Of the sum itself it is one bit: it was not what U3's silos sealed. Where the masks could not be recovered,
+    ``blamed`` are the silos whose shares don't match what they signed.
+    """
 
     type: Literal["verification-failed"]
     study: StudyId
     round: RoundIndex
     attempt: Attempt
     sum: Digest
+    cause: Literal["sum", "masks"]
+    blamed: Annotated[tuple[SiloId, ...], Field(max_length=256)]
 
 
 class RoundClosed(Statement):
@@ -295,6 +341,8 @@ Body = Annotated[
     | RoundFrozen
     | UploadComplete
     | SumServed
+    | SurvivorsSigned
+    | SharesRevealed
     | SumVerified
     | VerificationFailed
     | RoundClosed

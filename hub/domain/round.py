@@ -1,26 +1,34 @@
 """One round, one attempt at a time: open -> frozen -> served -> closed. Pure and frozen.
 
+Before it says that it is ready, a silo deals its mask secrets: a bundle of Shamir shares that the hub relays. The sum
+is served masked; once a quorum of its silos signed it, those reveal shares, and everybody opens it.
+
 `apply` takes recorded statements, silos' and the hub's own; `next_step` says what follows from where it stands
 and what time it is. So a hub that was killed anywhere goes on from its rows alone.
 """
 
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hub.domain.says import CloseRound, CloseStudy, FreezeRound, Say, ServeSum
-from hub.errors import Conflict, Forbidden
+from hub.errors import BadRequest, Conflict, Forbidden
 from protocol.ids import moment
 from protocol.rounds import freeze_digest, round_layout
+from protocol.sealing.shares import SHARE_BYTES
+from protocol.sealing.sharing import SEALED_REVEAL_OVERHEAD
 from protocol.statements import (
     RoundClosed,
     RoundFrozen,
     RoundOpened,
     RoundReady,
+    SharesRevealed,
     Signed,
     SumServed,
     SumVerified,
+    SurvivorsSigned,
     UploadComplete,
     VerificationFailed,
 )
@@ -29,14 +37,16 @@ from protocol.study import StudyContract
 RoundState = Literal["open", "frozen", "served", "closed"]
 MAX_ATTEMPTS = 3
 
-RoundStatement = RoundReady | UploadComplete | SumVerified | VerificationFailed
+Unmasking = SurvivorsSigned | SharesRevealed
+RoundStatement = RoundReady | UploadComplete | Unmasking | SumVerified | VerificationFailed
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """`ready`: silo -> digest of its ready statement. `answers`: silo -> its state MAC, None for a failure.
+    """`dealt`: silo -> digest of its bundle of shares. `ready`: silo -> digest of its ready statement.
 
-    `frozen` is U of sealed-sum.md, `survivors` U3, `dropped` silos of U whose chunks can't be added. Times are
+    `frozen` is U of sealed-sum.md, `survivors` U3, `dropped` silos of U whose chunks can't be added; `signed` took
+    U3 for the round's and `revealed` their shares. `answers`: silo -> its state MAC, None for a failure. Times are
     Unix seconds.
     """
 
@@ -48,6 +58,7 @@ class Round:
     opened_at: int
     due_at: int
     base: str
+    dealt: Mapping[str, str] = field(default_factory=dict)
     ready: Mapping[str, str] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     freeze: str = ""
@@ -55,6 +66,8 @@ class Round:
     dropped: tuple[str, ...] = ()
     survivors: tuple[str, ...] = ()
     sum: str = ""
+    signed: tuple[str, ...] = ()
+    revealed: tuple[str, ...] = ()
     answers: Mapping[str, str | None] = field(default_factory=dict)
     agreed: tuple[str, ...] = ()
     closed_at: int | None = None
@@ -83,9 +96,25 @@ def apply(state: Round, contract: StudyContract, signed: Signed, now: int) -> Ro
             return replace(state, state="served", survivors=body.survivors, sum=signed.digest, due_at=due)
         case RoundClosed():
             return replace(state, state="closed", agreed=body.agreed, closed_at=now)
+        case SurvivorsSigned() | SharesRevealed():
+            return _unmasked(state, contract, body, now)
         case RoundReady() | UploadComplete() | SumVerified() | VerificationFailed():
             return _answered(state, body, signed.digest, now)
     raise Conflict(f"a {body.type} doesn't change a round")
+
+
+def deal(state: Round, silo: str, digest: str) -> Round:
+    """The round with a silo's bundle of shares, which its ready statement must name."""
+    return replace(state, dealt={**state.dealt, silo: digest})
+
+
+def turned(before: Round | None, after: Round | None, quorum: int) -> bool:
+    """Whether a quorum, or the last silo, has just signed or revealed: what the others wait for to go on."""
+    if before is None or after is None or (before.index, before.attempt) != (after.index, after.attempt):
+        return False
+    marks = (quorum, len(after.survivors))
+    steps = ((before.signed, after.signed), (before.revealed, after.revealed))
+    return any(len(old) < len(new) and len(new) in marks for old, new in steps)
 
 
 def drop(state: Round, silo: str) -> Round:
@@ -112,16 +141,17 @@ def next_step(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -
     return None
 
 
-def _answered(state: Round, body: RoundStatement, digest: str, now: int) -> Round:
-    silo = body.issuer.removeprefix("silo:")
-    if (body.round, body.attempt) != (state.index, state.attempt):
-        raise Conflict(
-            f"{body.type}: round {body.round} attempt {body.attempt} isn't under way, round {state.index} attempt "
-            f"{state.attempt} is"
-        )
+def _answered(
+    state: Round, body: RoundReady | UploadComplete | SumVerified | VerificationFailed, digest: str, now: int
+) -> Round:
+    silo = _speaker(state, body)
     match body:
         case RoundReady():
             _require(state, "open", silo, state.silos, state.ready, body.type)
+            if state.dealt.get(silo) != body.shares:
+                raise Conflict(
+                    "round-ready: shares names no bundle that arrived; PUT the bundle of shares, then say it"
+                )
             return replace(state, ready={**state.ready, silo: digest})
         case UploadComplete():
             _require(state, "frozen", silo, state.frozen, state.complete, body.type)
@@ -138,10 +168,57 @@ def _answered(state: Round, body: RoundStatement, digest: str, now: int) -> Roun
             return replace(state, complete=(*state.complete, silo))
         case SumVerified() | VerificationFailed():
             _require(state, "served", silo, state.survivors, state.answers, body.type)
-            if body.sum != state.sum:
-                raise Conflict(f"{body.type}: sum is not the digest of this attempt's sum-served statement")
+            _require_sum(state, body)
             mac = body.state_mac if isinstance(body, SumVerified) else None
             return replace(state, answers={**state.answers, silo: mac})
+
+
+def _unmasked(state: Round, contract: StudyContract, body: Unmasking, now: int) -> Round:
+    silo, quorum = _speaker(state, body), contract.schedule.quorum
+    done = state.signed if isinstance(body, SurvivorsSigned) else state.revealed
+    _require(state, "served", silo, state.survivors, done, body.type)
+    _require_sum(state, body)
+    if silo in _failed(state):
+        raise Conflict(f"{body.type}: silo {silo} said before that this sum didn't verify")
+    if isinstance(body, SurvivorsSigned):
+        signed = (*state.signed, silo)
+        # Revealing and opening get a step's time of their own once they can begin.
+        due = max(state.due_at, now + contract.schedule.step_timeout_s) if len(signed) == quorum else state.due_at
+        return replace(state, signed=signed, due_at=due)
+    if silo not in state.signed:
+        raise Conflict(f"{body.type}: silo {silo} hasn't signed the survivors; send survivors-signed first")
+    if len(state.signed) < quorum:
+        raise Conflict(f"{body.type}: {len(state.signed)} silos signed the survivors, {quorum} must before any reveals")
+    _check_shares(state, body)
+    return replace(state, revealed=(*state.revealed, silo))
+
+
+def _check_shares(state: Round, body: SharesRevealed) -> None:
+    size = SHARE_BYTES * len(state.frozen) + SEALED_REVEAL_OVERHEAD
+    try:
+        found = len(b64decode(body.shares, validate=True))
+    except ValueError:
+        raise BadRequest(f"{body.type}: shares is not Base64 with its padding") from None
+    if found != size:
+        raise BadRequest(f"{body.type}: shares has {found} bytes, {len(state.frozen)} frozen silos make it {size}")
+
+
+def _speaker(state: Round, body: RoundStatement) -> str:
+    if (body.round, body.attempt) != (state.index, state.attempt):
+        raise Conflict(
+            f"{body.type}: round {body.round} attempt {body.attempt} isn't under way, round {state.index} attempt "
+            f"{state.attempt} is"
+        )
+    return body.issuer.removeprefix("silo:")
+
+
+def _require_sum(state: Round, body: Unmasking | SumVerified | VerificationFailed) -> None:
+    if body.sum != state.sum:
+        raise Conflict(f"{body.type}: sum is not the digest of this attempt's sum-served statement")
+
+
+def _failed(state: Round) -> list[str]:
+    return [silo for silo, mac in state.answers.items() if mac is None]
 
 
 def _require(
@@ -201,9 +278,13 @@ def _from_frozen(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int
 
 
 def _from_served(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -> Say | None:
-    failed = [silo for silo, mac in state.answers.items() if mac is None]
+    failed = _failed(state)
     if len(failed) >= len(state.survivors) - quorum + 1:
         return CloseStudy("aborted", f"round {state.index}: the sum didn't verify at {len(failed)} silos")
+    silent = {*failed, *withdrawn} if now < state.due_at else set(state.survivors)
+    signing = [silo for silo in state.survivors if silo in state.signed or silo not in silent]
+    if len(signing) < quorum:
+        return CloseStudy("aborted", f"round {state.index}: {len(signing)} silos sign the sum, {quorum} are needed")
     awaited = [silo for silo in state.survivors if silo not in state.answers and silo not in withdrawn]
     if awaited and now < state.due_at:
         return None

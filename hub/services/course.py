@@ -24,17 +24,29 @@ from protocol.statements import (
     RoundFrozen,
     RoundOpened,
     RoundReady,
+    SharesRevealed,
     Signed,
     SpendReserved,
     SpendSettled,
     SumServed,
     SumVerified,
+    SurvivorsSigned,
     UploadComplete,
     VerificationFailed,
 )
 
 NO_BASE = "0" * 64
-ROUND_STATEMENTS = (RoundFrozen, SumServed, RoundClosed, RoundReady, UploadComplete, SumVerified, VerificationFailed)
+ROUND_STATEMENTS = (
+    RoundFrozen,
+    SumServed,
+    RoundClosed,
+    RoundReady,
+    UploadComplete,
+    SurvivorsSigned,
+    SharesRevealed,
+    SumVerified,
+    VerificationFailed,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,8 @@ class Course:
         before = self.load(recording, study)
         index = recording.record(signed)
         after = self._apply(recording, before, signed)
+        if rounds.turned(before.round, after.round, before.study.contract.schedule.quorum):
+            recording.turns.append(index)
         self.settle(recording, before, after)
         return index
 

@@ -9,7 +9,7 @@ from hub.audit.checkpoint import CheckpointSigner
 from hub.audit.merkle import MerkleTree, NodeId
 from hub.errors import BadRequest, NotFound
 from hub.services.identity import Caller
-from hub.services.news import QUIET
+from hub.services.news import News
 from hub.store import log as log_store
 from hub.store import silos as silo_store
 from hub.store.database import Database
@@ -26,6 +26,7 @@ PAGE = 500
 class LogReader:
     database: Database
     signer: CheckpointSigner
+    news: News
     nodes: dict[NodeId, bytes] = field(default_factory=dict, repr=False)
 
     def follow(self, caller: Caller, after: int) -> tuple[Follow, bool]:
@@ -49,7 +50,7 @@ class LogReader:
                 entries=tuple(_logged(tree, entry) for entry in kept),
                 next=found[len(kept)].index if len(kept) < len(found) else head.size,
             )
-            return answer, any(entry.kind not in QUIET for entry in kept)
+            return answer, any(self.news.urgent(entry.index, entry.kind) for entry in kept)
 
     def size(self) -> int:
         with self.database.reading() as connection:

@@ -2,10 +2,26 @@
 
 import asyncio
 import contextlib
+from collections import deque
 
-QUIET = frozenset({"spend-reserved", "spend-settled", "round-ready", "upload-complete", "sum-verified", "refusal"})
-"""Entries on which no party but the hub acts: they wake nobody by themselves, but travel with the next that does."""
+QUIET = frozenset(
+    {
+        "spend-reserved",
+        "spend-settled",
+        "round-ready",
+        "upload-complete",
+        "survivors-signed",
+        "shares-revealed",
+        "sum-verified",
+        "refusal",
+    }
+)
+"""Entries on which no party but the hub acts: they wake nobody by themselves, but travel with the next that does.
+
+Of signatures and reveals the parties act on the one that makes a quorum: `News.turn` says which."""
 QUIET_DELAY_S = 0.25
+TURNS_KEPT = 1024
+"""A turn that is forgotten, or was another replica's, costs its reader one `QUIET_DELAY_S`."""
 
 
 class News:
@@ -17,6 +33,7 @@ class News:
         self._pending: asyncio.TimerHandle | None = None
         self._stopped = False
         self._waiting = 0
+        self._turns: deque[int] = deque(maxlen=TURNS_KEPT)
 
     @property
     def waiting(self) -> int:
@@ -44,6 +61,14 @@ class News:
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server is stopping
                 loop.call_soon_threadsafe(self._release if urgent else self._release_soon)
+
+    def turn(self, index: int) -> None:
+        """From any thread, before ringing: the log's entry `index`, of a quiet kind, is one to act on."""
+        self._turns.append(index)
+
+    def urgent(self, index: int, kind: str) -> bool:
+        """Whether the log's entry `index` is one on which parties act."""
+        return kind not in QUIET or index in self._turns.copy()
 
     def ticket(self) -> asyncio.Event:
         return self._event

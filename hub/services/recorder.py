@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from hub.audit.checkpoint import CheckpointSigner
 from hub.audit.events import AuditEvent, append_events
 from hub.audit.merkle import MerkleTree, NodeId
-from hub.services.news import QUIET, News
+from hub.services.news import News
 from hub.store import log as log_store
 from hub.store import silos as silo_store
 from hub.store.database import Database
@@ -24,13 +24,17 @@ Clock = Callable[[], datetime]
 
 @dataclass(slots=True)
 class Recording:
-    """An open transaction. `now` in Unix seconds; `record` gives a leaf's index before it is written."""
+    """An open transaction. `now` in Unix seconds; `record` gives a leaf's index before it is written.
+
+    `turns` are the indices of entries that parties act on though their kind is quiet (news.py).
+    """
 
     connection: Connection
     moment: datetime
     head: Head
     events: list[AuditEvent] = field(default_factory=list)
     subjects: list[str | None] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
     afterwards: list[Callable[[], None]] = field(default_factory=list)
 
     @property
@@ -77,7 +81,10 @@ class Recorder:
             if recording.events:
                 self._append(recording)
         if recording.events:
-            self.news.ring(any(event.kind not in QUIET for event in recording.events))
+            for index in recording.turns:
+                self.news.turn(index)
+            first = recording.head.size
+            self.news.ring(any(self.news.urgent(first + i, event.kind) for i, event in enumerate(recording.events)))
         for action in recording.afterwards:
             action()
 

@@ -1,4 +1,4 @@
-"""A round's bytes: chunks in, sums added by the workers, sums out; and the ticks that keep it going."""
+"""A round's bytes: shares and chunks in, sums added by the workers, sums out; and the ticks that keep it going."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from hub.aggregation.aggregator import Added, Aggregator, BadTerm, Outcome, SumJob
-from hub.aggregation.intake import check_content, check_place
+from hub.aggregation.intake import check_bundle, check_content, check_dealer, check_place
 from hub.aggregation.quorum import addable, expected, survivors_digest
 from hub.domain import round as rounds
 from hub.domain import study as studies
@@ -22,7 +22,7 @@ from hub.services.recorder import Recorder
 from hub.services.studies import require_part
 from hub.store import rounds as round_store
 from hub.store import studies as study_store
-from hub.store.blobs import BlobPlace, Blobs, sum_name, upload_name
+from hub.store.blobs import BlobPlace, Blobs, shares_name, sum_name, upload_name
 from hub.store.database import Database
 from protocol import canonical
 from protocol.rounds import round_layout
@@ -54,7 +54,7 @@ class Rounds:
             known = round_store.chunk(connection, round, caller.name, position)
         found = check_content(contract, round, position, content, digest)
         if known is not None:
-            return self._same(known, found, position)
+            return _same(f"chunk {position}", known, found)
         self._store(upload_name(study, index, attempt, caller.name, position), content, found)
         return self._receive(round, caller.name, position, found, len(content))
 
@@ -72,12 +72,7 @@ class Rounds:
 
     def _store(self, name: str, content: bytes, digest: str) -> None:
         if not self.blobs.create(name, content) and canonical.digest(self.blobs.read(name)) != digest:
-            raise Conflict("another content was uploaded for this chunk before; resend the sealed bytes unchanged")
-
-    def _same(self, known: str, found: str, position: int) -> bool:
-        if known != found:
-            raise Conflict(f"chunk {position}: other content was uploaded before; resend the sealed bytes unchanged")
-        return False
+            raise Conflict("other content was uploaded in this place before; resend the sealed bytes unchanged")
 
     def _receive(self, round: Round, silo: str, position: int, digest: str, size: int) -> bool:
         micros = int(self.recorder.clock().timestamp() * 1_000_000)
@@ -92,6 +87,39 @@ class Rounds:
         if arrived >= len(round.frozen) - len(round.dropped):
             self.course.wake(round.study)
         return True
+
+    def put_shares(
+        self, caller: Caller, study: str, index: int, attempt: int, dealer: str, content: bytes, digest: str | None
+    ) -> bool:
+        """Take the dealer's bundle of shares in, durably; False when it was here. Raises `Conflict` for other bytes."""
+        if caller.role != "silo" or caller.name != dealer:
+            raise Forbidden("a silo uploads its own bundle of shares, and no other's")
+        with self.database.reading() as connection:
+            require_part(connection, caller, study)
+            round = check_dealer(round_store.load(connection, study, index), index, attempt, dealer)
+            holders = len(study_store.load(connection, study)[0].keying)
+        found = check_bundle(holders, content, digest)
+        if dealer in round.dealt:
+            return _same("the bundle of shares", round.dealt[dealer], found)
+        self._store(shares_name(study, index, attempt, dealer), content, found)
+        with self.recorder.transaction() as recording:
+            at = self.course.load(recording, study)
+            round = check_dealer(at.round, index, attempt, dealer)
+            if dealer in round.dealt:
+                return _same("the bundle of shares", round.dealt[dealer], found)
+            self.course.settle(recording, at, replace(at, round=rounds.deal(round, dealer, found)))
+        return True
+
+    def shares(self, caller: Caller, study: str, index: int, attempt: int, dealer: str) -> Iterator[bytes]:
+        """A dealer's bundle of shares, for the silos of the study."""
+        with self.database.reading() as connection:
+            require_part(connection, caller, study)
+            silos = study_store.load(connection, study)[0].keying
+        if caller.role != "silo":
+            raise Forbidden("shares are for the silos of the study")
+        if dealer not in silos:
+            raise NotFound(f"silo {dealer[:64]} deals no shares in this study")
+        return self.blobs.stream(shares_name(study, index, attempt, dealer))
 
     def sum_chunk(self, caller: Caller, study: str, index: int, attempt: int, position: int) -> Iterator[bytes]:
         """A chunk of a served sum, for the silos of the study."""
@@ -169,17 +197,20 @@ class Rounds:
         return unfinished
 
     def sweep(self, keep_s: int) -> None:
-        """Delete the uploads of closed rounds, and the sums of studies closed `keep_s` seconds ago."""
+        """Delete what is left of the studies closed `keep_s` seconds ago."""
         now = int(self.recorder.clock().timestamp())
         with self.database.reading() as connection:
             old = study_store.unswept(connection, now - keep_s)
         for study in old:
-            self.blobs.delete_under((f"uploads/{study}/", f"sums/{study}/"))
+            self.blobs.delete_under((f"uploads/{study}/", f"sums/{study}/", f"shares/{study}/"))
             with self.database.writing() as connection:
                 study_store.mark_swept(connection, study)
 
     def clear(self, study: str) -> None:
-        """Delete the terms of closed rounds: their sums are served, and nobody needs them any more."""
+        """Delete the terms of closed rounds, and the shares of attempts that came to nothing: nobody needs them.
+
+        The shares of a served sum stay as long as the sum: a silo that was away opens it with them.
+        """
         with self.database.reading() as connection:
             at = self._standing(connection, study)
         if at is None or at.round is None:
@@ -189,6 +220,8 @@ class Rounds:
             return
         done = at.round.index if at.round.state == "closed" else at.round.index - 1
         self.blobs.delete_under(f"uploads/{study}/{index}/" for index in range(max(0, done - 1), done + 1))
+        index, last = at.round.index, at.round.attempt
+        self.blobs.delete_under(f"shares/{study}/{index}/{attempt}/" for attempt in range(1, last))
 
     def states(self) -> dict[str, int]:
         """How many rounds are in each state."""
@@ -208,6 +241,12 @@ class Rounds:
         now = int(self.recorder.clock().timestamp())
         step = rounds.next_step(round, study.contract.schedule.quorum, study.withdrawn, now)
         return step.survivors if isinstance(step, ServeSum) else expected(round, study.withdrawn)
+
+
+def _same(what: str, known: str, found: str) -> bool:
+    if known != found:
+        raise Conflict(f"{what}: other content was uploaded before; resend the sealed bytes unchanged")
+    return False
 
 
 def _refusal(job: SumJob, outcome: BadTerm) -> bytes:

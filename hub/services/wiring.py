@@ -80,7 +80,7 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
         budgets=budgets,
         releases=releases,
         statements=Statements(recorder, charters, enrolments, studies, budgets, releases, course),
-        log=LogReader(database, signer, recorder.nodes),
+        log=LogReader(database, signer, news, recorder.nodes),
         course=course,
         aggregator=aggregator,
         token_limit=FixedWindow(settings.tokens_per_minute, time.monotonic),

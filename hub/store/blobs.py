@@ -19,6 +19,10 @@ def sum_name(study: str, round: int, attempt: int, survivors: str, position: int
     return f"sums/{study}/{round}/{attempt}/{survivors}/{position}"
 
 
+def shares_name(study: str, round: int, attempt: int, silo: str) -> str:
+    return f"shares/{study}/{round}/{attempt}/{silo}"
+
+
 def bundle_name(study: str, digest: str) -> str:
     return f"bundles/{study}/{digest}"
 

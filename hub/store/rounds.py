@@ -10,8 +10,8 @@ from hub.errors import Conflict
 from hub.store.tables import chunks, rounds, studies, sums
 
 _PROGRESS = ("silos", "opened_at", "base", "ready", "frozen", "freeze", "complete", "dropped", "survivors", "sum")
-_PROGRESS_LATE = ("answers", "agreed", "closed_at")
-_TUPLES = ("silos", "frozen", "complete", "dropped", "survivors", "agreed")
+_PROGRESS_LATE = ("dealt", "signed", "revealed", "answers", "agreed", "closed_at")
+_TUPLES = ("silos", "frozen", "complete", "dropped", "survivors", "signed", "revealed", "agreed")
 
 
 _LATEST = select(rounds).where(rounds.c.study == bindparam("study")).order_by(rounds.c.round.desc()).limit(1)

@@ -36,6 +36,19 @@ class ScaleRefused(SealingError, ValueError):
     """Scale exponents or segments that are out of bounds or don't cover the vector."""
 
 
+class SharesRefused(SealingError, ValueError):
+    """Shares, a bundle of them or a reveal that can't be what an honest silo made."""
+
+
+class MasksUnrecoverable(SealingError):
+    """Too few shares that match their commitments. ``blamed``: silos that dealt or revealed something else."""
+
+    def __init__(self, blamed: tuple[str, ...]) -> None:
+        names = ", ".join(blamed) or "nobody: some revealed nothing"
+        super().__init__(f"masks: the revealed shares don't give them; to blame: {names}")
+        self.blamed = blamed
+
+
 class Failure(enum.Enum):
     """Why a sum was rejected."""
 

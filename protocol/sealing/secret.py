@@ -65,6 +65,10 @@ class StudySecret:
         message = len(context).to_bytes(8, "big") + context + state
         return hmac.digest(self._subkey(b"state"), message, sha256)
 
+    def reveal_key(self, context: bytes) -> bytes:
+        """32 bytes under which shares are revealed to all holders of this secret, in one context."""
+        return hmac.digest(self._subkey(b"reveal"), context, sha256)
+
     def _subkey(self, purpose: bytes) -> bytes:
         return HKDF(SHA256(), 32, salt=None, info=b"consortia/study-secret/v1/" + purpose).derive(self.to_bytes())
 

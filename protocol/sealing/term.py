@@ -20,6 +20,7 @@ from protocol.sealing import bfv, packing, wire
 from protocol.sealing.addition import add_chunks, check_upload_chunk
 from protocol.sealing.authenticator import Authenticator, same_tag
 from protocol.sealing.errors import Failure, LevelsRefused, SumRejected
+from protocol.sealing.masks import MaskStream
 from protocol.sealing.packing import Levels
 from protocol.sealing.parameters import CIPHER_MODULUS, CIPHERTEXTS_PER_CHUNK, MIN_TERMS, RING_DEGREE, Layout
 from protocol.sealing.secret import StudySecret
@@ -28,12 +29,16 @@ from protocol.sealing.wire import Coefficients
 __all__ = ["add_chunks", "check_upload_chunk", "open_sum", "seal", "verify_sum"]
 
 
-def seal(secret: StudySecret, freeze: bytes, silo: str, levels: Levels, layout: Layout) -> Iterator[bytes]:
+def seal(
+    secret: StudySecret, freeze: bytes, silo: str, levels: Levels, layout: Layout, masks: MaskStream
+) -> Iterator[bytes]:
     """The upload chunks of one silo's levels (values,), uint64 in [0, 2^b - 1].
 
     freeze: the 32-byte digest of everything that was fixed for this attempt. Call this once for a freeze, keep
     the bytes durably and send those again: sealing other levels under one freeze would give the hub an equation
     in the authenticator's key.
+
+    masks: this silo's of the attempt (`own_masks`).
 
     Raises LevelsRefused or KeyRefused at once, before the first chunk is asked for.
     """
@@ -42,16 +47,24 @@ def seal(secret: StudySecret, freeze: bytes, silo: str, levels: Levels, layout: 
         raise LevelsRefused("silo: an empty name can't be told from another")
     authenticator = Authenticator(secret.mac_key, freeze)
     cipher = bfv.Cipher(secret.bfv_key)
-    return (_seal_chunk(cipher, authenticator, silo, levels, layout, index) for index in range(layout.chunks))
+    return (_seal_chunk(cipher, authenticator, silo, levels, layout, masks, index) for index in range(layout.chunks))
 
 
 def _seal_chunk(
-    cipher: bfv.Cipher, authenticator: Authenticator, silo: str, levels: Levels, layout: Layout, index: int
+    cipher: bfv.Cipher,
+    authenticator: Authenticator,
+    silo: str,
+    levels: Levels,
+    layout: Layout,
+    masks: MaskStream,
+    index: int,
 ) -> bytes:
     first, count = index * CIPHERTEXTS_PER_CHUNK, layout.ciphertexts_in(index)
     ciphertexts = np.empty((count, 2, RING_DEGREE), dtype=np.uint64)
     records = wire.blank_chunk(count, seeds=1)
-    for at, slots in enumerate(packing.pack(levels, layout, first, count)):
+    masked = packing.pack(levels, layout, first, count)
+    masks.add_to(masked, first)
+    for at, slots in enumerate(masked):
         ciphertexts[at, 0], seed = cipher.encrypt(slots)
         ciphertexts[at, 1] = bfv.expand([seed])
         records["seeds"][at, 0] = np.frombuffer(seed, np.uint8)
@@ -77,9 +90,11 @@ def open_sum(
     survivors: Sequence[str],
     chunks: Callable[[], Iterable[bytes]],
     layout: Layout,
+    masks: MaskStream,
 ) -> Levels:
     """The exact totals (values,), uint64, of a sum that verifies.
 
+    masks: what the sum still carries (`masks_of_sum`).
     chunks: gives the sum's chunks anew at each call; it is called twice, and the second reading must give what
     the first gave. Raises SumRejected before any decryption if a tag fails; afterwards if the bytes have
     changed or the content is not that of `len(survivors)` honest terms.
@@ -93,7 +108,7 @@ def open_sum(
     failure: SumRejected | None = None
     for index, chunk in enumerate(_unchanged(chunks(), digests)):
         try:
-            _open_chunk(cipher, chunk, layout, index, len(survivors), workspace)
+            _open_chunk(cipher, chunk, layout, masks, index, len(survivors), workspace)
         except SumRejected as rejected:
             failure = failure or rejected
     if failure:
@@ -168,11 +183,18 @@ def _tags_hold(
 
 
 def _open_chunk(
-    cipher: bfv.Cipher, chunk: bytes, layout: Layout, index: int, survivors: int, workspace: Levels
+    cipher: bfv.Cipher,
+    chunk: bytes,
+    layout: Layout,
+    masks: MaskStream,
+    index: int,
+    survivors: int,
+    workspace: Levels,
 ) -> None:
     first = index * CIPHERTEXTS_PER_CHUNK
     _, coefficients = _summed(chunk, layout, index, survivors)
     slots = np.stack([cipher.decrypt(row, workspace[first + at, :RING_DEGREE]) for at, row in enumerate(coefficients)])
+    masks.remove_from(slots, first)
     opened = packing.unpack(slots, layout, survivors, first)
     start = first * layout.values_per_ciphertext
     workspace.reshape(-1)[start : start + opened.size] = opened

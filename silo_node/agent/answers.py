@@ -55,6 +55,9 @@ def under_way(silo: Silo, record: StudyRecord) -> str | None:
     if current.served is not None:
         if silo.tasks.newest_state(record.study) >= current.index or silo.name not in record.keyed:
             return None
+        if silo.name in current.signed:
+            given = f"{len(current.revealed)} of {record.contract.schedule.quorum} silos gave their shares"
+            return f"{place}: the sum is checked and signed, {given}"
         return f"{place}: {silo.tasks.sum_chunks(record.study, current.index)}/{total} chunks of the sum fetched"
     if silo.name not in current.frozen.ready or silo.name in current.uploads:
         return None

@@ -12,9 +12,10 @@ import structlog
 
 from protocol.round_record import RoundRecord
 from protocol.rounds import charge_id, round_events
-from protocol.sealing.errors import SumRejected
+from protocol.sealing.errors import MasksUnrecoverable, SumRejected
+from protocol.sealing.masks import MaskStream
 from protocol.sealing.secret import StudySecret
-from silo_node.agent import sayings
+from silo_node.agent import sayings, unmasking
 from silo_node.agent.progress import Progress, apply_total, begin, segments_of
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
@@ -36,7 +37,7 @@ MUCH_CLIPPED: Final = 0.01
 def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
     """Does what is next in the present round; true if anything was done.
 
-    gate -> ledger charge -> training -> ready | sealing -> upload | sum -> verified state
+    gate -> ledger charge -> training -> masks -> ready | sealing -> upload | tags -> signature | shares | state
     """
     record = study.record
     current = record.current
@@ -44,7 +45,7 @@ def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
         return False
     verify_missing(silo, study, secret)
     if current.served is not None:
-        return _say_verified(silo, study, secret, current)
+        return unmask(silo, study, secret, current) or _say_verified(silo, study, secret, current)
     if current.frozen is not None:
         return silo.name in current.frozen.ready and upload(silo, study, secret, current)
     if record.closed is None and silo.name in current.opened.silos:
@@ -64,6 +65,7 @@ def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     if silo.name in current.ready or silo.name in study.record.withdrawn:
         return False
     check_agreement(silo, study, current.index - 1)
+    unmasking.check_peers(silo, current.index, current.opened.silos)
     forget_closed(silo, study)
     if silo.tasks.update(study.id, current.index) is None:
         compute_update(silo, study, current)
@@ -71,7 +73,10 @@ def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     settled = silo.ledger.settle(charge_id(study.id, current.index), ran)
     if isinstance(settled, Refused):
         raise StudyHalted(str(settled))
-    silo.voice.say(sayings.settled(silo, study, current.index, settled.domain, ran), sayings.ready(study, current))
+    dealt = unmasking.deal_masks(silo, study, current)
+    silo.voice.send_shares(study.id, current.index, current.attempt, dealt.bundle)
+    settlement = sayings.settled(silo, study, current.index, settled.domain, ran)
+    silo.voice.say(settlement, sayings.ready(study, current, dealt))
     return True
 
 
@@ -107,9 +112,10 @@ def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) 
     if update is None:
         raise StudyHalted(f"the update of round {index} that this silo announced is not here any more")
     freeze, layout = record.freeze(current), record.layout(current)
+    masks = unmasking.masks_for_term(silo, study, current, freeze)
     segments = segments_of(record.contract, progress_before(silo, study, index), index)
     files = silo.tasks.seal_once(
-        study.id, index, freeze, lambda: seal_update(update, segments, secret, freeze, silo.name, layout)
+        study.id, index, freeze, lambda: seal_update(update, segments, secret, freeze, silo.name, layout, masks)
     )
     digests = silo.tasks.sealed_digests(study.id, index, freeze)
     send_term(silo, study, current, files, digests, sayings.uploaded(study, current, freeze, digests))
@@ -120,12 +126,39 @@ def verify_missing(silo: Silo, study: Study, secret: StudySecret) -> None:
     """Brings this silo to the state after the newest total that was served, one sum after the other."""
     while True:
         past = study.record.rounds.get(silo.tasks.newest_state(study.id) + 1)
-        if past is None or past.served is None:
+        if past is None or len(past.revealed) < study.record.contract.schedule.quorum:
             return
-        verify_sum(silo, study, secret, past)
+        if not open_sum(silo, study, secret, past):
+            return
 
 
-def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord) -> None:
+def unmask(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
+    """This silo's part in taking the masks off a served sum; true if it said anything."""
+    if silo.name in current.failed:
+        return False
+    try:
+        signed = unmasking.sign_survivors(silo, study, secret, current)
+    except SumRejected as rejected:
+        raise _failed(silo, study, current, rejected) from None
+    return signed or unmasking.reveal_shares(silo, study, secret, current)
+
+
+def open_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord) -> bool:
+    """Applies a served total; false while more shares may come. Never decrypts what fails."""
+    try:
+        masks = unmasking.masks_of_total(silo, study, secret, past)
+    except MasksUnrecoverable as problem:
+        if past.closed is None and len(past.revealed) < len(past.signed):
+            return False
+        silo.voice.note("halt", f"round {past.index}: {problem}", study.id)
+        with contextlib.suppress(HubRefused):
+            silo.voice.say(sayings.failed(study, past, "masks", problem.blamed))
+        raise StudyHalted(f"the masks of round {past.index} can't be recovered from what was revealed") from None
+    apply_sum(silo, study, secret, past, masks)
+    return True
+
+
+def apply_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord, masks: MaskStream) -> None:
     """Fetches a served sum, checks every tag, opens it, applies the total. Never decrypts what fails."""
     record, index = study.record, past.index
     served, layout, freeze = past.total_served, record.layout(past), record.freeze(past)
@@ -139,16 +172,21 @@ def verify_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord)
             freeze,
             served.survivors,
             layout,
+            masks,
         )
     except SumRejected as rejected:
-        silo.voice.note("halt", f"round {index}: {rejected}", study.id)
-        # The hub takes this word from survivors of an open round only; the study ends here all the same.
-        with contextlib.suppress(HubRefused):
-            silo.voice.say(sayings.failed(study, past))
-        raise StudyHalted(f"the sum of round {index} is not the sum of its silos' terms") from None
+        raise _failed(silo, study, past, rejected) from None
     _tell_clipped(silo, study, index, min(1.0, clipped / (total.size * len(served.survivors))))
     after = apply_total(record.contract, progress, index, total, served.survivors)
     silo.tasks.keep_state(study.id, index, after.to_bytes())
+
+
+def _failed(silo: Silo, study: Study, past: RoundRecord, rejected: SumRejected) -> StudyHalted:
+    silo.voice.note("halt", f"round {past.index}: {rejected}", study.id)
+    # The hub takes this word from survivors of an open round only; the study ends here all the same.
+    with contextlib.suppress(HubRefused):
+        silo.voice.say(sayings.failed(study, past, "sum"))
+    return StudyHalted(f"the sum of round {past.index} is not the sum of its silos' terms")
 
 
 def _tell_clipped(silo: Silo, study: Study, index: int, share: float) -> None:
@@ -185,6 +223,8 @@ def _say_verified(silo: Silo, study: Study, secret: StudySecret, current: RoundR
     served = current.served
     if served is None or silo.name not in served.survivors or silo.name in current.macs:
         return False
+    if silo.tasks.newest_state(study.id) < current.index:
+        return False  # The masks are still on.
     state = progress_before(silo, study, current.index + 1).to_bytes()
     silo.voice.say(sayings.verified(study, current, keys.state_mac(secret, study.id, current.index, state)))
     return True

@@ -9,6 +9,7 @@ from protocol.canonical import digest
 from protocol.round_record import RoundRecord
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
+from protocol.sealing.sharing import bundle_bytes
 from protocol.study import Column
 from silo_node.agent.study import Study
 from silo_node.agent.tasks import Answer, Tasks
@@ -72,6 +73,18 @@ class Silo:
         if isinstance(balance, Refused):
             return None
         return RegisteredDataset(name, published_columns(dataset), dataset.published_rows, balance)
+
+    def fetch_bundle(self, study: str, one: RoundRecord, dealer: str, holders: int) -> bytes:
+        """A frozen silo's bundle of mask shares, by the digest that it signed."""
+        path = self.tasks.shares_folder(study, one.index) / f"{one.attempt}-{dealer}"
+        expected = one.offers[dealer].shares
+        if path.exists() and digest(path.read_bytes()) == expected:
+            return path.read_bytes()
+        data = self.hub.get_shares(study, one.index, one.attempt, dealer, bundle_bytes(holders))
+        if digest(data) != expected:
+            raise HubDistrusted(f"round {one.index}: the shares of {dealer} are not those that it signed for")
+        write_private(path, data)
+        return data
 
     def fetch_sum(self, study: str, past: RoundRecord, layout: Layout) -> list[Path]:
         """The files of a served sum's chunks, each of the length and digest that the hub signed for."""

@@ -95,6 +95,11 @@ class Tasks:
         self._db.execute("INSERT INTO outbox VALUES (?, ?)", (name, signed.wire))
         return signed
 
+    def kept(self, name: str) -> Signed | None:
+        """The statement kept under ``name``."""
+        row = self._db.execute("SELECT wire FROM outbox WHERE name = ?", (name,)).fetchone()
+        return None if row is None else parse(row[0])
+
     def outbox(self) -> Iterator[Signed]:
         """Every statement that was kept, in the order of keeping."""
         for (wire,) in self._db.execute("SELECT wire FROM outbox ORDER BY rowid"):
@@ -166,6 +171,17 @@ class Tasks:
         kept = (int(path.name.partition("-")[2]) for path in self._study(study).glob("state-*"))
         return max(kept, default=-1)
 
+    def deal_once(self, study: str, index: int, attempt: int, make: Callable[[], bytes]) -> bytes:
+        """The masks of an attempt, made and kept now if there are none; the file goes with its round."""
+        path = self._round(study, index) / f"masks-{attempt}"
+        if not path.exists():
+            write_private(path, make())
+        return path.read_bytes()
+
+    def masks(self, study: str, index: int, attempt: int) -> bytes | None:
+        """The masks that ``deal_once`` kept for an attempt."""
+        return _read(self._round(study, index) / f"masks-{attempt}")
+
     def seal_once(self, study: str, index: int, freeze: bytes, make: Callable[[], Iterable[bytes]]) -> list[Path]:
         """The files of a sealed term's chunks, made and kept now unless they were sealed under ``freeze`` before."""
         folder = self._sealed(study, index, freeze)
@@ -192,6 +208,10 @@ class Tasks:
     def sum_folder(self, study: str, index: int) -> Path:
         """Where the chunks of a served sum are kept while they are checked."""
         return private_folder(self._round(study, index) / "sum")
+
+    def shares_folder(self, study: str, index: int) -> Path:
+        """Where the others' bundles of mask shares are kept."""
+        return private_folder(self._round(study, index) / "shares")
 
     def sum_chunks(self, study: str, index: int) -> int:
         """How many chunks of a served sum are kept so far."""

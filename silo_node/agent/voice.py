@@ -67,6 +67,11 @@ class Voice:
         events = (entry.event for entry in self._journal.entries())
         return len({event.what for event in events if event.study == study and event.kind == "chunk"} & names)
 
+    def send_shares(self, study: str, index: int, attempt: int, bundle: bytes) -> None:
+        what = f"round {index} attempt {attempt} mask shares"
+        self._journal.record(lambda _: self._event("shares", what, study, bundle))
+        self._hub.put_shares(study, index, attempt, bundle)
+
     def send_blob(self, study: str, what: str, blob: bytes) -> str:
         """Sends a sealed release; returns the SHA-256 it is named by."""
         self._journal.record(lambda _: self._event("blob", what, study, blob))

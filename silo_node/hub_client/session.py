@@ -83,6 +83,19 @@ class HubSession:
             raise HubDistrusted(f"a chunk of the sum of round {index} has {len(data)} bytes, {limit} are right")
         return data
 
+    def put_shares(self, study: str, index: int, attempt: int, bundle: bytes) -> None:
+        """This silo's bundle of mask shares for an attempt; idempotent."""
+        path = routes.SHARES.format(study=study, round=index, attempt=attempt, silo=self._identity.silo)
+        self._call("PUT", path, content=bundle, headers=_content(bundle))
+
+    def get_shares(self, study: str, index: int, attempt: int, silo: str, limit: int) -> bytes:
+        """Another silo's bundle, at most ``limit`` bytes."""
+        path = routes.SHARES.format(study=study, round=index, attempt=attempt, silo=silo)
+        data = self._call("GET", path).content
+        if len(data) > limit:
+            raise HubDistrusted(f"the shares of {silo} in round {index} have {len(data)} bytes, {limit} are right")
+        return data
+
     def put_blob(self, study: str, data: bytes) -> str:
         """A sealed release; returns its SHA-256, by which it is named."""
         digest = hashlib.sha256(data).hexdigest()

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from protocol.ids import Digest, Sentence, Strict, StudyId, Timestamp
 
-Kind = Literal["statement", "chunk", "blob", "decision", "halt"]
+Kind = Literal["statement", "chunk", "shares", "blob", "decision", "halt"]
 
 
 class JournalEvent(Strict):

@@ -2,13 +2,14 @@
 
 import json
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from policies import catalogue
-from protocol.ids import ColumnName, DatasetName, PersonId
+from protocol.ids import ColumnName, DatasetName, PersonId, SiloId
 from protocol.study import Purpose, explain
 from silo_node.errors import PolicyRefused
 from silo_node.policy.owner_file import read_owner_file
@@ -18,7 +19,7 @@ Mode = Literal["ask", "within-limits"]
 
 
 class OwnerLimits(BaseModel):
-    """What the data owner allows. Every default refuses: an empty file grants nothing to anyone."""
+    """What the data owner allows. An empty file grants nothing to anyone."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -34,8 +35,15 @@ class OwnerLimits(BaseModel):
     min_quorum: Annotated[int, Field(ge=3, le=256)] = 3
     min_approvals: Annotated[int, Field(ge=1, le=256)] = 2
     max_days: Annotated[int, Field(ge=0, le=3650)] = 365
+    peers: Literal["charter"] | tuple[SiloId, ...] = "charter"
+    """The silos that the owner knows as independent institutions; ``charter``: all members, as the admin vouches."""
     accept: Mode = "ask"
     release: Mode = "ask"
+
+
+def independent(limits: OwnerLimits, silo: str, silos: Iterable[str]) -> list[str]:
+    """Those of ``silos`` other than ``silo`` that its owner knows as independent."""
+    return [name for name in silos if name != silo and (limits.peers == "charter" or name in limits.peers)]
 
 
 def parse_limits(text: str, origin: str) -> OwnerLimits:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.sealing.decode import Segment, dequantise
+from protocol.sealing.masks import MaskStream
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.term import open_sum, seal
@@ -24,6 +25,7 @@ def seal_update(
     freeze: bytes,
     silo: str,
     layout: Layout,
+    masks: MaskStream,
 ) -> Iterator[bytes]:
     """The upload chunks of ``update`` (values,), each segment scaled and rounded, and of its count of clipped values.
 
@@ -34,7 +36,7 @@ def seal_update(
     levels[: update.size] = quantiser.read(0, update.size)
     for digit in range(layout.values - update.size):
         levels[update.size + digit] = (quantiser.clipped >> digit * layout.level_bits) & layout.level_max
-    return seal(secret, freeze, silo, levels, layout)
+    return seal(secret, freeze, silo, levels, layout, masks)
 
 
 def open_total(
@@ -44,12 +46,13 @@ def open_total(
     freeze: bytes,
     survivors: tuple[str, ...],
     layout: Layout,
+    masks: MaskStream,
 ) -> tuple[NDArray[np.float64], int]:
     """The sum (values,) of the survivors' updates, and how many of their values they clipped, all together.
 
     Raises ``SumRejected`` before anything is decrypted.
     """
-    totals = open_sum(secret, freeze, survivors, chunks, layout)
+    totals = open_sum(secret, freeze, survivors, chunks, layout, masks)
     values = sum(segment.length for segment in segments)
     clipped = sum(int(digit) << place * layout.level_bits for place, digit in enumerate(totals[values:]))
     return dequantise(totals[:values], layout, len(survivors), segments), clipped

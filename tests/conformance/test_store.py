@@ -215,7 +215,8 @@ def test_a_transition_from_an_old_version_is_refused(database: Database) -> None
 
 
 def test_a_round_comes_back_as_it_was_stored(database: Database) -> None:
-    round = replace(a_round(a_study()), state="served", ready={"ada": "d"}, frozen=("ada",), answers={"ada": None})
+    done = {"dealt": {"ada": "e"}, "ready": {"ada": "d"}, "signed": ("ada", "bern"), "revealed": ("ada",)}
+    round = replace(a_round(a_study()), state="served", frozen=("ada",), answers={"ada": None}, **done)
     with database.writing() as connection:
         rounds.save(connection, round, None)
     with database.reading() as connection:

@@ -1,5 +1,6 @@
 """What may go wrong in a study, and that it goes on: crashes, silence, bad chunks, wrong states."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +119,43 @@ def test_a_silo_at_another_state_is_suspended_and_the_others_finish(consortium: 
         status = consortium.finish(study)
     assert (status["state"], status["suspended"]) == ("completed", ["dale"])
     assert (study, 2) not in consortium.silo("dale").sent
+
+
+@pytest.mark.parametrize("silent", ["sign", "reveal"])
+def test_a_survivor_that_vanishes_after_the_sum_is_served_does_not_stop_the_study(
+    consortium: Consortium, silent: str
+) -> None:
+    consortium.silo("dale").silent_in = {(1, silent)}
+    study = consortium.start(timeout_s=1)
+    with consortium.running(study):
+        status = consortium.finish(study)
+    assert (status["state"], status["suspended"]) == ("completed", ["dale"] if silent == "sign" else [])
+    expected = sum(silo.sent[study, 1] for silo in consortium.silos)
+    assert (consortium.silo("ada").totals[study, 1] == expected).all()
+
+
+def test_a_silo_that_rejects_the_sum_is_suspended_and_a_quorum_opens_it(consortium: Consortium) -> None:
+    consortium.silo("cork").reject_in = {1}
+    study = consortium.start()
+    with consortium.running(study):
+        status = consortium.finish(study)
+    assert (status["state"], status["suspended"]) == ("completed", ["cork"])
+
+
+def test_a_sum_that_too_few_silos_sign_is_never_opened(consortium: Consortium) -> None:
+    for name in ("bern", "cork"):
+        consortium.silo(name).silent_in = {(1, "sign")}
+    study = consortium.start(timeout_s=1)
+    with consortium.running(study):
+        status = consortium.finish(study)
+    assert (status["state"], status["rounds_closed"]) == ("aborted", 1)
+    assert "shares-revealed" not in _kinds_of_round(consortium, 1)
+    assert all((study, 1) not in silo.totals for silo in consortium.silos)
+
+
+def _kinds_of_round(consortium: Consortium, index: int) -> set[str]:
+    leaves = [json.loads(line).get("leaf") for line in consortium.officer.get(routes.LOG_EXPORT).text.splitlines()]
+    return {leaf["kind"] for leaf in leaves if leaf and (leaf["round"] or "").split(".")[0] == str(index)}
 
 
 def test_a_study_whose_silos_stay_silent_ends_aborted_after_three_attempts(consortium: Consortium) -> None:

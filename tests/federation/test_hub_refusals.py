@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,10 +14,11 @@ import jwt
 import pytest
 
 from protocol import canonical, routes
-from protocol.sealing.parameters import Layout
+from protocol.rounds import round_events, round_layout
+from protocol.sealing.sharing import bundle_bytes
 from protocol.statements import Signed, sign
 from tests.unit.hub.rig.consortium import Consortium
-from tests.unit.hub.rig.contract import contract_value
+from tests.unit.hub.rig.contract import contract, contract_value
 from tests.unit.hub.rig.party import Party, Refusal
 from tests.unit.hub.rig.process import HubProcess
 from tests.unit.hub.rig.silo import FakeSilo
@@ -316,6 +318,74 @@ def test_a_study_is_hidden_from_those_without_a_part_in_it(consortium: Consortiu
     assert outsider.get(routes.STUDIES).json() == []
 
 
+class Opened:
+    """A study halted when its first round is open and no silo dealt its shares, to try bundles on."""
+
+    def __init__(self, consortium: Consortium) -> None:
+        for silo in consortium.silos:
+            silo.silent_in = {(0, "ready")}
+        self.study = consortium.start(title=f"Halted {secrets.token_hex(4)}", timeout_s=600)
+        with consortium.running(self.study):
+            consortium.await_status(self.study, lambda s: bool(s["current"]))
+        for silo in consortium.silos:
+            silo.poll()
+        self.place: dict[str, Any] = {"study": self.study, "round": 0, "attempt": 1}
+        self.body = SimpleNamespace(**self.place)
+        self.bundle = secrets.token_bytes(bundle_bytes(4))
+
+    def path(self, silo: str) -> str:
+        return routes.SHARES.format(silo=silo, **self.place)
+
+
+@pytest.fixture(scope="module")
+def opened(consortium: Consortium) -> Opened:
+    return Opened(consortium)
+
+
+def test_a_bundle_is_taken_once_never_replaced_and_read_by_the_silos_only(
+    consortium: Consortium, opened: Opened
+) -> None:
+    ada, bern, bundle = consortium.silo("ada"), consortium.silo("bern"), opened.bundle
+    assert ada.put_shares(bundle, **opened.place).status_code == 201
+    assert ada.put_shares(bundle, **opened.place).status_code == 200
+    assert ada.put_shares(bytes(len(bundle)), **opened.place).status_code == 409
+    assert bern.get(opened.path("ada")).content == bundle
+    for party, silo, status in ((consortium.lead, "ada", 403), (bern, "dale", 404), (bern, "../x", 404)):
+        with pytest.raises(Refusal) as refused:
+            party.get(opened.path(silo))
+        assert refused.value.status == status
+
+
+def test_a_bundle_of_a_wrong_size_place_digest_or_dealer_is_refused(consortium: Consortium, opened: Opened) -> None:
+    bern, bundle, place = consortium.silo("bern"), opened.bundle, opened.place
+    assert bern.put_shares(bundle[:-1], **place).status_code == 400
+    assert bern.put_shares(bundle + b"x", **place).status_code == 413
+    assert bern.put_shares(bundle * 100, **place).status_code == 413
+    assert bern.put_shares(bundle, **{**place, "attempt": 2}).status_code == 409
+    assert bern.put_shares(bundle, **{**place, "round": 1}).status_code == 409
+    assert bern.put_shares(bundle, **place, silo="cork").status_code == 403
+    wrong = base64.b64encode(bytes(32)).decode()
+    headers = {**bern.headers, "Content-Digest": f"sha-256=:{wrong}:"}
+    assert bern.http.put(opened.path("bern"), content=bundle, headers=headers).status_code == 400
+    assert bern.http.put(opened.path("bern"), content=bundle, headers=bern.headers).status_code == 400
+    with pytest.raises(Refusal) as refused:
+        bern.get(opened.path("bern"))
+    assert refused.value.status == 404
+
+
+def test_ready_without_its_bundle_is_refused_and_says_what_to_do(consortium: Consortium, opened: Opened) -> None:
+    cork = consortium.silo("cork")
+    events = round_events(cork.contracts[opened.study], "cork", 0)
+    spend = {"domain": "patients", "events": [one.model_dump(mode="json") for one in events], "ledger_head": "3" * 64}
+    cork.say("spend-reserved", study=opened.study, round=0, **spend)
+    offer = {"mask_key": "09" + "00" * 31, "self_commitment": "1" * 64}
+    with pytest.raises(Refusal, match="PUT the bundle of shares") as refused:
+        cork.say("round-ready", **opened.place, **offer, shares="ab" * 32)
+    assert refused.value.status == 409
+    cork.post(cork.dealt(opened.body))
+    assert consortium.status(opened.study)["current"]["ready"] == ["cork"]
+
+
 class Frozen:
     """A study halted when its first round is frozen, to try uploads on."""
 
@@ -325,7 +395,7 @@ class Frozen:
         self.study = consortium.start(title=f"Halted {secrets.token_hex(4)}", timeout_s=600)
         with consortium.running(self.study):
             consortium.await_status(self.study, lambda s: bool(s["current"]) and s["current"]["state"] == "frozen")
-        self.layout = Layout(6, 4, 3)
+        self.layout = round_layout(contract(tuple(silo.name for silo in consortium.silos)), 0, 4)
         self.chunk = secrets.token_bytes(self.layout.upload_chunk_bytes(0))
 
 
@@ -357,6 +427,14 @@ def test_chunks_of_a_wrong_size_place_or_digest_are_refused(consortium: Consorti
     assert bern.http.put(path, content=chunk, headers=bern.headers).status_code == 400
     assert consortium.lead.http.put(path, content=chunk, headers=consortium.lead.headers).status_code == 403
     assert consortium.status(study)["current"]["uploaded"] == []
+
+
+def test_a_bundle_after_the_freeze_changes_nothing(consortium: Consortium, frozen: Frozen) -> None:
+    ada, place = consortium.silo("ada"), {"study": frozen.study, "round": 0, "attempt": 1}
+    known = ada.get(routes.SHARES.format(silo="ada", **place)).content
+    assert ada.put_shares(known, **place).status_code == 200
+    assert ada.put_shares(bytes(len(known)), **place).status_code == 409
+    assert ada.get(routes.SHARES.format(silo="ada", **place)).content == known
 
 
 def test_an_upload_is_complete_only_when_every_chunk_arrived(consortium: Consortium, frozen: Frozen) -> None:

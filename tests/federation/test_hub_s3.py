@@ -38,7 +38,7 @@ def test_a_study_runs_over_s3_through_a_kill_of_the_hub_and_leaves_no_terms(tmp_
             kinds = await_no_uploads(bucket)
         finally:
             hub.stop()
-        assert kinds == {"sums", "bundles"}
+        assert kinds == {"sums", "shares", "bundles"}
         assert not (tmp_path / "hub" / "blobs").exists()
         assert "Traceback" not in hub.logged()
         assert SECRET not in hub.logged()

@@ -49,6 +49,8 @@ def test_terms_are_deleted_when_their_round_is_closed(hub: HubProcess, consortiu
         time.sleep(0.1)
     sums = [path for path in (hub.folder / "blobs" / "sums").rglob("*") if path.is_file()]
     assert len(sums) >= 3  # they stay for silos that missed the end
+    shares = [path for path in (hub.folder / "blobs" / "shares").rglob("*") if path.is_file()]
+    assert len(shares) == 3 * len(consortium.silos)  # with what opens them
 
 
 def _release(consortium: Consortium, study: str) -> None:

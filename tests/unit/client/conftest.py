@@ -301,6 +301,9 @@ def run_study(world: World, contract: StudyContract) -> str:
     return study
 
 
+MASK_OFFER = {"mask_key": "9".rjust(64, "0"), "self_commitment": "1" * 64, "shares": "2" * 64}
+
+
 def run_round(world: World, contract: StudyContract, index: int, base: str) -> str:
     study, names = study_id(contract), contract.silo_names
     at = {"study": study, "round": index}
@@ -311,7 +314,7 @@ def run_round(world: World, contract: StudyContract, index: int, base: str) -> s
         spend = {"domain": "patients", "events": round_events(contract, name, index), "ledger_head": "4" * 64}
         world.say(statements.SpendReserved, f"silo:{name}", **at, **spend)
         world.say(statements.SpendSettled, f"silo:{name}", **at, **spend)
-        ready[name] = world.say(statements.RoundReady, f"silo:{name}", **at, attempt=1).digest
+        ready[name] = world.say(statements.RoundReady, f"silo:{name}", **at, attempt=1, **MASK_OFFER).digest
     world.say(statements.RoundFrozen, "hub", **at, attempt=1, ready=ready, base=base, **due)
     layout = round_layout(contract, index, len(names))
     freeze = freeze_digest(
@@ -323,6 +326,10 @@ def run_round(world: World, contract: StudyContract, index: int, base: str) -> s
     served = world.say(
         statements.SumServed, "hub", **at, attempt=1, survivors=tuple(sorted(names)), chunks=chunks, **due
     ).digest
+    for name in names:
+        world.say(statements.SurvivorsSigned, f"silo:{name}", **at, attempt=1, sum=served)
+    for name in names:
+        world.say(statements.SharesRevealed, f"silo:{name}", **at, attempt=1, sum=served, shares="AAAA")
     for name in names:
         world.say(statements.SumVerified, f"silo:{name}", **at, attempt=1, sum=served, state_mac="6" * 64)
     world.say(statements.RoundClosed, "hub", **at, attempt=1, agreed=names, suspended=())

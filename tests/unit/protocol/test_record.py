@@ -14,12 +14,14 @@ from protocol.statements import (
     RoundOpened,
     RoundReady,
     SecretCommitment,
+    SharesRevealed,
     SpendReserved,
     StudyAccepted,
     StudyApproved,
     StudyKeying,
     SumServed,
     SumVerified,
+    SurvivorsSigned,
     UploadComplete,
     sign,
 )
@@ -28,6 +30,7 @@ from tests.sample_study import NOW, SILOS, consortium, contract
 
 GROUP = consortium()
 STUDY = study_id(contract())
+OFFER = {"mask_key": "9".rjust(64, "0"), "self_commitment": "1" * 64, "shares": "2" * 64}
 
 
 class Script:
@@ -96,7 +99,8 @@ class Script:
         self.say(RoundOpened, "hub", round=index, attempt=attempt, silos=silos, due_at=NOW)
         for silo in silos:
             self.charge(silo, index)
-        self.ready = {silo: self.say(RoundReady, f"silo:{silo}", round=index, attempt=attempt).digest for silo in silos}
+        offer = {"round": index, "attempt": attempt, **OFFER}
+        self.ready = {silo: self.say(RoundReady, f"silo:{silo}", **offer).digest for silo in silos}
         return self
 
     def charge(self, silo, index):
@@ -140,6 +144,18 @@ class Script:
         self.base = signed.digest
         return self
 
+    def sign(self, index=0, attempt=1, silos=SILOS, **changes):
+        for silo in silos:
+            fields = {"round": index, "attempt": attempt, "sum": self.base, **changes}
+            self.say(SurvivorsSigned, f"silo:{silo}", **fields)
+        return self
+
+    def reveal(self, index=0, attempt=1, silos=SILOS, **changes):
+        for silo in silos:
+            fields = {"round": index, "attempt": attempt, "sum": self.base, "shares": "AAAA", **changes}
+            self.say(SharesRevealed, f"silo:{silo}", **fields)
+        return self
+
     def verify(self, index=0, attempt=1, macs=None):
         for silo in SILOS:
             mac = (macs or {}).get(silo, "4" * 64)
@@ -151,8 +167,11 @@ class Script:
         self.say(RoundClosed, "hub", round=index, attempt=attempt, agreed=agreed, suspended=suspended)
         return self
 
+    def unmask(self, index=0, attempt=1, silos=SILOS):
+        return self.sign(index, attempt, silos).reveal(index, attempt, silos)
+
     def whole_round(self, index=0):
-        return self.open(index).freeze(index).upload(index).serve(index).verify(index).close(index)
+        return self.open(index).freeze(index).upload(index).serve(index).unmask(index).verify(index).close(index)
 
 
 def keyed() -> Script:
@@ -169,13 +188,13 @@ def test_an_honest_study_breaks_no_rule_through_all_its_rounds():
 
 def test_an_honest_second_attempt_after_too_few_uploads_breaks_no_rule():
     script = keyed().open().freeze().upload(silos=SILOS[:1]).open(attempt=2).freeze(attempt=2).upload(attempt=2)
-    script.serve(attempt=2).verify(attempt=2).close(attempt=2)
+    script.serve(attempt=2).unmask(attempt=2).verify(attempt=2).close(attempt=2)
     assert script.broken is None
 
 
 def test_a_silo_that_vanished_after_the_freeze_is_left_out_without_a_broken_rule():
     script = keyed().open().freeze().upload(silos=SILOS[:3]).serve(survivors=SILOS[:3])
-    script.verify(macs={"delta": None}).close(agreed=SILOS[:3])
+    script.unmask(silos=SILOS[:3]).verify(macs={"delta": None}).close(agreed=SILOS[:3])
     assert script.broken is None
     assert script.record.suspended == set()
 
@@ -203,7 +222,15 @@ def test_a_silo_that_vanished_after_the_freeze_is_left_out_without_a_broken_rule
         (lambda: keyed().open().freeze().upload().serve(survivors=SILOS[::-1]), "rule 8"),
         (lambda: keyed().open().freeze().upload().serve(chunks=("3" * 64, "5" * 64)), "rule 8"),
         (lambda: keyed().open().freeze().upload().serve().serve(survivors=SILOS[:3]), "rule 8"),
-        (lambda: keyed().open().freeze().upload().serve().verify(macs={"delta": "5" * 64}).close(), "rule 9"),
+        (lambda: keyed().open().freeze().upload().serve().unmask().verify(macs={"delta": "5" * 64}).close(), "rule 9"),
+        (lambda: keyed().open().freeze().upload().serve().sign(silos=SILOS[:2]).verify().close(), "rule 9"),
+        (lambda: keyed().open().freeze().upload().sign(), "rule 8"),
+        (lambda: keyed().open().freeze().upload().serve().sign(sum="9" * 64), "rule 8"),
+        (lambda: keyed().open().freeze().upload(silos=SILOS[:3]).serve(survivors=SILOS[:3]).sign(), "rule 8"),
+        (lambda: keyed().open().freeze().upload().serve().reveal(silos=SILOS[:1]), "rule 8"),
+        (lambda: keyed().open().freeze().upload().serve().sign(silos=SILOS[:2]).reveal(silos=SILOS[:1]), "rule 8"),
+        (lambda: keyed().open().freeze().upload().serve().sign(silos=SILOS[:3]).reveal(silos=SILOS[3:]), "rule 8"),
+        (lambda: keyed().open().freeze().upload().serve().unmask().reveal(silos=SILOS[:1]), "rule 8"),
         (lambda: keyed().open().freeze().upload().serve().close(), "rule 9"),
         (lambda: keyed().open().freeze().upload().close(), "rule 9"),
     ],
@@ -215,7 +242,7 @@ def test_a_hub_that_breaks_a_rule_of_the_round_is_caught_with_the_rule_named(pla
 
 
 def test_a_suspended_silo_is_not_let_in_again():
-    script = keyed().open().freeze().upload().serve().verify(macs={"delta": "5" * 64})
+    script = keyed().open().freeze().upload().serve().unmask().verify(macs={"delta": "5" * 64})
     script.close(agreed=SILOS[:3], suspended=("delta",))
     assert script.broken is None
     script.open(1)

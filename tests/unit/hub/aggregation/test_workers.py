@@ -12,6 +12,7 @@ import pytest
 from hub.aggregation.aggregator import Added, BadTerm, Outcome, SumJob
 from hub.aggregation.workers import WorkerPool, add
 from hub.store.blobs import BlobPlace, Blobs, open_blobs, sum_name, upload_name
+from protocol.sealing.masks import MaskStream
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.term import open_sum, seal
@@ -19,6 +20,7 @@ from protocol.sealing.term import open_sum, seal
 SILOS = ("ada", "bern", "cork")
 LAYOUT = Layout(50, 3, 3)
 FREEZE = bytes(32)
+UNMASKED = MaskStream((), ())
 STUDY = "a" * 64
 
 
@@ -46,7 +48,7 @@ def upload_all(blobs: Blobs, secret: StudySecret) -> np.ndarray:
     for silo in SILOS:
         levels = np.random.default_rng().integers(0, 99, LAYOUT.values, dtype=np.uint64)
         total += levels
-        put(blobs, silo, next(seal(secret, FREEZE, silo, levels, LAYOUT)))
+        put(blobs, silo, next(seal(secret, FREEZE, silo, levels, LAYOUT, UNMASKED)))
     return total
 
 
@@ -62,12 +64,12 @@ def test_the_sum_opens_to_the_total_and_adding_again_changes_nothing(
     assert isinstance(first, Added)
     assert first == second
     stored = blobs.read(sum_name(STUDY, 0, 1, "s" * 64, 0))
-    np.testing.assert_array_equal(open_sum(secret, FREEZE, SILOS, lambda: [stored], LAYOUT), total)
+    np.testing.assert_array_equal(open_sum(secret, FREEZE, SILOS, lambda: [stored], LAYOUT, UNMASKED), total)
 
 
 def test_a_term_that_is_no_ciphertext_is_found(place: BlobPlace, blobs: Blobs, secret: StudySecret) -> None:
     for silo in ("ada", "cork"):
-        put(blobs, silo, next(seal(secret, FREEZE, silo, np.zeros(50, dtype=np.uint64), LAYOUT)))
+        put(blobs, silo, next(seal(secret, FREEZE, silo, np.zeros(50, dtype=np.uint64), LAYOUT, UNMASKED)))
     put(blobs, "bern", b"\xff" * LAYOUT.upload_chunk_bytes(0))
     outcome = add(job(place))
     assert isinstance(outcome, BadTerm)
@@ -75,9 +77,9 @@ def test_a_term_that_is_no_ciphertext_is_found(place: BlobPlace, blobs: Blobs, s
 
 
 def test_of_two_equal_terms_the_one_that_came_later_is_bad(place: BlobPlace, blobs: Blobs, secret: StudySecret) -> None:
-    chunk = next(seal(secret, FREEZE, "ada", np.zeros(50, dtype=np.uint64), LAYOUT))
+    chunk = next(seal(secret, FREEZE, "ada", np.zeros(50, dtype=np.uint64), LAYOUT, UNMASKED))
     put(blobs, "ada", chunk)
-    put(blobs, "bern", next(seal(secret, FREEZE, "bern", np.zeros(50, dtype=np.uint64), LAYOUT)))
+    put(blobs, "bern", next(seal(secret, FREEZE, "bern", np.zeros(50, dtype=np.uint64), LAYOUT, UNMASKED)))
     put(blobs, "cork", chunk)
     outcome = add(job(place))
     assert isinstance(outcome, BadTerm)

@@ -1,6 +1,7 @@
 """The study and round state machines under any order of statements, silence and time (hypothesis)."""
 
 import secrets
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,8 @@ from hub.errors import Refused
 from hub.services.voice import Voice
 from protocol import canonical
 from protocol.ids import timestamp
+from protocol.sealing.shares import SHARE_BYTES
+from protocol.sealing.sharing import SEALED_REVEAL_OVERHEAD
 from protocol.statements import RoundClosed, RoundOpened, Signed, StudyClosed, SumServed, sign
 from protocol.study import study_id
 from tests.unit.hub.rig.contract import contract
@@ -28,7 +31,13 @@ SILOS = ("ada", "bern", "cork", "dale")
 START = datetime(2026, 11, 22, 3, 29, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 TIMEOUT_S = 10
+FAILURE: dict[str, Any] = {"cause": "sum", "blamed": []}
+OFFER = {"mask_key": "09" + "00" * 31, "self_commitment": "1" * 64, "shares": "a" * 64}
 silos = st.sampled_from(SILOS)
+
+
+def shares_of(frozen: int) -> str:
+    return b64encode(bytes(SHARE_BYTES * frozen + SEALED_REVEAL_OVERHEAD)).decode()
 
 
 class CourseOfAStudy(RuleBasedStateMachine):
@@ -129,7 +138,9 @@ class CourseOfAStudy(RuleBasedStateMachine):
     @precondition(lambda self: self.round is not None)
     @rule(silo=silos)
     def ready(self, silo: str) -> None:
-        self._take(self._signed("round-ready", f"silo:{silo}", **self._place()))
+        assert self.round is not None
+        self.round = rounds.deal(self.round, silo, "a" * 64)
+        self._take(self._signed("round-ready", f"silo:{silo}", **self._place(), **OFFER))
 
     @precondition(lambda self: self.round is not None and self.round.freeze)
     @rule(silo=silos)
@@ -155,13 +166,26 @@ class CourseOfAStudy(RuleBasedStateMachine):
             self._speak()
 
     @precondition(lambda self: self.round is not None and self.round.sum)
+    @rule(silo=silos)
+    def sign(self, silo: str) -> None:
+        if self.round.sum:
+            self._take(self._signed("survivors-signed", f"silo:{silo}", **self._place(), sum=self.round.sum))
+
+    @precondition(lambda self: self.round is not None and self.round.sum)
+    @rule(silo=silos)
+    def reveal(self, silo: str) -> None:
+        if self.round.sum:
+            fields = {**self._place(), "sum": self.round.sum, "shares": shares_of(len(self.round.frozen))}
+            self._take(self._signed("shares-revealed", f"silo:{silo}", **fields))
+
+    @precondition(lambda self: self.round is not None and self.round.sum)
     @rule(silo=silos, mac=st.sampled_from(["5", "5", "5", "5", "6", None]))
     def answer(self, silo: str, mac: str | None) -> None:
         if not self.round.sum:
             return  # the answers before were enough
         fields = {**self._place(), "sum": self.round.sum}
         if mac is None:
-            self._take(self._signed("verification-failed", f"silo:{silo}", **fields))
+            self._take(self._signed("verification-failed", f"silo:{silo}", **fields, **FAILURE))
         else:
             self._take(self._signed("sum-verified", f"silo:{silo}", **fields, state_mac=mac * 64))
 
@@ -185,9 +209,9 @@ class CourseOfAStudy(RuleBasedStateMachine):
             for silo in SILOS:
                 self.upload(silo)
         self.workers_finish()
-        if self.round.sum:
+        for step in (self.sign, self.reveal, lambda silo: self.answer(silo, "5")):
             for silo in SILOS:
-                self.answer(silo, "5")
+                step(silo)
 
     @rule(silo=silos, sure=st.integers(0, 9))
     def run_out_of_budget(self, silo: str, sure: int) -> None:
@@ -205,6 +229,13 @@ class CourseOfAStudy(RuleBasedStateMachine):
             assert len(self.round.survivors) >= self.study.contract.schedule.quorum
             assert set(self.round.survivors) <= set(self.round.frozen) - set(self.round.dropped)
             assert set(self.round.survivors) <= set(self.round.complete)
+
+    @invariant()
+    def only_survivors_that_signed_reveal_and_only_after_a_quorum_signed(self) -> None:
+        if self.round is not None:
+            assert set(self.round.revealed) <= set(self.round.signed) <= set(self.round.survivors)
+            assert not self.round.revealed or len(self.round.signed) >= self.study.contract.schedule.quorum
+            assert len(set(self.round.revealed)) == len(self.round.revealed)
 
     @invariant()
     def one_sum_is_served_a_round(self) -> None:

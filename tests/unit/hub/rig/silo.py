@@ -3,19 +3,46 @@
 import base64
 import hashlib
 import threading
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from protocol import canonical
 from protocol.rounds import freeze_digest, round_events, round_layout
-from protocol.routes import BLOB, CHUNK, SUM
+from protocol.routes import BLOB, CHUNK, SHARES, SUM
 from protocol.sealing.envelope import open_envelope, seal_envelope
+from protocol.sealing.masks import MaskOffer, MaskSecrets, masks_of_sum, own_masks
 from protocol.sealing.secret import StudySecret
+from protocol.sealing.sharing import Bundle, SharePair, deal, open_reveal, recover, seal_reveal
 from protocol.sealing.term import open_sum, seal, verify_sum
 from protocol.statements import Signed
 from protocol.study import StudyContract, study_id
 from tests.unit.hub.rig.party import Party, check
+
+
+@dataclass(slots=True)
+class Unmasking:
+    """A served sum on its way to being opened."""
+
+    served: Any
+    frozen: Any
+    chunks: list[bytes]
+    bundles: dict[str, Bundle]
+    signed: set[str] = field(default_factory=set)
+    revealed: dict[str, list[bytes]] = field(default_factory=dict)
+    took_it: bool = False
+    spoke: bool = False
+
+
+def _shares_info(place: dict[str, Any], dealer: str, holder: str) -> bytes:
+    value = {"context": "consortia/shares/v1", "sender": dealer, "recipient": holder}
+    return canonical.encode({**value, **place})
+
+
+def _reveal_context(body: Any, sender: str) -> bytes:
+    place = {"study": body.study, "round": body.round, "sum": body.sum, "sender": sender}
+    return canonical.encode({"context": "consortia/reveal/v1", **place})
 
 
 class FakeSilo(Party):
@@ -27,6 +54,9 @@ class FakeSilo(Party):
         self.approved: set[str] = set()
         self.secrets: dict[str, StudySecret] = {}
         self.keying: dict[str, tuple[str, ...]] = {}
+        self.masks: dict[tuple[str, int, int], tuple[MaskSecrets, SharePair]] = {}
+        self.ready: dict[str, Any] = {}
+        self.sums: dict[str, Unmasking] = {}
         self.frozen: dict[tuple[str, int, int], tuple[Signed, bytes]] = {}
         self.base: dict[str, str] = {}
         self.sent: dict[tuple[str, int], np.ndarray] = {}
@@ -35,6 +65,7 @@ class FakeSilo(Party):
         self.peers: dict[str, str] = {}
         self.silent_in: set[tuple[int, str]] = set()
         self.spoil_in: set[int] = set()
+        self.reject_in: set[int] = set()
         self.wrong_state_in: set[int] = set()
         self.released: list[bytes] = []
         self.error: BaseException | None = None
@@ -108,12 +139,46 @@ class FakeSilo(Party):
             "events": events,
             "ledger_head": "3" * 64,
         }
-        ready = self.signed("round-ready", study=body.study, round=body.round, attempt=body.attempt)
+        ready = self.dealt(body)
         if body.attempt == 1:
             self.say("spend-reserved", **spend)
             self.post(self.signed("spend-settled", **spend), ready)
         else:
             self.post(ready)
+
+    def dealt(self, body: Any) -> Signed:
+        """Put this attempt's bundle of shares; the ready statement that names it."""
+        place = {"study": body.study, "round": body.round, "attempt": body.attempt}
+        mine = MaskSecrets.generate()
+        holders = {name: base64.b64decode(self.peers[name]) for name in self.keying[body.study]}
+        quorum = self.contracts[body.study].schedule.quorum
+        bundle, own = deal(mine, self.name, holders, quorum, lambda to: _shares_info(place, self.name, to))
+        check(self.put_shares(bundle, **place))
+        self.masks[body.study, body.round, body.attempt] = (mine, own)
+        offer = {"mask_key": mine.offer.mask_key.hex(), "self_commitment": mine.offer.self_commitment.hex()}
+        return self.signed("round-ready", **place, **offer, shares=canonical.digest(bundle))
+
+    def put_shares(self, bundle: bytes, *, silo: str | None = None, **place: Any) -> Any:
+        return self._put(SHARES.format(silo=silo or self.name, **place), bundle)
+
+    def on_round_ready(self, signed: Signed, body: Any) -> None:
+        self.ready[signed.digest] = body
+
+    def _offers(self, frozen: Any) -> dict[str, MaskOffer]:
+        ready = {silo: self.ready[digest] for silo, digest in frozen.ready.items()}
+        return {
+            silo: MaskOffer(bytes.fromhex(body.mask_key), bytes.fromhex(body.self_commitment))
+            for silo, body in ready.items()
+        }
+
+    def _bundles(self, frozen: Any) -> dict[str, Bundle]:
+        bundles = {}
+        for silo, digest in frozen.ready.items():
+            path = SHARES.format(study=frozen.study, round=frozen.round, attempt=frozen.attempt, silo=silo)
+            data = self.get(path).content
+            assert canonical.digest(data) == self.ready[digest].shares
+            bundles[silo] = Bundle.parse(data, silo, self.keying[frozen.study])
+        return bundles
 
     def on_round_frozen(self, signed: Signed, body: Any) -> None:
         silos = tuple(sorted(body.ready))
@@ -134,7 +199,9 @@ class FakeSilo(Party):
         levels = self.sent.setdefault(
             (body.study, body.round), np.random.default_rng().integers(0, 99, layout.values, dtype=np.uint64)
         )
-        chunks = list(seal(self.secrets[body.study], freeze, self.name, levels, layout))
+        mine, _ = self.masks[body.study, body.round, body.attempt]
+        masks = own_masks(mine, freeze, self.name, self._offers(body))
+        chunks = list(seal(self.secrets[body.study], freeze, self.name, levels, layout, masks))
         if body.round in self.spoil_in:
             chunks[0] = b"\xff" * len(chunks[0])
         for index, chunk in enumerate(chunks):
@@ -149,10 +216,12 @@ class FakeSilo(Party):
         )
 
     def put_chunk(self, study: str, round: int, attempt: int, index: int, chunk: bytes, **headers: str) -> Any:
-        path = CHUNK.format(study=study, round=round, attempt=attempt, index=index)
-        digest = base64.b64encode(hashlib.sha256(chunk).digest()).decode()
+        return self._put(CHUNK.format(study=study, round=round, attempt=attempt, index=index), chunk, **headers)
+
+    def _put(self, path: str, content: bytes, **headers: str) -> Any:
+        digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
         given = {"Content-Digest": f"sha-256=:{digest}:", **headers, **self.headers}
-        return self.http.put(path, content=chunk, headers=given)
+        return self.http.put(path, content=content, headers=given)
 
     def on_sum_served(self, signed: Signed, body: Any) -> None:
         self.base[body.study] = signed.digest
@@ -165,16 +234,66 @@ class FakeSilo(Party):
             path = SUM.format(study=body.study, round=body.round, attempt=body.attempt, index=index)
             chunks.append(self.get(path).content)
             assert canonical.digest(chunks[-1]) == digest
-        secret = self.secrets[body.study]
-        verify_sum(secret, freeze, body.survivors, chunks, layout)
-        total = open_sum(secret, freeze, body.survivors, lambda: chunks, layout)
+        verify_sum(self.secrets[body.study], freeze, body.survivors, chunks, layout)
+        self.sums[signed.digest] = Unmasking(body, frozen.body, chunks, self._bundles(frozen.body))
+        if self.name not in body.survivors or (body.round, "sign") in self.silent_in:
+            return
+        place = {"study": body.study, "round": body.round, "attempt": body.attempt, "sum": signed.digest}
+        if body.round in self.reject_in:
+            self.say("verification-failed", **place, cause="sum", blamed=[])
+        else:
+            self.say("survivors-signed", **place)
+            self.sums[signed.digest].took_it = True
+
+    def on_survivors_signed(self, signed: Signed, body: Any) -> None:
+        if body.sum not in self.sums:
+            return  # no key, no part
+        one = self.sums[body.sum]
+        one.signed.add(body.issuer.removeprefix("silo:"))
+        quorum = self.contracts[body.study].schedule.quorum
+        if len(one.signed) < quorum or self.name not in one.signed or one.spoke:
+            return
+        one.spoke = True
+        if (body.round, "reveal") in self.silent_in:
+            return
+        shares = [self._share(one, dealer) for dealer in sorted(one.bundles)]
+        sealed = seal_reveal(self.secrets[body.study], _reveal_context(body, self.name), shares)
+        place = {"study": body.study, "round": body.round, "attempt": body.attempt, "sum": body.sum}
+        self.say("shares-revealed", **place, shares=base64.b64encode(sealed).decode())
+
+    def _share(self, one: "Unmasking", dealer: str) -> bytes:
+        place = {"study": one.served.study, "round": one.served.round, "attempt": one.served.attempt}
+        if dealer == self.name:
+            pair = self.masks[one.served.study, one.served.round, one.served.attempt][1]
+        else:
+            info = _shares_info(place, dealer, self.name)
+            pair = one.bundles[dealer].open(self.name, self.envelope.private, info)
+        return pair.self_share if dealer in one.served.survivors else pair.key_share
+
+    def on_shares_revealed(self, signed: Signed, body: Any) -> None:
+        if body.sum not in self.sums:
+            return
+        one, who = self.sums[body.sum], body.issuer.removeprefix("silo:")
+        sealed, context = base64.b64decode(body.shares), _reveal_context(body, who)
+        one.revealed[who] = open_reveal(self.secrets[body.study], context, sealed, len(one.bundles))
+        if len(one.revealed) == self.contracts[body.study].schedule.quorum:
+            self._open(one, body.sum)
+
+    def _open(self, one: "Unmasking", digest: str) -> None:
+        body, secret = one.served, self.secrets[one.served.study]
+        quorum, offers = self.contracts[body.study].schedule.quorum, self._offers(one.frozen)
+        seeds = recover(list(one.bundles), body.survivors, offers, one.bundles, one.revealed, quorum)
+        freeze = self.frozen[body.study, body.round, body.attempt][1]
+        layout = round_layout(self.contracts[body.study], body.round, len(one.bundles))
+        masks = masks_of_sum(freeze, body.survivors, offers, seeds)
+        total = open_sum(secret, freeze, body.survivors, lambda: one.chunks, layout, masks)
         self.totals[body.study, body.round] = total
-        if self.name not in body.survivors:
+        if not one.took_it:
             return
         state = b"wrong" if body.round in self.wrong_state_in else total.tobytes()
         context = canonical.encode({"context": "consortia/state/v1", "study": body.study, "round": body.round})
         mac = secret.state_mac(context, state).hex()
-        place = {"study": body.study, "round": body.round, "attempt": body.attempt, "sum": signed.digest}
+        place = {"study": body.study, "round": body.round, "attempt": body.attempt, "sum": digest}
         self.say("sum-verified", **place, state_mac=mac)
 
     def on_study_closed(self, signed: Signed, body: Any) -> None:

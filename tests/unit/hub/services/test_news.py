@@ -52,3 +52,12 @@ def test_waiting_ends_with_its_time_and_with_the_server() -> None:
         news.ring(urgent=True)
 
     asyncio.run(scene())
+
+
+def test_a_quiet_entry_is_urgent_only_where_it_is_a_turn() -> None:
+    news = News()
+    assert news.urgent(7, "sum-served")
+    assert not news.urgent(7, "survivors-signed")
+    news.turn(7)
+    assert news.urgent(7, "survivors-signed")
+    assert not news.urgent(8, "survivors-signed")

@@ -8,10 +8,13 @@ import pytest
 from numpy.typing import NDArray
 
 from protocol.sealing import term
+from protocol.sealing.masks import MaskStream
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 
 FREEZE = bytes(range(32))
+UNMASKED = MaskStream((), ())
+"""For tests of what lies outside the masks."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ def exchange_of(
     secret: StudySecret, layout: Layout, levels: list[NDArray[np.uint64]], freeze: bytes = FREEZE
 ) -> Exchange:
     silos = [f"silo-{number}" for number in range(len(levels))]
-    uploads = [list(term.seal(secret, freeze, silo, its, layout)) for silo, its in zip(silos, levels, strict=True)]
+    uploads = [
+        list(term.seal(secret, freeze, silo, its, layout, UNMASKED)) for silo, its in zip(silos, levels, strict=True)
+    ]
     return Exchange(secret, layout, silos, levels, uploads, freeze)
 
 

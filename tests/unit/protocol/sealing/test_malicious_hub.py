@@ -19,6 +19,7 @@ from protocol.sealing.authenticator import Authenticator
 from protocol.sealing.errors import ChunkRefused, Failure, SumRejected
 from protocol.sealing.parameters import CIPHER_MODULUS, COUNT_SLOT, PLAIN_MODULUS, Layout
 from protocol.sealing.secret import StudySecret
+from tests.unit.protocol.sealing.conftest import UNMASKED
 
 Records = np.ndarray
 
@@ -116,12 +117,12 @@ def assert_rejected(
         term.verify_sum(secret, freeze, silos, iter(chunks), exchange.layout)
     assert rejected.value.failure is failure
     with pytest.raises(SumRejected):
-        term.open_sum(secret, freeze, silos, lambda: iter(chunks), exchange.layout)
+        term.open_sum(secret, freeze, silos, lambda: iter(chunks), exchange.layout, UNMASKED)
     assert decrypted == [], "something that failed was decrypted"
 
 
 def test_the_spy_sees_an_honest_sum_decrypted(small, decrypted: list[int]) -> None:
-    term.open_sum(small.secret, small.freeze, small.silos, lambda: small.sum_chunks, small.layout)
+    term.open_sum(small.secret, small.freeze, small.silos, lambda: small.sum_chunks, small.layout, UNMASKED)
     assert len(decrypted) == small.layout.ciphertexts
 
 
@@ -187,7 +188,7 @@ def test_one_term_of_last_round_in_this_rounds_sum_is_rejected(small, decrypted:
 
 def test_a_term_uploaded_under_another_silos_name_is_rejected(small, decrypted: list[int]) -> None:
     own = small.uploads[0][0]
-    fourth = b"".join(term.seal(small.secret, small.freeze, "silo-9", small.levels[1], small.layout))
+    fourth = b"".join(term.seal(small.secret, small.freeze, "silo-9", small.levels[1], small.layout, UNMASKED))
     assert_rejected(small, decrypted, [term.add_chunks([own, fourth, small.uploads[2][0]], small.layout, 0)])
 
 
@@ -233,7 +234,7 @@ def test_no_single_bit_of_the_sum_can_be_flipped(small, decrypted: list[int], da
     bit = data.draw(st.integers(0, 8 * len(chunk) - 1))
     chunk[bit // 8] ^= 1 << (bit % 8)
     with pytest.raises(SumRejected):
-        term.open_sum(small.secret, small.freeze, small.silos, lambda: [bytes(chunk)], small.layout)
+        term.open_sum(small.secret, small.freeze, small.silos, lambda: [bytes(chunk)], small.layout, UNMASKED)
     assert decrypted == []
 
 
@@ -276,7 +277,7 @@ def test_bytes_that_change_after_verification_are_not_decrypted(small, decrypted
     good = small.sum_chunks
     for second in ([altered(good[0], 3, shift_noise)], [good[0][:-1]], [small.added([0, 1])[0]]):
         with pytest.raises(SumRejected) as rejected:
-            term.open_sum(small.secret, small.freeze, small.silos, changing(good, second), small.layout)
+            term.open_sum(small.secret, small.freeze, small.silos, changing(good, second), small.layout, UNMASKED)
         assert rejected.value.failure is Failure.CHANGED
     assert decrypted == []
 
@@ -285,7 +286,7 @@ def test_chunks_missing_or_added_in_the_second_reading_give_no_totals(wide) -> N
     good = wide.sum_chunks
     for second in ([], good[:1], [*good, good[0]], good[::-1]):
         with pytest.raises(SumRejected) as rejected:
-            term.open_sum(wide.secret, wide.freeze, wide.silos, changing(good, second), wide.layout)
+            term.open_sum(wide.secret, wide.freeze, wide.silos, changing(good, second), wide.layout, UNMASKED)
         assert rejected.value.failure is Failure.CHANGED
 
 
@@ -321,7 +322,7 @@ def test_an_insiders_malformed_term_voids_the_round(small, what: str, at: int, s
     total = term.add_chunks(chunks, small.layout, 0)
     term.verify_sum(small.secret, small.freeze, small.silos, [total], small.layout)
     with pytest.raises(SumRejected, match=f"^{what}: ") as rejected:
-        term.open_sum(small.secret, small.freeze, small.silos, lambda: [total], small.layout)
+        term.open_sum(small.secret, small.freeze, small.silos, lambda: [total], small.layout, UNMASKED)
     assert rejected.value.failure is Failure.CONTENT
 
 
@@ -332,5 +333,5 @@ def test_malformed_content_is_examined_to_its_end_too(wide, decrypted: list[int]
         [wide.uploads[0][0], wide.uploads[1][0], insider_chunk(wide, "silo-2", slots)], wide.layout, 0
     )
     with pytest.raises(SumRejected, match="count slot"):
-        term.open_sum(wide.secret, wide.freeze, wide.silos, lambda: [first, wide.sum_chunks[1]], wide.layout)
+        term.open_sum(wide.secret, wide.freeze, wide.silos, lambda: [first, wide.sum_chunks[1]], wide.layout, UNMASKED)
     assert len(decrypted) == wide.layout.ciphertexts

@@ -12,6 +12,7 @@ from protocol.sealing import term
 from protocol.sealing.errors import KeyRefused, LevelsRefused, SealingError
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
+from tests.unit.protocol.sealing.conftest import UNMASKED
 
 VECTORS = Path(__file__).parents[3] / "vectors"
 
@@ -25,13 +26,15 @@ def test_the_sum_of_any_survivors_is_exact(make_exchange, data: st.DataObject) -
     exchange = make_exchange(layout, silos, data.draw(st.integers(0, 2**32)))
     who = data.draw(st.permutations(range(silos)).map(lambda p: p[: max(2, silos - 1)]))
     chunks = exchange.added(who)
-    totals = term.open_sum(exchange.secret, exchange.freeze, [exchange.silos[w] for w in who], lambda: chunks, layout)
+    totals = term.open_sum(
+        exchange.secret, exchange.freeze, [exchange.silos[w] for w in who], lambda: chunks, layout, UNMASKED
+    )
     assert totals.dtype == np.uint64
     assert np.array_equal(totals, np.sum([exchange.levels[w] for w in who], axis=0, dtype=np.uint64))
 
 
 def test_an_exchange_over_several_chunks_is_exact(wide) -> None:
-    totals = term.open_sum(wide.secret, wide.freeze, wide.silos, lambda: wide.sum_chunks, wide.layout)
+    totals = term.open_sum(wide.secret, wide.freeze, wide.silos, lambda: wide.sum_chunks, wide.layout, UNMASKED)
     assert np.array_equal(totals, wide.totals)
 
 
@@ -40,7 +43,7 @@ def test_an_exchange_over_several_chunks_is_exact(wide) -> None:
 def test_lengths_around_a_ciphertexts_border_are_exact(make_exchange, values: int, per_slot: int) -> None:
     exchange = make_exchange(Layout(values, 2, per_slot), 2)
     chunks = exchange.sum_chunks
-    opened = term.open_sum(exchange.secret, exchange.freeze, exchange.silos, lambda: chunks, exchange.layout)
+    opened = term.open_sum(exchange.secret, exchange.freeze, exchange.silos, lambda: chunks, exchange.layout, UNMASKED)
     assert np.array_equal(opened, exchange.totals)
 
 
@@ -48,8 +51,10 @@ def test_256_silos_at_the_top_of_the_range_add_up_exactly(secret: StudySecret) -
     layout = Layout(50, 256)
     levels = np.full(50, layout.level_max, dtype=np.uint64)
     silos = [f"silo {number}" for number in range(256)]
-    chunk = term.add_chunks([b"".join(term.seal(secret, bytes(32), silo, levels, layout)) for silo in silos], layout, 0)
-    assert np.array_equal(term.open_sum(secret, bytes(32), silos, lambda: [chunk], layout), 256 * levels)
+    chunk = term.add_chunks(
+        [b"".join(term.seal(secret, bytes(32), silo, levels, layout, UNMASKED)) for silo in silos], layout, 0
+    )
+    assert np.array_equal(term.open_sum(secret, bytes(32), silos, lambda: [chunk], layout, UNMASKED), 256 * levels)
 
 
 def test_the_stored_exchange_still_opens() -> None:
@@ -60,7 +65,7 @@ def test_the_stored_exchange_still_opens() -> None:
     uploads = [base64.b64decode(upload) for upload in stored["uploads"]]
     total = base64.b64decode(stored["sum"])
     assert term.add_chunks(uploads, layout, 0) == total
-    opened = term.open_sum(secret, freeze, stored["silos"], lambda: [total], layout)
+    opened = term.open_sum(secret, freeze, stored["silos"], lambda: [total], layout, UNMASKED)
     assert opened.tolist() == stored["totals"]
     assert secret.commitment(b"golden").hex() == stored["commitment"]
     assert secret.state_mac(b"golden", b"state").hex() == stored["state_mac"]
@@ -69,13 +74,13 @@ def test_the_stored_exchange_still_opens() -> None:
 def test_what_cannot_be_sealed_is_refused_before_the_first_chunk_is_asked_for(small) -> None:
     good = small.levels[0]
     with pytest.raises(LevelsRefused, match="exceed"):
-        term.seal(small.secret, small.freeze, "a", good + np.uint64(2**13), small.layout)
+        term.seal(small.secret, small.freeze, "a", good + np.uint64(2**13), small.layout, UNMASKED)
     with pytest.raises(LevelsRefused, match="shape"):
-        term.seal(small.secret, small.freeze, "a", good[1:], small.layout)
+        term.seal(small.secret, small.freeze, "a", good[1:], small.layout, UNMASKED)
     with pytest.raises(LevelsRefused, match="silo"):
-        term.seal(small.secret, small.freeze, "", good, small.layout)
+        term.seal(small.secret, small.freeze, "", good, small.layout, UNMASKED)
     with pytest.raises(KeyRefused, match="freeze"):
-        term.seal(small.secret, small.freeze[1:], "a", good, small.layout)
+        term.seal(small.secret, small.freeze[1:], "a", good, small.layout, UNMASKED)
 
 
 def test_every_refusal_is_a_sealing_error() -> None:
@@ -87,7 +92,7 @@ def peak_of_sealing(secret: StudySecret, values: int) -> int:
     layout = Layout(values, 4)
     levels = np.zeros(values, dtype=np.uint64)
     tracemalloc.start()
-    for _ in term.seal(secret, bytes(32), "a", levels, layout):
+    for _ in term.seal(secret, bytes(32), "a", levels, layout, UNMASKED):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -104,7 +109,7 @@ def test_opening_holds_no_more_than_a_chunk_beside_the_totals(make_exchange) -> 
     exchange = make_exchange(layout, 2)
     chunks = exchange.sum_chunks
     tracemalloc.start()
-    totals = term.open_sum(exchange.secret, exchange.freeze, exchange.silos, lambda: iter(chunks), layout)
+    totals = term.open_sum(exchange.secret, exchange.freeze, exchange.silos, lambda: iter(chunks), layout, UNMASKED)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak - totals.nbytes < 12 * 2**20

@@ -37,6 +37,7 @@ class FakeHub:
         self.group, self.journal = group, journal
         self.tree, self.leaves, self._nonces = MerkleTree(Nodes(), 0), [], itertools.count(1)
         self.posted, self.chunks, self.sums, self.blobs = [], {}, {}, {}
+        self.bundles = {}
         self.waits, self.fetched, self.asked = [], [], []
         self.claimed: Callable[[tuple], tuple] = lambda held: held
         self.named_charter = None
@@ -140,6 +141,18 @@ class FakeHub:
         if (index, attempt) not in self.sums:
             raise HubRefused("the hub answered 404", 404)
         return self.sums[index, attempt][chunk]
+
+    def put_shares(self, study, index, attempt, bundle):
+        self._stands_in_the_journal(bundle)
+        self.step("shares")
+        if self.refusing is not None:
+            raise self.refusing
+        assert self.bundles.setdefault((index, attempt, "alpha"), bundle) == bundle, "masks were dealt twice"
+
+    def get_shares(self, study, index, attempt, silo, limit):
+        if (index, attempt, silo) not in self.bundles:
+            raise HubRefused("the hub answered 404", 404)
+        return self.bundles[index, attempt, silo]
 
     def put_blob(self, study, data):
         self._stands_in_the_journal(data)

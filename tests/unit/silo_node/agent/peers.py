@@ -5,7 +5,9 @@ import numpy as np
 from protocol.canonical import digest
 from protocol.rounds import plan_round, round_events
 from protocol.sealing.addition import add_chunks
+from protocol.sealing.masks import own_masks
 from protocol.sealing.secret import StudySecret
+from protocol.sealing.sharing import Bundle
 from protocol.statements import (
     ReleaseApproved,
     ReleaseRequested,
@@ -15,6 +17,7 @@ from protocol.statements import (
     RoundReady,
     SecretCommitment,
     SecretSealed,
+    SharesRevealed,
     SpendReserved,
     StudyAccepted,
     StudyApproved,
@@ -23,11 +26,12 @@ from protocol.statements import (
     StudyProposed,
     SumServed,
     SumVerified,
+    SurvivorsSigned,
     UploadComplete,
 )
 from protocol.study import study_id
 from silo_node.agent.progress import apply_total, begin, segments_of
-from silo_node.sealing import keys
+from silo_node.sealing import keys, masking
 from silo_node.sealing.sealer import open_total, seal_update
 from tests.sample_study import SILOS
 
@@ -48,7 +52,7 @@ class Peers:
         self.hub, self.contract, self.study = hub, contract, study_id(contract)
         self.secret, self.progress = None, begin(contract, self.study)
         self.totals, self.steps, self.states, self.terms, self.reserved = {}, {}, {}, {}, set()
-        self.clipped = {}
+        self.dealt, self.clipped = {}, {}
 
     @property
     def record(self):
@@ -109,7 +113,23 @@ class Peers:
                 events = round_events(self.contract, name, index)
                 spend = {"domain": "patients", "events": events, "ledger_head": "0" * 64}
                 self.say(SpendReserved, f"silo:{name}", round=index, **spend)
-            self.say(RoundReady, f"silo:{name}", round=index, attempt=attempt)
+            self.ready(index, attempt, name)
+
+    def ready(self, index, attempt, name):
+        """A peer deals its masks and says that it is ready."""
+        holders = {
+            who: self.hub.group.silos[who].receiving.public for who in self.hub.studies.records[self.study].keyed
+        }
+        quorum = self.contract.schedule.quorum
+        dealt = masking.deal_masks(self.study, index, attempt, name, holders, quorum)
+        self.dealt[index, attempt, name] = dealt
+        self.hub.bundles[index, attempt, name] = dealt.bundle
+        offer = {
+            "mask_key": dealt.secrets.offer.mask_key.hex(),
+            "self_commitment": dealt.secrets.offer.self_commitment.hex(),
+            "shares": digest(dealt.bundle),
+        }
+        self.say(RoundReady, f"silo:{name}", round=index, attempt=attempt, **offer)
 
     def freeze(self):
         record = self.record
@@ -117,14 +137,17 @@ class Peers:
         base = record.rounds[one.index - 1].served_digest if one.index else "0" * 64
         self.say(RoundFrozen, round=one.index, attempt=one.attempt, ready=one.ready, base=base, due_at=DUE)
 
-    def upload(self):
+    def upload(self, *names):
+        """The peers' terms, of all that were frozen if none are named."""
         record = self.record
         one = record.current
         layout, freeze = record.layout(one), record.freeze(one)
         segments = segments_of(self.contract, self.progress, one.index)
-        for name in sorted(set(one.frozen_ready) - {"alpha"}):
+        for name in names or sorted(set(one.frozen_ready) - {"alpha"}):
             update = vector(one.index, plan_round(self.contract, one.index).values, name)
-            term = list(seal_update(update, segments, self.secret, freeze, name, layout))
+            secrets = self.dealt[one.index, one.attempt, name].secrets
+            masks = own_masks(secrets, freeze, name, masking.offers_of(one))
+            term = list(seal_update(update, segments, self.secret, freeze, name, layout, masks))
             self.terms[one.index, one.attempt, name] = term
             done = {"freeze": freeze.hex(), "chunks": tuple(digest(chunk) for chunk in term)}
             self.say(UploadComplete, f"silo:{name}", round=one.index, attempt=one.attempt, **done)
@@ -145,14 +168,57 @@ class Peers:
         digests = tuple(digest(chunk) for chunk in self.hub.sums[place])
         self.say(SumServed, round=one.index, attempt=one.attempt, survivors=survivors, chunks=digests, due_at=DUE)
 
+    def sign(self, *names):
+        """Survivors sign U3, all peers if none are named."""
+        one = self.record.current
+        for name in names or sorted(set(one.total_served.survivors) - {"alpha"}):
+            self.say(SurvivorsSigned, f"silo:{name}", round=one.index, attempt=one.attempt, sum=one.served_digest)
+
+    def shares_of(self, one, name):
+        """What a peer holds of every frozen silo's masks, and gives away for U3."""
+        pairs = {}
+        for dealer in one.frozen_ready:
+            context = masking.share_context(self.study, one.index, one.attempt, dealer, name)
+            if dealer == name:
+                pairs[dealer] = self.dealt[one.index, one.attempt, name].own
+            else:
+                private = self.hub.group.silos[name].receiving.private
+                pairs[dealer] = self.bundles(one)[dealer].open(name, private, context)
+        return masking.choose_shares(one, pairs)
+
+    def bundles(self, one):
+        holders = tuple(sorted(self.record.keyed))
+        raw = self.hub.bundles
+        return {
+            dealer: Bundle.parse(raw[one.index, one.attempt, dealer], dealer, holders) for dealer in one.frozen_ready
+        }
+
+    def reveal(self, *names, changed=lambda shares: shares):
+        """Signers reveal their shares; ``changed`` is what a lying one does to its list."""
+        one = self.record.current
+        for name in names or sorted(one.signed - {"alpha"}):
+            shares = changed(self.shares_of(one, name))
+            sealed = masking.seal_shares(self.secret, self.study, one, name, shares)
+            word = {"sum": one.served_digest, "shares": sealed}
+            self.say(SharesRevealed, f"silo:{name}", round=one.index, attempt=one.attempt, **word)
+
+    def unmask(self, node):
+        """The others sign and reveal, alpha in between."""
+        self.sign()
+        node.go()
+        self.reveal()
+        node.go()
+
     def verify(self):
         record = self.record
         one = record.current
         survivors, index = one.total_served.survivors, one.index
         segments = segments_of(self.contract, self.progress, index)
         chunks = self.hub.sums[index, one.attempt]
+        freeze, quorum = record.freeze(one), self.contract.schedule.quorum
+        masks = masking.masks_left(self.secret, self.study, one, freeze, self.bundles(one), quorum)
         total, self.clipped[index] = open_total(
-            lambda: chunks, segments, self.secret, record.freeze(one), survivors, record.layout(one)
+            lambda: chunks, segments, self.secret, freeze, survivors, record.layout(one), masks
         )
         self.progress = apply_total(self.contract, self.progress, index, total, survivors)
         self.steps[index] = 2.0 ** (segments[0].exponent + 1) / record.layout(one).level_max

@@ -26,6 +26,7 @@ def run_round(node, peers, index):
     peers.upload()
     peers.serve()
     node.go()
+    peers.unmask(node)
     peers.verify()
     peers.close()
     node.go()

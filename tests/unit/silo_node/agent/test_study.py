@@ -101,6 +101,7 @@ def test_a_silo_that_missed_the_upload_catches_up_and_never_seals_that_update_ag
     node.go()
     assert node.hub.chunks == {}
     assert node.hub.logged(UploadComplete) == []
+    peers.unmask(node)
     peers.verify()
     assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
     peers.close()
@@ -122,6 +123,7 @@ def test_a_voided_round_is_sealed_anew_from_the_same_update_and_charged_no_secon
     peers.upload()
     peers.serve()
     node.go()
+    peers.unmask(node)
     peers.verify()
     assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
     assert [body.attempt for body in node.hub.logged(RoundReady)] == [1, 2]

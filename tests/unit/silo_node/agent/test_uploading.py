@@ -218,4 +218,6 @@ def test_an_owner_sees_what_is_sent_and_fetched_while_it_is_under_way(node, peer
     (folder / "1.part").write_bytes(b"half")
     assert under_way(node.silo, peers.record) == f"round 0 attempt 1: 1/{total} chunks of the sum fetched"
     node.go()
+    assert "signed, 0 of 3 silos gave their shares" in under_way(node.silo, peers.record)
+    peers.unmask(node)
     assert under_way(node.silo, peers.record) is None

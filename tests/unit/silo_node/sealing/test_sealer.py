@@ -9,6 +9,7 @@ from protocol.sealing.decode import Segment
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from silo_node.sealing.sealer import open_total, seal_update
+from tests.unit.protocol.sealing.conftest import UNMASKED
 
 SILOS = ("alpha", "bravo", "charlie")
 FREEZE = bytes(range(32))
@@ -19,9 +20,9 @@ def exchanged(updates: list[np.ndarray], segments: list[Segment], per_slot: int,
     secret, values = StudySecret.generate(), updates[0].size
     layout = Layout(values + clipped_digits(values, bits), len(SILOS), per_slot, bits)
     named = zip(SILOS, updates, strict=True)
-    terms = [list(seal_update(update, segments, secret, FREEZE, name, layout)) for name, update in named]
+    terms = [list(seal_update(update, segments, secret, FREEZE, name, layout, UNMASKED)) for name, update in named]
     served = [add_chunks([term[at] for term in terms], layout, at) for at in range(layout.chunks)]
-    return open_total(lambda: served, segments, secret, FREEZE, SILOS, layout)
+    return open_total(lambda: served, segments, secret, FREEZE, SILOS, layout, UNMASKED)
 
 
 @pytest.mark.parametrize(("per_slot", "bits"), [(3, 13), (2, 21), (8, 3), (8, 1)])
