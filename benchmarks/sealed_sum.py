@@ -1,76 +1,37 @@
 """One sealed sum at full size, every role in a process of its own: bytes, seconds, peak memory, error.
 
     python -m benchmarks.sealed_sum --values 1000000 --silos 4 --json
+    python -m benchmarks.sealed_sum --values 1000000 --silos 4 --peer ckks --json
 
 Times are of one core and end to end for a role: `seal_s` holds quantising, packing, masking, encrypting and tagging
 (the slowest silo), `add_s` all the hub's checks and additions for all silos, `open_s` the verification of all
 tags, decryption, unmasking, unpacking and decoding. Chunks travel between the roles as files. Nobody drops out; dealing
-and revealing shares, whose cost doesn't depend on the vector, is not in the times.
+and revealing shares, whose cost doesn't depend on the vector, is not in the times. With a peer, the two take turns and
+each figure is the median of `--runs` runs.
 """
 
 import argparse
 import json
-import multiprocessing
 import secrets
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final
+from types import ModuleType
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import ckks_peer
+from benchmarks.exchange import Exchange, Figures, Role, peak_mb, run_role
 from protocol.sealing import term
-from protocol.sealing.decode import Floats, Segment, dequantise
-from protocol.sealing.masks import MaskOffer, MaskSecrets, RecoveredSeeds, masks_of_sum, own_masks
+from protocol.sealing.decode import dequantise
+from protocol.sealing.masks import RecoveredSeeds, masks_of_sum, own_masks
 from protocol.sealing.parameters import Layout
-from protocol.sealing.secret import StudySecret
 from silo_node.sealing.quantise import cryptographic_uniforms, quantise
 
-Figures = dict[str, float]
-Role = Callable[["Exchange", int], Figures]
-
-_SEED: Final = 20240607
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What every role knows: the layout, and where the chunks lie."""
-
-    folder: Path
-    layout: Layout
-    freeze: bytes
-
-    @property
-    def silos(self) -> list[str]:
-        return [f"silo-{number}" for number in range(self.layout.terms)]
-
-    @property
-    def segments(self) -> list[Segment]:
-        return [Segment(self.layout.values, 0)]
-
-    @property
-    def secret(self) -> StudySecret:
-        return StudySecret.from_bytes((self.folder / "secret").read_bytes())
-
-    def chunk(self, name: str, index: int) -> Path:
-        return self.folder / f"{name}-{index}"
-
-    def mask_secrets(self, number: int) -> MaskSecrets:
-        return MaskSecrets.from_bytes((self.folder / f"masks-{number}").read_bytes())
-
-    @property
-    def offers(self) -> dict[str, MaskOffer]:
-        """What the silos signed of their masks before the freeze."""
-        return {silo: self.mask_secrets(number).offer for number, silo in enumerate(self.silos)}
-
-    def values(self, number: int) -> Floats:
-        """A silo's vector (values,) in [-1, 1]."""
-        return np.random.default_rng([_SEED, number]).uniform(-1, 1, self.layout.values)
+PEERS: dict[str, ModuleType] = {"ckks": ckks_peer}
 
 
 def seal_role(exchange: Exchange, number: int) -> Figures:
@@ -111,85 +72,82 @@ def open_role(exchange: Exchange, _: int) -> Figures:
     totals = term.open_sum(secret, exchange.freeze, exchange.silos, chunks, layout, masks)
     sums = dequantise(totals, layout, layout.terms, exchange.segments)
     seconds, peak = time.perf_counter() - started, peak_mb()
-    expected = np.zeros(layout.values)
-    for number in range(layout.terms):
-        expected += exchange.values(number)
-    return {"seconds": seconds, "peak_mb": peak, "error": float(np.max(np.abs(sums - expected)))}
+    return {"seconds": seconds, "peak_mb": peak, "error": exchange.error_of(sums)}
 
 
-def peak_mb() -> float:
-    """Highest resident memory of this process in MB (10^6 bytes); Linux only, as these machines are."""
-    # Not ru_maxrss, which a new process inherits from the one that started it.
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise OSError("/proc/self/status: no VmHWM line; this measurement needs Linux")
-
-
-def _child(role: Role, exchange: Exchange, number: int, out: Connection) -> None:
-    figures = role(exchange, number)
-    out.send({"peak_mb": peak_mb(), **figures})
-    out.close()
-
-
-def run_role(role: Role, exchange: Exchange, number: int = 0) -> Figures:
-    """Run one role in a fresh process and give its figures."""
-    context = multiprocessing.get_context("spawn")
-    inbox, outbox = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(role, exchange, number, outbox))
-    process.start()
-    outbox.close()
-    try:
-        figures: Figures = inbox.recv()
-    finally:
-        process.join()
-    return figures
-
-
-def measure(values: int, silos: int, per_slot: int = 3) -> dict[str, float]:
+def measure(values: int, silos: int, per_slot: int = 3) -> Figures:
     """One whole exchange; the keys are those the command prints."""
     layout = Layout(values, silos, per_slot)
     with tempfile.TemporaryDirectory(prefix="sealed-sum-") as name:
         exchange = Exchange(Path(name), layout, secrets.token_bytes(32))
-        (exchange.folder / "secret").write_bytes(StudySecret.generate().to_bytes())
-        for number in range(silos):
-            (exchange.folder / f"masks-{number}").write_bytes(MaskSecrets.generate().to_bytes())
-        sealed = [run_role(seal_role, exchange, number) for number in range(silos)]
-        added = run_role(add_role, exchange)
-        opened = run_role(open_role, exchange)
-        upload = _size(exchange, exchange.silos[0])
-        download = _size(exchange, "sum")
+        exchange.prepare()
+        figures = _roles(exchange, seal_role, add_role, open_role)
+        sizes = _per_value(exchange, exchange.size)
+    shape = {"values": values, "silos": silos, "per_slot": per_slot, "bits": layout.level_bits}
+    return {**shape, **sizes, **figures, "max_error_bound": silos * 2.0 / layout.level_max}
+
+
+def measure_peer(peer: ModuleType, values: int, silos: int) -> Figures:
+    """The same exchange by the peer, with the same keys."""
+    with tempfile.TemporaryDirectory(prefix="sealed-sum-peer-") as name:
+        exchange = Exchange(Path(name), Layout(values, silos), secrets.token_bytes(32))
+        peer.prepare(exchange)
+        figures = _roles(exchange, peer.seal_role, peer.add_role, peer.open_role)
+        sizes = _per_value(exchange, lambda name: int(peer.size(exchange, name)))
+    return {"values": values, "silos": silos, **sizes, **figures}
+
+
+def compare(peer: ModuleType, values: int, silos: int, per_slot: int, runs: int) -> dict[str, float | Figures]:
+    """Medians of alternating runs, ours and the peer's, and how many times the peer's figure is ours."""
+    pairs = [(measure(values, silos, per_slot), measure_peer(peer, values, silos)) for _ in range(runs)]
+    ours, theirs = _medians([pair[0] for pair in pairs]), _medians([pair[1] for pair in pairs])
+    compared = ("upload_bytes_per_value", "download_bytes_per_value", "seal_s", "add_s", "open_s", "peak_mb")
+    return {**ours, "runs": runs, "peer": theirs, "ratios": {key: theirs[key] / ours[key] for key in compared}}
+
+
+def _roles(exchange: Exchange, seal: Role, add: Role, opening: Role) -> Figures:
+    sealed = [run_role(seal, exchange, number) for number in range(exchange.layout.terms)]
+    added, opened = run_role(add, exchange), run_role(opening, exchange)
     peaks = {
         "seal_peak_mb": max(figures["peak_mb"] for figures in sealed),
         "add_peak_mb": added["peak_mb"],
         "open_peak_mb": opened["peak_mb"],
     }
     return {
-        "values": values,
-        "silos": silos,
-        "per_slot": per_slot,
-        "bits": layout.level_bits,
-        "upload_bytes_per_value": upload / values,
-        "download_bytes_per_value": download / values,
         "seal_s": max(figures["seconds"] for figures in sealed),
         "add_s": added["seconds"],
         "open_s": opened["seconds"],
         "peak_mb": max(peaks.values()),
         **peaks,
         "max_error": opened["error"],
-        "max_error_bound": silos * 2.0 / layout.level_max,
     }
 
 
-def _size(exchange: Exchange, name: str) -> int:
-    return sum(exchange.chunk(name, index).stat().st_size for index in range(exchange.layout.chunks))
+def _per_value(exchange: Exchange, size: Callable[[str], int]) -> Figures:
+    values = exchange.layout.values
+    return {
+        "upload_bytes_per_value": size(exchange.silos[0]) / values,
+        "download_bytes_per_value": size("sum") / values,
+    }
 
 
-def _table(figures: dict[str, float]) -> Table:
-    table = Table(title="Sealed sum", show_header=False)
+def _medians(runs: list[Figures]) -> Figures:
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def _table(figures: dict[str, float | Figures]) -> Table:
+    peer, ratios = figures.get("peer"), figures.get("ratios")
+    table = Table("figure", "sealed sum", *(["peer", "peer / ours"] if peer else []), title="Sealed sum")
     for key, value in figures.items():
-        table.add_row(key.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.4g}")
+        if isinstance(value, dict):
+            continue
+        beside = [_shown(part.get(key)) for part in (peer, ratios) if isinstance(part, dict)]
+        table.add_row(key.replace("_", " "), _shown(value), *beside)
     return table
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def main() -> None:
@@ -198,9 +156,15 @@ def main() -> None:
     parser.add_argument("--values", type=int, default=1_000_000, help="length of the vector")
     parser.add_argument("--silos", type=int, default=4, help="silos that contribute, 2 to 256")
     parser.add_argument("--per-slot", type=int, default=3, help="values a slot; more are smaller and coarser")
+    parser.add_argument("--peer", choices=sorted(PEERS), help="measure this beside it")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each, with a peer")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
-    figures = measure(asked.values, asked.silos, asked.per_slot)
+    figures: dict[str, float | Figures] = {}
+    if asked.peer:
+        figures |= compare(PEERS[asked.peer], asked.values, asked.silos, asked.per_slot, asked.runs)
+    else:
+        figures |= measure(asked.values, asked.silos, asked.per_slot)
     if asked.json:
         print(json.dumps(figures))
     else:
