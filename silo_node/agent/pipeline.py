@@ -134,7 +134,7 @@ def verify_missing(silo: Silo, study: Study, secret: StudySecret) -> None:
 
 def unmask(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
     """This silo's part in taking the masks off a served sum; true if it said anything."""
-    if silo.name in current.failed:
+    if silo.name in current.failed or current.closed is not None:
         return False
     try:
         signed = unmasking.sign_survivors(silo, study, secret, current)

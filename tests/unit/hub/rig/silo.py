@@ -280,6 +280,7 @@ class FakeSilo(Party):
             self._open(one, body.sum)
 
     def _open(self, one: "Unmasking", digest: str) -> None:
+        one.spoke = True  # a quorum of the others revealed: its own shares would come too late
         body, secret = one.served, self.secrets[one.served.study]
         quorum, offers = self.contracts[body.study].schedule.quorum, self._offers(one.frozen)
         seeds = recover(list(one.bundles), body.survivors, offers, one.bundles, one.revealed, quorum)
