@@ -4,7 +4,7 @@ Adding BFV ciphertexts is adding coefficients modulo Q. The second polynomials a
 carries the seeds of its terms. All functions take and return plain bytes; they run in worker processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,24 +24,30 @@ def check_upload_chunk(chunk: bytes, layout: Layout, index: int) -> None:
     _term(chunk, layout, index)
 
 
-def add_chunks(chunks: Sequence[bytes], layout: Layout, index: int) -> bytes:
+def add_chunks(chunks: Iterable[bytes], layout: Layout, index: int) -> bytes:
     """Chunk `index` of the sum of 2 to `layout.terms` terms, given in the order of the announced survivors.
 
+    `chunks` is read once, and one chunk is held at a time beside the sum.
     Raises ChunkRefused on a chunk that `check_upload_chunk` refuses, on too few or too many, and when one
     ciphertext's seed stands in two terms: somebody's term would be counted twice.
     """
-    try:
-        layout.check_survivors(len(chunks))
-    except LayoutRefused as refusal:
-        raise ChunkRefused(str(refusal)) from None
     total = np.zeros((layout.ciphertexts_in(index), RING_DEGREE), dtype=np.uint64)
     tags = np.zeros(len(total), dtype=np.uint64)
-    records = wire.blank_chunk(len(total), seeds=len(chunks))
-    for position, chunk in enumerate(chunks):
+    seeds: list[wire.Octets] = []
+    for chunk in chunks:
+        if len(seeds) == layout.terms:
+            raise ChunkRefused(f"survivors: more than the {layout.terms} terms of the layout")
         term, coefficients = _term(chunk, layout, index)
         wire.add_modulo(total, coefficients)
         wire.add_modulo(tags, term["tag"])
-        records["seeds"][:, position] = term["seeds"][:, 0]
+        seeds.append(term["seeds"][:, 0].copy())  # a copy: a view would keep the whole chunk alive
+    try:
+        layout.check_survivors(len(seeds))
+    except LayoutRefused as refusal:
+        raise ChunkRefused(str(refusal)) from None
+    records = wire.blank_chunk(len(total), seeds=len(seeds))
+    for position, those in enumerate(seeds):
+        records["seeds"][:, position] = those
     if _repeats(records["seeds"]):
         raise ChunkRefused(f"chunk {index}: a ciphertext stands in two terms; drop the silo that copied")
     wire.put_polynomials(records, total)

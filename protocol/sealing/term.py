@@ -3,6 +3,7 @@
     silo   seal                              levels -> upload chunks
     hub    check_upload_chunk, add_chunks    (addition.py, which loads no BFV library; import it from there)
     silo   verify_sum, open_sum              sum chunks -> exact totals
+    silo   stream_sum                        the same, chunk by chunk, for vectors that don't fit memory
 
 Rules kept here (sealed-sum.md): nothing is decrypted before every tag of the whole sum has held; the bytes that
 are decrypted are those that were verified, though they are read twice; a failing sum is examined to its end,
@@ -11,7 +12,9 @@ so that how long a silo takes doesn't tell where it failed. A chunk is all that 
 
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +24,23 @@ from protocol.sealing.addition import add_chunks, check_upload_chunk
 from protocol.sealing.authenticator import Authenticator, same_tag
 from protocol.sealing.errors import Failure, LevelsRefused, SumRejected
 from protocol.sealing.masks import MaskStream
-from protocol.sealing.packing import Levels
+from protocol.sealing.packing import Levels, Slots
 from protocol.sealing.parameters import CIPHER_MODULUS, CIPHERTEXTS_PER_CHUNK, MIN_TERMS, RING_DEGREE, Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.wire import Coefficients
 
-__all__ = ["add_chunks", "check_upload_chunk", "open_sum", "seal", "verify_sum"]
+__all__ = ["LevelReader", "add_chunks", "check_upload_chunk", "open_sum", "seal", "stream_sum", "verify_sum"]
+
+LevelReader = Callable[[int, int], Levels]
+"""Gives the levels `start` to `stop` of a vector; `seal` asks for each range once, in order."""
 
 
 def seal(
-    secret: StudySecret, freeze: bytes, silo: str, levels: Levels, layout: Layout, masks: MaskStream
+    secret: StudySecret, freeze: bytes, silo: str, levels: Levels | LevelReader, layout: Layout, masks: MaskStream
 ) -> Iterator[bytes]:
-    """The upload chunks of one silo's levels (values,), uint64 in [0, 2^b - 1].
+    """The upload chunks of one silo's levels (values,), uint64 in [0, 2^b - 1], or of a reader of them.
+
+    With a reader no more than a chunk's levels are ever held.
 
     freeze: the 32-byte digest of everything that was fixed for this attempt. Call this once for a freeze, keep
     the bytes durably and send those again: sealing other levels under one freeze would give the hub an equation
@@ -40,9 +48,11 @@ def seal(
 
     masks: this silo's of the attempt (`own_masks`).
 
-    Raises LevelsRefused or KeyRefused at once, before the first chunk is asked for.
+    Raises LevelsRefused or KeyRefused at once, before the first chunk is asked for; for what a reader gives,
+    when its chunk is asked for.
     """
-    packing.check_levels(levels, layout)
+    if isinstance(levels, np.ndarray):
+        packing.check_levels(levels, layout)
     if not silo:
         raise LevelsRefused("silo: an empty name can't be told from another")
     authenticator = Authenticator(secret.mac_key, freeze)
@@ -54,7 +64,7 @@ def _seal_chunk(
     cipher: bfv.Cipher,
     authenticator: Authenticator,
     silo: str,
-    levels: Levels,
+    levels: Levels | LevelReader,
     layout: Layout,
     masks: MaskStream,
     index: int,
@@ -62,7 +72,7 @@ def _seal_chunk(
     first, count = index * CIPHERTEXTS_PER_CHUNK, layout.ciphertexts_in(index)
     ciphertexts = np.empty((count, 2, RING_DEGREE), dtype=np.uint64)
     records = wire.blank_chunk(count, seeds=1)
-    masked = packing.pack(levels, layout, first, count)
+    masked = _packed(levels, layout, first, count)
     masks.add_to(masked, first)
     for at, slots in enumerate(masked):
         ciphertexts[at, 0], seed = cipher.encrypt(slots)
@@ -71,6 +81,18 @@ def _seal_chunk(
     wire.put_polynomials(records, ciphertexts[:, 0])
     records["tag"] = authenticator.tags(silo, first, list(ciphertexts.reshape(count, -1)))
     return records.tobytes()
+
+
+def _packed(levels: Levels | LevelReader, layout: Layout, first: int, count: int) -> Slots:
+    if isinstance(levels, np.ndarray):
+        return packing.pack(levels, layout, first, count)
+    start = first * layout.values_per_ciphertext
+    stop = min(layout.values, start + count * layout.values_per_ciphertext)
+    # The run is a vector of its own, of as many ciphertexts, the last one padded alike.
+    run = replace(layout, values=stop - start)
+    block = levels(start, stop)
+    packing.check_levels(block, run)
+    return packing.pack(block, run)
 
 
 def verify_sum(
@@ -99,21 +121,93 @@ def open_sum(
     the first gave. Raises SumRejected before any decryption if a tag fails; afterwards if the bytes have
     changed or the content is not that of `len(survivors)` honest terms.
     """
-    # Each ciphertext's second polynomial, costly to expand, waits where its totals will be written: ciphertext
-    # m's totals end before the polynomial of m + 1 begins, and nothing beside the vector is held.
-    room = max(layout.values_per_ciphertext, RING_DEGREE)
-    workspace = np.zeros((layout.ciphertexts, room), dtype=np.uint64)
-    digests = _verified(secret, freeze, survivors, chunks(), layout, workspace)
+    totals = np.zeros((layout.ciphertexts, max(layout.values_per_ciphertext, RING_DEGREE)), dtype=np.uint64)
+    flat = totals.reshape(-1)
+    at = 0
+    for opened in _opened(secret, freeze, survivors, chunks, layout, masks, _Beside(totals)):
+        flat[at : at + opened.size] = opened
+        at += opened.size
+        del opened  # or it would stay until the next chunk's totals are there
+    return flat[:at]
+
+
+def stream_sum(
+    secret: StudySecret,
+    freeze: bytes,
+    survivors: Sequence[str],
+    chunks: Callable[[], Iterable[bytes]],
+    layout: Layout,
+    masks: MaskStream,
+    scratch: BinaryIO,
+) -> Iterator[Levels]:
+    """The totals of `open_sum`, one array a chunk, in order. Nothing held grows with the vector.
+
+    scratch: an empty seekable binary file of the caller's; the expanded second polynomials, which are public, wait
+    in it, 32,768 bytes a ciphertext.
+
+    The first array comes only after every tag of the sum has held. Malformed content is found while arrays are
+    already coming: SumRejected then follows the last of them, so use none before the iterator has ended.
+    """
+    return _opened(secret, freeze, survivors, chunks, layout, masks, _InFile(scratch))
+
+
+class _Beside:
+    """Second polynomials where their totals will stand: ciphertext m's totals end before m + 1's polynomial begins."""
+
+    def __init__(self, totals: Levels) -> None:
+        self._totals = totals
+
+    def put(self, index: int, second: Coefficients) -> None:
+        self._totals[index, :RING_DEGREE] = second
+
+    def take(self, index: int) -> Coefficients:
+        return self._totals[index, :RING_DEGREE]
+
+
+class _InFile:
+    """Second polynomials in a file, as words of 8 bytes, and here what shows that they come back as they went."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digests: list[bytes] = []
+
+    def put(self, index: int, second: Coefficients) -> None:
+        words = second.astype("<u8", copy=False).tobytes()
+        self._file.seek(index * len(words))
+        self._file.write(words)
+        self._digests.append(sha256(words).digest())
+
+    def take(self, index: int) -> Coefficients:
+        self._file.seek(index * 8 * RING_DEGREE)
+        words = self._file.read(8 * RING_DEGREE)
+        if not hmac.compare_digest(sha256(words).digest(), self._digests[index]):
+            raise SumRejected(Failure.CHANGED, "scratch: its bytes changed between verification and opening")
+        return np.frombuffer(words, "<u8").astype(np.uint64, copy=False)
+
+
+def _opened(
+    secret: StudySecret,
+    freeze: bytes,
+    survivors: Sequence[str],
+    chunks: Callable[[], Iterable[bytes]],
+    layout: Layout,
+    masks: MaskStream,
+    waiting: _Beside | _InFile,
+) -> Iterator[Levels]:
+    digests = _verified(secret, freeze, survivors, chunks(), layout, waiting)
     cipher = bfv.Cipher(secret.bfv_key)
     failure: SumRejected | None = None
     for index, chunk in enumerate(_unchanged(chunks(), digests)):
         try:
-            _open_chunk(cipher, chunk, layout, masks, index, len(survivors), workspace)
+            opened = _open_chunk(cipher, chunk, layout, masks, index, len(survivors), waiting)
         except SumRejected as rejected:
             failure = failure or rejected
+        else:
+            if not failure:
+                yield opened
+            del opened
     if failure:
         raise failure
-    return workspace.reshape(-1)[: layout.values]
 
 
 def _verified(
@@ -122,9 +216,9 @@ def _verified(
     survivors: Sequence[str],
     chunks: Iterable[bytes],
     layout: Layout,
-    workspace: Levels | None,
+    waiting: _Beside | _InFile | None,
 ) -> list[bytes]:
-    """SHA-256 of every chunk of a sum whose tags all hold; its second polynomials in the workspace."""
+    """SHA-256 of every chunk of a sum whose tags all hold; its second polynomials are put by."""
     if len(set(survivors)) != len(survivors) or not MIN_TERMS <= len(survivors) <= layout.terms:
         raise SumRejected(Failure.FORMAT, f"survivors: must be 2 to {layout.terms} different silos")
     authenticator = Authenticator(secret.mac_key, freeze)
@@ -133,7 +227,7 @@ def _verified(
     for index, chunk in enumerate(chunks):
         if index >= layout.chunks:
             raise SumRejected(Failure.FORMAT, f"sum: more than {layout.chunks} chunks")
-        sound &= _tags_hold(authenticator, survivors, chunk, layout, index, workspace)
+        sound &= _tags_hold(authenticator, survivors, chunk, layout, index, waiting)
         digests.append(sha256(chunk).digest())
     if len(digests) != layout.chunks:
         raise SumRejected(Failure.FORMAT, f"sum: {len(digests)} chunks, must be {layout.chunks}")
@@ -167,7 +261,7 @@ def _tags_hold(
     chunk: bytes,
     layout: Layout,
     index: int,
-    workspace: Levels | None,
+    waiting: _Beside | _InFile | None,
 ) -> bool:
     first = index * CIPHERTEXTS_PER_CHUNK
     records, coefficients = _summed(chunk, layout, index, len(survivors))
@@ -177,8 +271,8 @@ def _tags_hold(
         second = bfv.expand([bytes(seed) for seed in record["seeds"]])
         weight = authenticator.weigh(first + at, np.concatenate([coefficients[at], second]))
         sound &= same_tag((pad + weight) % CIPHER_MODULUS, int(record["tag"]))
-        if workspace is not None:
-            workspace[first + at, :RING_DEGREE] = second
+        if waiting is not None:
+            waiting.put(first + at, second)
     return sound
 
 
@@ -189,12 +283,10 @@ def _open_chunk(
     masks: MaskStream,
     index: int,
     survivors: int,
-    workspace: Levels,
-) -> None:
+    waiting: _Beside | _InFile,
+) -> Levels:
     first = index * CIPHERTEXTS_PER_CHUNK
     _, coefficients = _summed(chunk, layout, index, survivors)
-    slots = np.stack([cipher.decrypt(row, workspace[first + at, :RING_DEGREE]) for at, row in enumerate(coefficients)])
+    slots = np.stack([cipher.decrypt(row, waiting.take(first + at)) for at, row in enumerate(coefficients)])
     masks.remove_from(slots, first)
-    opened = packing.unpack(slots, layout, survivors, first)
-    start = first * layout.values_per_ciphertext
-    workspace.reshape(-1)[start : start + opened.size] = opened
+    return packing.unpack(slots, layout, survivors, first)

@@ -96,7 +96,7 @@ def test_pads_drawn_together_are_those_drawn_alone() -> None:
 def test_a_multiplier_above_the_modulus_is_rejected_and_the_next_one_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     good = np.arange(1, 8300, dtype="<u8")
     words = np.concatenate([np.full(40, CIPHER_MODULUS, dtype="<u8"), good]).tobytes()
-    monkeypatch.setattr(module, "_keystream", lambda key, block, length: words[:length])
+    monkeypatch.setattr(module.keystream, "stream", lambda key, block, length: words[:length])
     assert Authenticator(KEY, FREEZE)._rho(0).tolist() == list(range(1, 8193))
 
 
