@@ -1,170 +1,150 @@
-"""One sealed sum at full size, every role in a process of its own: bytes, seconds, peak memory, error.
+"""One sealed sum at full size, every role in a process of its own: bytes, seconds, memory, error; a peer beside it.
 
-    python -m benchmarks.sealed_sum --values 1000000 --silos 4 --json
     python -m benchmarks.sealed_sum --values 1000000 --silos 4 --peer ckks --json
 
-Times are of one core and end to end for a role: `seal_s` holds quantising, packing, masking, encrypting and tagging
-(the slowest silo), `add_s` all the hub's checks and additions for all silos, `open_s` the verification of all
-tags, decryption, unmasking, unpacking and decoding. Chunks travel between the roles as files. Nobody drops out; dealing
-and revealing shares, whose cost doesn't depend on the vector, is not in the times. With a peer, the two take turns and
-each figure is the median of `--runs` runs.
+Times are end to end for a role: `seal_s` holds dealing and deriving masks, quantising, packing, masking, encrypting
+and tagging (the slowest silo), `add_s` all the hub's checks and additions for all silos, `open_s` the opening of
+shares, the recovery of masks, the verification of all tags, decryption, unpacking and decoding. Imports and long-lived
+keys are not timed, neither here nor for a peer. Our roles use one core, a peer as many threads as it takes by itself.
+Upload bytes are the chunks'; the shares of masks that a silo sends before them are `shares_bytes`, once a sum.
+Figures are medians over `--runs` runs, in which the peer alternates with us.
 """
 
 import argparse
 import json
 import secrets
 import statistics
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import ModuleType
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ckks_peer
-from benchmarks.exchange import Exchange, Figures, Role, peak_mb, run_role
-from protocol.sealing import term
-from protocol.sealing.decode import dequantise
-from protocol.sealing.masks import RecoveredSeeds, masks_of_sum, own_masks
+from benchmarks.peers.roles import Figures
+from benchmarks.sealed_sum_peers import PEERS, PeerFailed, measure_peer, peer_python
+from benchmarks.sealed_sum_roles import (
+    SILOS_A_PROCESS,
+    Exchange,
+    add_role,
+    deal_role,
+    open_role,
+    plain_role,
+    reveal_role,
+    run_role,
+    seal_role,
+)
 from protocol.sealing.parameters import Layout
-from silo_node.sealing.quantise import cryptographic_uniforms, quantise
+from protocol.sealing.secret import StudySecret
+from protocol.sealing.sharing import bundle_bytes
 
-PEERS: dict[str, ModuleType] = {"ckks": ckks_peer}
-
-
-def seal_role(exchange: Exchange, number: int) -> Figures:
-    """One silo: values to upload chunks."""
-    values, secret, layout = exchange.values(number), exchange.secret, exchange.layout
-    silo, mine, offers = exchange.silos[number], exchange.mask_secrets(number), exchange.offers
-    started = time.perf_counter()
-    uniforms = cryptographic_uniforms(secrets.token_bytes(32))
-    levels = quantise(values, exchange.segments, layout.level_bits, uniforms)
-    masks = own_masks(mine, exchange.freeze, silo, offers)
-    for index, chunk in enumerate(term.seal(secret, exchange.freeze, silo, levels, layout, masks)):
-        exchange.chunk(silo, index).write_bytes(chunk)
-    return {"seconds": time.perf_counter() - started}
+_RATIOS: Final = ("upload_bytes_per_value", "seal_s", "add_s", "open_s", "peak_mb")
 
 
-def add_role(exchange: Exchange, _: int) -> Figures:
-    """The hub: every silo's chunks checked and added."""
-    layout = exchange.layout
-    started = time.perf_counter()
-    for index in range(layout.chunks):
-        chunks = [exchange.chunk(silo, index).read_bytes() for silo in exchange.silos]
-        for chunk in chunks:
-            term.check_upload_chunk(chunk, layout, index)
-        exchange.chunk("sum", index).write_bytes(term.add_chunks(chunks, layout, index))
-    return {"seconds": time.perf_counter() - started}
-
-
-def open_role(exchange: Exchange, _: int) -> Figures:
-    """One silo: the sum verified, opened and decoded, then compared with the sum of the floats."""
-    layout, secret, offers = exchange.layout, exchange.secret, exchange.offers
-    seeds = {silo: exchange.mask_secrets(number).self_seed for number, silo in enumerate(exchange.silos)}
-
-    def chunks() -> Iterator[bytes]:
-        return (exchange.chunk("sum", index).read_bytes() for index in range(layout.chunks))
-
-    started = time.perf_counter()
-    masks = masks_of_sum(exchange.freeze, exchange.silos, offers, RecoveredSeeds(seeds, {}))
-    totals = term.open_sum(secret, exchange.freeze, exchange.silos, chunks, layout, masks)
-    sums = dequantise(totals, layout, layout.terms, exchange.segments)
-    seconds, peak = time.perf_counter() - started, peak_mb()
-    return {"seconds": seconds, "peak_mb": peak, "error": exchange.error_of(sums)}
-
-
-def measure(values: int, silos: int, per_slot: int = 3) -> Figures:
+def measure(values: int, silos: int, per_slot: int = 3, workers: int = 1) -> Figures:
     """One whole exchange; the keys are those the command prints."""
     layout = Layout(values, silos, per_slot)
     with tempfile.TemporaryDirectory(prefix="sealed-sum-") as name:
-        exchange = Exchange(Path(name), layout, secrets.token_bytes(32))
-        exchange.prepare()
-        figures = _roles(exchange, seal_role, add_role, open_role)
-        sizes = _per_value(exchange, exchange.size)
-    shape = {"values": values, "silos": silos, "per_slot": per_slot, "bits": layout.level_bits}
-    return {**shape, **sizes, **figures, "max_error_bound": silos * 2.0 / layout.level_max}
-
-
-def measure_peer(peer: ModuleType, values: int, silos: int) -> Figures:
-    """The same exchange by the peer, with the same keys."""
-    with tempfile.TemporaryDirectory(prefix="sealed-sum-peer-") as name:
-        exchange = Exchange(Path(name), Layout(values, silos), secrets.token_bytes(32))
-        peer.prepare(exchange)
-        figures = _roles(exchange, peer.seal_role, peer.add_role, peer.open_role)
-        sizes = _per_value(exchange, lambda name: int(peer.size(exchange, name)))
-    return {"values": values, "silos": silos, **sizes, **figures}
-
-
-def compare(peer: ModuleType, values: int, silos: int, per_slot: int, runs: int) -> dict[str, float | Figures]:
-    """Medians of alternating runs, ours and the peer's, and how many times the peer's figure is ours."""
-    pairs = [(measure(values, silos, per_slot), measure_peer(peer, values, silos)) for _ in range(runs)]
-    ours, theirs = _medians([pair[0] for pair in pairs]), _medians([pair[1] for pair in pairs])
-    compared = ("upload_bytes_per_value", "download_bytes_per_value", "seal_s", "add_s", "open_s", "peak_mb")
-    return {**ours, "runs": runs, "peer": theirs, "ratios": {key: theirs[key] / ours[key] for key in compared}}
-
-
-def _roles(exchange: Exchange, seal: Role, add: Role, opening: Role) -> Figures:
-    sealed = [run_role(seal, exchange, number) for number in range(exchange.layout.terms)]
-    added, opened = run_role(add, exchange), run_role(opening, exchange)
+        exchange = Exchange(Path(name), layout, secrets.token_bytes(32), workers)
+        exchange.write("secret", StudySecret.generate().to_bytes())
+        dealt = run_role(deal_role, exchange)
+        run_role(reveal_role, exchange)
+        sealed = [run_role(seal_role, exchange, first) for first in range(0, silos, SILOS_A_PROCESS)]
+        added, plain = run_role(add_role, exchange), run_role(plain_role, exchange)
+        opened = run_role(open_role, exchange)
+        upload, download = exchange.size(exchange.silos[0]), exchange.size("sum")
+    slowest = max(sealed, key=lambda figures: figures["seconds"])
     peaks = {
         "seal_peak_mb": max(figures["peak_mb"] for figures in sealed),
         "add_peak_mb": added["peak_mb"],
         "open_peak_mb": opened["peak_mb"],
     }
+    seal_s = slowest["seconds"] + dealt["deal_s"]
     return {
-        "seal_s": max(figures["seconds"] for figures in sealed),
+        "values": values,
+        "silos": silos,
+        "per_slot": per_slot,
+        "bits": layout.level_bits,
+        "workers": workers,
+        "upload_bytes_per_value": upload / values,
+        "download_bytes_per_value": download / values,
+        "shares_bytes": bundle_bytes(silos),
+        "seal_s": seal_s,
         "add_s": added["seconds"],
         "open_s": opened["seconds"],
+        "mask_share_of_seal": (slowest["mask_s"] + dealt["deal_s"]) / seal_s,
+        "mask_share_of_open": opened["mask_s"] / opened["seconds"],
+        "add_mb_per_s": silos * upload / 1e6 / added["seconds"],
+        "plain_add_mb_per_s": silos * upload / 1e6 / plain["seconds"],
         "peak_mb": max(peaks.values()),
         **peaks,
         "max_error": opened["error"],
+        "max_error_bound": silos * 2.0 / layout.level_max,
     }
 
 
-def _per_value(exchange: Exchange, size: Callable[[str], int]) -> Figures:
-    values = exchange.layout.values
-    return {
-        "upload_bytes_per_value": size(exchange.silos[0]) / values,
-        "download_bytes_per_value": size("sum") / values,
-    }
-
-
-def _medians(runs: list[Figures]) -> Figures:
+def medians(runs: Sequence[Figures]) -> Figures:
+    """Key by key over runs of the same sum."""
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-def _table(figures: dict[str, float | Figures]) -> Table:
-    peer, ratios = figures.get("peer"), figures.get("ratios")
-    table = Table("figure", "sealed sum", *(["peer", "peer / ours"] if peer else []), title="Sealed sum")
+def beside(ours: Figures, peer: Figures) -> Figures:
+    """How many times more the peer needs, for what is better small."""
+    return {key: peer[key] / ours[key] for key in _RATIOS}
+
+
+def compare(values: int, silos: int, per_slot: int, runs: int, peer: str | None, python: Path | None) -> dict[str, Any]:
+    """Medians of `runs` runs; with a peer, its own under "peer" and how many times more it needs under "ratios"."""
+    ours: list[Figures] = []
+    theirs: list[Figures] = []
+    with ExitStack() as stack:
+        interpreter = stack.enter_context(peer_python(peer, python)) if peer else None
+        for _ in range(runs):
+            ours.append(measure(values, silos, per_slot))
+            if peer and interpreter:
+                theirs.append(measure_peer(peer, values, silos, interpreter))
+    figures: dict[str, Any] = {"runs": runs, **medians(ours)}
+    if theirs:
+        figures |= {"peer_name": peer, "peer": medians(theirs), "ratios": beside(medians(ours), medians(theirs))}
+    return figures
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    peer, ratios = figures.get("peer", {}), figures.get("ratios", {})
+    table = Table("figure", "sealed sum", *([figures["peer_name"], "times"] if peer else []), title="Sealed sum")
     for key, value in figures.items():
-        if isinstance(value, dict):
-            continue
-        beside = [_shown(part.get(key)) for part in (peer, ratios) if isinstance(part, dict)]
-        table.add_row(key.replace("_", " "), _shown(value), *beside)
+        if isinstance(value, int | float):
+            others = [_cell(peer.get(key)), _cell(ratios.get(key))] if peer else []
+            table.add_row(key.replace("_", " "), _cell(value), *others)
     return table
 
 
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sealed_sum", description=__doc__.splitlines()[0])
     parser.add_argument("--values", type=int, default=1_000_000, help="length of the vector")
-    parser.add_argument("--silos", type=int, default=4, help="silos that contribute, 2 to 256")
+    parser.add_argument("--silos", type=int, default=4, help="silos that contribute, 3 to 256")
     parser.add_argument("--per-slot", type=int, default=3, help="values a slot; more are smaller and coarser")
-    parser.add_argument("--peer", choices=sorted(PEERS), help="measure this beside it")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each, with a peer")
+    parser.add_argument("--runs", type=int, default=5, help="runs whose medians are given")
+    parser.add_argument("--peer", choices=PEERS, help="measure this beside us, in the same run")
+    parser.add_argument("--peer-python", type=Path, help="an interpreter with the peer's libraries, to be reused")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
-    figures: dict[str, float | Figures] = {}
-    if asked.peer:
-        figures |= compare(PEERS[asked.peer], asked.values, asked.silos, asked.per_slot, asked.runs)
-    else:
-        figures |= measure(asked.values, asked.silos, asked.per_slot)
+    if asked.silos < 3 or asked.runs < 1:
+        parser.error("--silos must be at least 3, --runs at least 1")
+    try:
+        figures = compare(asked.values, asked.silos, asked.per_slot, asked.runs, asked.peer, asked.peer_python)
+    except PeerFailed as failed:
+        sys.exit(str(failed))
     if asked.json:
         print(json.dumps(figures))
     else:
