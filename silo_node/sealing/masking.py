@@ -11,10 +11,9 @@ from protocol.round_record import RoundRecord
 from protocol.sealing.errors import SealingError
 from protocol.sealing.masks import MaskOffer, MaskSecrets, MaskStream, masks_of_sum
 from protocol.sealing.secret import StudySecret
-from protocol.sealing.shares import NO_SHARE, SHARE_BYTES
+from protocol.sealing.shares import NO_SHARE
 from protocol.sealing.sharing import (
     PAIR_BYTES,
-    SEALED_REVEAL_OVERHEAD,
     Bundle,
     SharePair,
     deal,
@@ -123,8 +122,3 @@ def masks_left(
             revealed[name] = [NO_SHARE] * len(frozen)
     seeds = recover(frozen, survivors, offers, bundles, revealed, quorum)
     return masks_of_sum(freeze, survivors, offers, seeds)
-
-
-def reveal_bytes(frozen: int) -> int:
-    """Bytes of a sealed reveal over ``frozen`` silos."""
-    return SHARE_BYTES * frozen + SEALED_REVEAL_OVERHEAD

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from protocol.sealing import bfv, packing, term, wire
 from protocol.sealing.envelope import generate_keys
 from protocol.sealing.errors import EnvelopeRefused, KeyRefused, MasksUnrecoverable, SharesRefused, SumRejected
-from protocol.sealing.masks import MaskOffer, MaskSecrets, MaskStream, check_mask_key, masks_of_sum, own_masks
+from protocol.sealing.masks import (
+    MaskOffer,
+    MaskSecrets,
+    MaskStream,
+    RecoveredSeeds,
+    check_mask_key,
+    masks_of_sum,
+    own_masks,
+)
 from protocol.sealing.parameters import PLAIN_MODULUS, RING_DEGREE, Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.shares import NO_SHARE, PRIME, SHARE_BYTES, combine, split
@@ -105,12 +113,9 @@ def test_any_number_of_silos_with_any_bits_and_any_dropouts_add_up_exactly(data)
         own_masks(secrets[name], FREEZE, name, offers).add_to(slots, 0)
         total = (total + slots) % PLAIN_MODULUS
         expected += levels
-
-    class Seeds:
-        self_seeds = {name: secrets[name].self_seed for name in survivors}
-        key_seeds = {name: secrets[name].key_seed for name in gone}
-
-    masks_of_sum(FREEZE, survivors, offers, Seeds).remove_from(total, 0)
+    self_seeds = {name: secrets[name].self_seed for name in survivors}
+    seeds = RecoveredSeeds(self_seeds, {name: secrets[name].key_seed for name in gone})
+    masks_of_sum(FREEZE, survivors, offers, seeds).remove_from(total, 0)
     np.testing.assert_array_equal(packing.unpack(total, layout, len(survivors)), expected)
 
 

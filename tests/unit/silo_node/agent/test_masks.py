@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from protocol.sealing.sharing import open_reveal
-from protocol.statements import SharesRevealed, SumVerified, SurvivorsSigned, UploadComplete, VerificationFailed
+from protocol.statements import SharesRevealed, SumVerified, SurvivorsSigned, VerificationFailed
 from silo_node.agent import sayings
-from silo_node.errors import HubDistrusted
+from silo_node.agent.study import Study
+from silo_node.agent.unmasking import masks_for_term
+from silo_node.errors import HubDistrusted, StudyHalted
 from silo_node.sealing import masking
 from tests.sample_study import SILOS
 from tests.unit.silo_node.agent.conftest import LIMITS
@@ -173,9 +175,8 @@ def test_a_bundle_that_the_hub_exchanged_ends_all_trust(node, peers):
         node.go()
 
 
-def test_a_dealer_whose_envelope_does_not_open_is_noted_and_the_others_still_open_the_total(node, peers):
+def test_a_dealer_whose_envelope_does_not_open_is_noted_and_the_others_still_open_the_total(node, peers, monkeypatch):
     begin_study(node, peers)
-    held = node.hub.bundles
     peers.open(0)
     node.go()
     peers.freeze()
@@ -185,15 +186,13 @@ def test_a_dealer_whose_envelope_does_not_open_is_noted_and_the_others_still_ope
     node.go()
     honest = masking.share_context
     peers.sign()
-    broken = dict(held)
-    masking_note = len(node.notes)
-    try:
-        masking.share_context = lambda *place: honest(*place) + (b"x" if place[3:] == ("bravo", "alpha") else b"")
+    notes = len(node.notes)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            masking, "share_context", lambda *place: honest(*place) + (b"x" if place[3] == "bravo" else b"")
+        )
         node.go()
-    finally:
-        masking.share_context = honest
-    assert broken == held
-    assert len(node.notes) == masking_note + 1
+    assert len(node.notes) == notes + 1
     peers.reveal()
     node.go()
     peers.verify()
@@ -204,10 +203,10 @@ def test_an_update_that_was_signed_into_a_sum_is_never_sealed_again(node, peers)
     serve_round(node, peers)
     name = sayings.signed_name(peers.study, 0)
     assert node.silo.tasks.kept(name) is not None
-    uploads, said = len(node.hub.chunks), len(node.hub.logged(UploadComplete))
+    study, freeze = Study(peers.record, node.hub.group.charter(4)), peers.record.freeze(peers.record.current)
     node.restart()
-    node.go()
-    assert (len(node.hub.chunks), len(node.hub.logged(UploadComplete))) == (uploads, said)
+    with pytest.raises(StudyHalted, match="never sealed again"):
+        masks_for_term(node.silo, study, peers.record.current, freeze)
 
 
 def test_masks_that_were_announced_and_are_gone_halt_the_study(node, peers):
