@@ -5,6 +5,10 @@ import shutil
 import pytest
 
 from benchmarks import long_vector
+from protocol.sealing.errors import Failure, SumRejected
+from silo_node.agent import pipeline
+from silo_node.sealing.sealer import OpenedTotal
+from tests.unit.silo_node.agent.story import begin_study, run_round
 
 SHORT, LONG = 1_000_000, 4_000_000
 ONE_COPY_MB = 8 * (LONG - SHORT) / 1e6
@@ -48,3 +52,29 @@ def test_the_contract_of_a_long_vector_has_at_most_the_values_that_were_asked_fo
     exact = long_vector.parameter_count(contract)
     assert 0.9 * values < exact <= values
     assert len(contract.silo_names) == silos
+
+
+def test_a_sum_that_turns_out_bad_behind_its_last_value_leaves_nothing_of_a_state(node, peers, monkeypatch, tmp_path):
+    """The state after the round is written by then, under no name."""
+    written = []
+
+    class BadAtTheEnd(OpenedTotal):
+        def __iter__(self):
+            yield from super().__iter__()
+            written.extend(path.name for path in tmp_path.rglob("state-*"))
+            raise SumRejected(Failure.CONTENT, "padding: not zero after the last value")
+
+    begin_study(node, peers)
+    run_round(node, peers, 0)
+    peers.open(1)
+    node.go()
+    peers.freeze()
+    node.go()
+    peers.upload()
+    peers.serve()
+    node.go()
+    monkeypatch.setattr(pipeline, "OpenedTotal", BadAtTheEnd)
+    peers.unmask(node)
+    assert sorted(written) == ["state-0", "state-1.part"]
+    assert [path.name for path in tmp_path.rglob("state-*")] == ["state-0"]
+    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
