@@ -59,10 +59,13 @@ class Cipher:
         self._encryptor.encrypt_symmetric(plain).save(scratch.path)
         return streams.read_seeded(scratch.read())
 
-    def decrypt(self, first: Coefficients, second: Coefficients) -> Slots:
-        """Slots (4096,) of a ciphertext of two polynomials (4096,), each coefficient below Q."""
+    def decrypt(self, first: Coefficients, seeds: Sequence[bytes]) -> Slots:
+        """Slots (4096,) of a sum: its first polynomial (4096,), each coefficient below Q, and its terms' seeds."""
+        total = _load(streams.seeded(first, seeds[0]))
+        for seed in seeds[1:]:
+            _evaluator().add_inplace(total, _load(streams.seeded(_nothing(), seed)))
         plain = sealapi.Plaintext()
-        self._decryptor.decrypt(_load(streams.full(np.concatenate([first, second]))), plain)
+        self._decryptor.decrypt(total, plain)
         return np.fromiter(_encoder().decode_uint64(plain), np.int64, RING_DEGREE)
 
 
@@ -73,16 +76,6 @@ def generate_key() -> bytes:
     ntt = streams.read_secret(scratch.read())
     scratch.erase()
     return pack_key(_from_ntt(ntt))
-
-
-def expand(seeds: Sequence[bytes]) -> Coefficients:
-    """The sum modulo Q of the second polynomials (4096,) that 64-byte seeds stand for."""
-    total = _load(streams.seeded(_filler(), seeds[0]))
-    for seed in seeds[1:]:
-        _evaluator().add_inplace(total, _load(streams.seeded(_nothing(), seed)))
-    scratch = _scratch()
-    total.save(scratch.path)
-    return streams.read_full(scratch.read())[RING_DEGREE:]
 
 
 def pack_key(coefficients: Coefficients) -> bytes:

@@ -69,11 +69,6 @@ def read_seeded(stream: bytes) -> tuple[Coefficients, bytes]:
     return _coefficients(body, _SEEDED, RING_DEGREE), body[-SEED_BYTES:]
 
 
-def read_full(stream: bytes) -> Coefficients:
-    """Both polynomials (8192,) of a ciphertext of this process, in whichever form it has."""
-    return _coefficients(_stored(stream, _FULL, 2 * RING_DEGREE), _FULL, 2 * RING_DEGREE)
-
-
 def read_secret(stream: bytes) -> Coefficients:
     """The NTT form (4096,) of a secret key that this process generated."""
     return _coefficients(_stored(stream, _SECRET, RING_DEGREE), _SECRET, RING_DEGREE)
