@@ -4,10 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocol.sealing import bfv, streams, wire
 from protocol.sealing.errors import KeyRefused
 from protocol.sealing.parameters import CIPHER_MODULUS, PLAIN_MODULUS
+
+CIPHER = bfv.Cipher(bfv.generate_key())
 
 
 def random_slots(seed: int):
@@ -23,6 +27,31 @@ def test_what_was_encrypted_decrypts_to_the_same_slots(key: bytes) -> None:
     cipher, slots = bfv.Cipher(key), random_slots(1)
     first, seed = cipher.encrypt(slots)
     assert np.array_equal(cipher.decrypt(first, [seed]), slots)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2, PLAIN_MODULUS // 2, PLAIN_MODULUS // 2 + 1, PLAIN_MODULUS - 1])
+def test_slots_at_the_ends_of_their_range_decrypt_to_themselves(key: bytes, value: int) -> None:
+    cipher = bfv.Cipher(key)
+    one_alone = np.zeros(4096, dtype=np.int64)
+    one_alone[7] = value
+    for slots in (np.full(4096, value), one_alone, one_alone[::-1].copy()):
+        first, seed = cipher.encrypt(slots)
+        assert np.array_equal(cipher.decrypt(first, [seed]), slots)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(0, PLAIN_MODULUS - 1), min_size=1, max_size=4096), st.integers(0, 2**32))
+def test_any_slots_decrypt_to_themselves(some: list[int], seed: int) -> None:
+    slots = random_slots(seed)
+    slots[: len(some)] = some
+    first, made = CIPHER.encrypt(slots)
+    assert np.array_equal(CIPHER.decrypt(first, [made]), slots)
+
+
+def test_a_slot_outside_the_plaintext_modulus_is_never_encrypted(key: bytes) -> None:
+    for value in (PLAIN_MODULUS, -1, 2**62):
+        with pytest.raises((RuntimeError, ValueError), match="invalid"):
+            bfv.Cipher(key).encrypt(np.full(4096, value))
 
 
 def test_256_terms_at_the_top_of_the_range_add_up_exactly(key: bytes) -> None:
