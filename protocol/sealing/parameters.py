@@ -1,8 +1,10 @@
 """The constants of the sealed sum and the layout of one exchange: pure arithmetic.
 
 One BFV parameter set serves every study: ring degree 4096, one 60-bit ciphertext prime, a 46-bit plaintext
-prime that is 1 modulo 8192, so that a plaintext has 4096 slots. 60 bits of modulus at degree 4096 lie far
-inside the 109 bits that the Homomorphic Encryption Standard (2018, table 1) allows for 128-bit security.
+prime. Ciphertexts are only ever added, coefficient by coefficient, so the 4096 slots of a plaintext are simply its
+coefficients. Batching would need a prime that is 1 modulo 8192; this one is, but nothing here relies on it. 60 bits
+of modulus at degree 4096 lie far inside the 109 bits that the Homomorphic Encryption Standard (2018, table 1) allows
+for 128-bit security.
 """
 
 from dataclasses import dataclass

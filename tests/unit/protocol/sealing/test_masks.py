@@ -130,7 +130,7 @@ def test_an_insider_with_the_key_sees_uniform_slots_whatever_the_update_was(grou
     records, first = wire.parse(chunk, 2, seeds=1)
     cipher = bfv.Cipher(secret.bfv_key)
     pairs = zip(first, records, strict=True)
-    slots = np.stack([cipher.decrypt(row, bfv.expand([bytes(rec["seeds"][0])])) for row, rec in pairs])
+    slots = np.stack([cipher.decrypt(row, [bytes(rec["seeds"][0])]) for row, rec in pairs])
     counts, _ = np.histogram(slots, bins=64, range=(0, PLAIN_MODULUS))
     expected = slots.size / 64
     assert float(((counts - expected) ** 2 / expected).sum()) < 140  # 63 degrees of freedom: p < 1e-7

@@ -1,7 +1,5 @@
 """Vectors that never stand in memory whole: a reader of levels at one end, totals chunk by chunk at the other."""
 
-import io
-import tempfile
 import tracemalloc
 from collections.abc import Iterator
 
@@ -15,15 +13,9 @@ from tests.unit.protocol.sealing.conftest import UNMASKED
 from tests.unit.protocol.sealing.test_malicious_hub import altered, insider_chunk, shift_noise
 
 
-def streamed(exchange, chunks, scratch=None) -> Iterator[np.ndarray]:
+def streamed(exchange, chunks) -> Iterator[np.ndarray]:
     return term.stream_sum(
-        exchange.secret,
-        exchange.freeze,
-        exchange.silos,
-        lambda: iter(chunks),
-        exchange.layout,
-        UNMASKED,
-        scratch or io.BytesIO(),
+        exchange.secret, exchange.freeze, exchange.silos, lambda: iter(chunks), exchange.layout, UNMASKED
     )
 
 
@@ -46,25 +38,6 @@ def test_no_total_comes_before_every_tag_has_held(wide, broken: int, monkeypatch
     assert rejected.value.failure is Failure.TAG
 
 
-def test_a_scratch_file_that_changes_is_not_decrypted(wide, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Changing(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            words = super().read(size)
-            return bytes([words[0] ^ 1]) + words[1:]
-
-    class Lost(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            return b""
-
-    decrypted: list[int] = []
-    monkeypatch.setattr(bfv.Cipher, "decrypt", lambda *_: decrypted.append(1))
-    for scratch in (Changing(), Lost()):
-        with pytest.raises(SumRejected, match="scratch") as rejected:
-            list(streamed(wide, wide.sum_chunks, scratch))
-        assert rejected.value.failure is Failure.CHANGED
-    assert decrypted == []
-
-
 def test_after_malformed_content_no_more_totals_come_and_the_sum_is_rejected(wide) -> None:
     slots = packing.pack(np.zeros(wide.layout.values, dtype=np.uint64), wide.layout, 0, 32)
     slots[0, COUNT_SLOT] = 5
@@ -77,12 +50,11 @@ def test_after_malformed_content_no_more_totals_come_and_the_sum_is_rejected(wid
 def peak_of_streaming(make_exchange, chunks: int) -> int:
     exchange = make_exchange(Layout(chunks * 32 * 4095 * 3, 2), 2)
     total = exchange.sum_chunks
-    with tempfile.TemporaryFile() as scratch:
-        tracemalloc.start()
-        for _ in streamed(exchange, total, scratch):
-            pass
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+    tracemalloc.start()
+    for _ in streamed(exchange, total):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     return peak
 
 
