@@ -12,7 +12,7 @@ so that how long a silo takes doesn't tell where it failed. A chunk is all that 
 
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -37,9 +37,10 @@ LevelReader = Callable[[int, int], Levels]
 def seal(
     secret: StudySecret, freeze: bytes, silo: str, levels: Levels | LevelReader, layout: Layout, masks: MaskStream
 ) -> Iterator[bytes]:
-    """The upload chunks of one silo's levels (values,), uint64 in [0, 2^b - 1], or of a reader of them.
+    """The upload chunks of one silo's levels (values,), uint64 in [0, 2^b - 1] of their part, or of a reader of them.
 
-    With a reader no more than a chunk's levels are ever held.
+    The levels of a layout's parts stand one after the other (`packing.join` makes them from named vectors). With a
+    reader no more than a chunk's levels are ever held.
 
     freeze: the 32-byte digest of everything that was fixed for this attempt. Call this once for a freeze, keep
     the bytes durably and send those again: sealing other levels under one freeze would give the hub an equation
@@ -52,18 +53,20 @@ def seal(
     """
     if isinstance(levels, np.ndarray):
         packing.check_levels(levels, layout)
+        levels = _reader(levels)
     if not silo:
         raise LevelsRefused("silo: an empty name can't be told from another")
     authenticator = Authenticator(secret.mac_key, freeze)
     cipher = bfv.Cipher(secret.bfv_key)
-    return (_seal_chunk(cipher, authenticator, silo, levels, layout, masks, index) for index in range(layout.chunks))
+    one = partial(_seal_chunk, cipher, authenticator, silo, levels, layout, masks)
+    return (one(index) for index in range(layout.chunks))
 
 
 def _seal_chunk(
     cipher: bfv.Cipher,
     authenticator: Authenticator,
     silo: str,
-    levels: Levels | LevelReader,
+    read: LevelReader,
     layout: Layout,
     masks: MaskStream,
     index: int,
@@ -71,7 +74,7 @@ def _seal_chunk(
     first, count = index * CIPHERTEXTS_PER_CHUNK, layout.ciphertexts_in(index)
     firsts = np.empty((count, RING_DEGREE), dtype=np.uint64)
     records = wire.blank_chunk(count, seeds=1)
-    masked = _packed(levels, layout, first, count)
+    masked = _packed(read, layout, first, count)
     masks.add_to(masked, first)
     for at, slots in enumerate(masked):
         firsts[at], seed = cipher.encrypt(slots)
@@ -81,16 +84,14 @@ def _seal_chunk(
     return records.tobytes()
 
 
-def _packed(levels: Levels | LevelReader, layout: Layout, first: int, count: int) -> Slots:
-    if isinstance(levels, np.ndarray):
-        return packing.pack(levels, layout, first, count)
-    start = first * layout.values_per_ciphertext
-    stop = min(layout.values, start + count * layout.values_per_ciphertext)
-    # The run is a vector of its own, of as many ciphertexts, the last one padded alike.
-    run = replace(layout, values=stop - start)
-    block = levels(start, stop)
-    packing.check_levels(block, run)
-    return packing.pack(block, run)
+def _packed(read: LevelReader, layout: Layout, first: int, count: int) -> Slots:
+    levels = read(*layout.run(first, count))
+    packing.check_levels(levels, layout, first, count)
+    return packing.pack(levels, layout, first, count)
+
+
+def _reader(levels: Levels) -> LevelReader:
+    return lambda start, stop: levels[start:stop]
 
 
 def verify_sum(
@@ -112,7 +113,7 @@ def open_sum(
     layout: Layout,
     masks: MaskStream,
 ) -> Levels:
-    """The exact totals (values,), uint64, of a sum that verifies.
+    """The exact totals (values,), uint64, of a sum that verifies; `packing.split` gives them by part.
 
     masks: what the sum still carries (`masks_of_sum`).
     chunks: gives the sum's chunks anew at each call; it is called twice, and the second reading must give what

@@ -1,7 +1,7 @@
 """From a DP update to sealed bytes, and from a served sum back to the exact total and how much of it was clipped.
 
-Behind the update's levels stands how many of its values were clipped, as digits to base 2^b, the lowest first. The
-count is post-processing of the update, as the levels are: only its total over the survivors is ever opened.
+Behind the update's levels stands how many of its values were clipped, a part of its own in the same sum. The count
+is post-processing of the update, as the levels are: only its total over the survivors is ever opened.
 """
 
 import os
@@ -29,13 +29,12 @@ def seal_update(
 ) -> Iterator[bytes]:
     """The upload chunks of ``update`` (values,), each segment scaled and rounded, and of its count of clipped values.
 
-    layout: of ``protocol.rounds.round_layout``; the update and the digits of the count fill it.
+    layout: of ``protocol.rounds.round_layout``: the update, then the count.
     """
-    quantiser = Quantiser(update, segments, layout.level_bits, cryptographic_uniforms(os.urandom(32)))
+    quantiser = Quantiser(update, segments, layout.parts[0].level_bits, cryptographic_uniforms(os.urandom(32)))
     levels = np.empty(layout.values, dtype=np.uint64)
-    levels[: update.size] = quantiser.read(0, update.size)
-    for digit in range(layout.values - update.size):
-        levels[update.size + digit] = (quantiser.clipped >> digit * layout.level_bits) & layout.level_max
+    levels[:-1] = quantiser.read(0, update.size)
+    levels[-1] = quantiser.clipped
     return seal(secret, freeze, silo, levels, layout, masks)
 
 
@@ -53,6 +52,4 @@ def open_total(
     Raises ``SumRejected`` before anything is decrypted.
     """
     totals = open_sum(secret, freeze, survivors, chunks, layout, masks)
-    values = sum(segment.length for segment in segments)
-    clipped = sum(int(digit) << place * layout.level_bits for place, digit in enumerate(totals[values:]))
-    return dequantise(totals[:values], layout, len(survivors), segments), clipped
+    return dequantise(totals[:-1], layout.parts[0], len(survivors), segments), int(totals[-1])

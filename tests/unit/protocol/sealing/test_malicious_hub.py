@@ -259,7 +259,7 @@ def test_another_studys_secret_rejects_the_sum(small, decrypted: list[int]) -> N
 
 
 def test_chunks_swapped_missing_repeated_or_added_are_rejected(make_exchange, decrypted: list[int]) -> None:
-    full = make_exchange(Layout(4095 * 64, 2, per_slot=1), 2)
+    full = make_exchange(Layout.single(4095 * 64, 2, per_slot=1), 2)
     first, second = full.sum_chunks
     assert_rejected(full, decrypted, [second, first])
     assert_rejected(full, decrypted, [first, first])
@@ -369,7 +369,7 @@ def insider_chunk(exchange, silo: str, slots: np.ndarray) -> bytes:
     [
         ("count slot", 0, COUNT_SLOT, 0),
         ("count slot", 1, COUNT_SLOT, 2),
-        ("slot", 0, 3, Layout(13_000, 4).slot_limit),
+        ("slot", 0, 3, (4 * (2**13 - 1) + 1) ** 3),
         ("padding", 1, 4000, 1),
     ],
 )

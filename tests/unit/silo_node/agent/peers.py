@@ -236,7 +236,7 @@ class Peers:
             lambda: chunks, segments, self.secret, freeze, survivors, record.layout(one), masks
         )
         self.progress = apply_total(self.contract, self.progress, index, total, survivors)
-        self.steps[index] = 2.0 ** (segments[0].exponent + 1) / record.layout(one).level_max
+        self.steps[index] = 2.0 ** (segments[0].exponent + 1) / record.layout(one).parts[0].level_max
         self.totals[index], self.states[index] = total, self.progress.to_bytes()
         mac = keys.state_mac(self.secret, self.study, index, self.states[index])
         for name in sorted(set(survivors) - {"alpha"}):

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from protocol.rounds import clipped_digits
 from protocol.sealing.addition import add_chunks
 from protocol.sealing.decode import Segment
-from protocol.sealing.parameters import Layout
+from protocol.sealing.parameters import Layout, Part
 from protocol.sealing.secret import StudySecret
 from silo_node.sealing.sealer import open_total, seal_update
 from tests.unit.protocol.sealing.conftest import UNMASKED
@@ -18,7 +17,8 @@ FREEZE = bytes(range(32))
 def exchanged(updates: list[np.ndarray], segments: list[Segment], per_slot: int, bits: int) -> tuple[np.ndarray, int]:
     """What the silos open of the sum of these updates."""
     secret, values = StudySecret.generate(), updates[0].size
-    layout = Layout(values + clipped_digits(values, bits), len(SILOS), per_slot, bits)
+    clipped = Part("clipped", 1, 1, values.bit_length())
+    layout = Layout((Part("update", values, per_slot, bits), clipped), len(SILOS))
     named = zip(SILOS, updates, strict=True)
     terms = [list(seal_update(update, segments, secret, FREEZE, name, layout, UNMASKED)) for name, update in named]
     served = [add_chunks([term[at] for term in terms], layout, at) for at in range(layout.chunks)]
