@@ -90,7 +90,7 @@ def run_study(contract: StudyContract, hospitals: list[Hospital], noise: NoiseSo
         left = masks_of_sum(freeze, names, offers, seeds)
         served = [add_chunks([chunks[k] for chunks in uploads], layout, k) for k in range(layout.chunks)]
         for name in names:
-            total = OpenedTotal(partial(list, served), segments, secret, freeze, names, layout, left, io.BytesIO())
+            total = OpenedTotal(partial(list, served), segments, secret, freeze, names, layout, left)
             after = io.BytesIO()
             apply_total(contract, study, index, io.BytesIO(held[name]), total, names, after)
             held[name] = after.getvalue()

@@ -132,8 +132,8 @@ def _parameters(width: int) -> int:
 
 def disk_bytes(values: int, silos: int) -> int:
     """An update and twice its term (2.6 bytes a value, at the silo and at the hub) a silo, two states, the sum twice,
-    what is put by while it is opened, and a tenth more."""
-    return int(1.1 * values * (silos * (8 + 2 * 2.6) + 2 * 16 + 2 * 2.7 + 2.7))
+    and a tenth more."""
+    return int(1.1 * values * (silos * (8 + 2 * 2.6) + 2 * 16 + 2 * 2.7))
 
 
 def main() -> None:

@@ -149,8 +149,8 @@ def open_role(exchange: Exchange, silo: str) -> int:
         return (file.read_bytes() for file in files)
 
     def write(after: BinaryIO) -> None:
-        with exchange.state(ROUND - 1) as before, tasks.scratch(exchange.study, ROUND) as scratch:
-            given = (exchange.secret, exchange.freeze, exchange.silos, layout, masks, scratch)
+        with exchange.state(ROUND - 1) as before:
+            given = (exchange.secret, exchange.freeze, exchange.silos, layout, masks)
             opened = OpenedTotal(chunks, segments_of(exchange.contract, before, ROUND), *given)
             apply_total(exchange.contract, exchange.study, ROUND, before, opened, exchange.silos, after)
 
@@ -243,5 +243,5 @@ def largest_error(exchange: Exchange, _: str) -> Figures:
             moved = after.read("parameters", at, size) - before.read("parameters", at, size)
             largest = max(largest, float(np.max(np.abs(moved - sum(blocks)))))
             at += size
-    step = 2.0 ** (exchange.contract.sealing.training_exponent + 1) / exchange.layout.level_max
+    step = 2.0 ** (exchange.contract.sealing.training_exponent + 1) / exchange.layout.parts[0].level_max
     return {"max_error": largest, "max_error_bound": len(exchange.silos) * step}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from protocol.sealing.errors import ScaleRefused
 from protocol.sealing.packing import Levels
-from protocol.sealing.parameters import Layout
+from protocol.sealing.parameters import Part
 
 Floats = NDArray[np.float64]
 
@@ -52,20 +52,19 @@ def check_cover(segments: Sequence[Segment], values: int) -> None:
         raise ScaleRefused(f"segments: cover {covered} values, the vector has {values}")
 
 
-def dequantise(totals: Levels, layout: Layout, survivors: int, segments: Sequence[Segment]) -> Floats:
-    """The sum of the survivors' scaled values (values,), float64, in the unit of the values.
+def dequantise(totals: Levels, part: Part, survivors: int, segments: Sequence[Segment]) -> Floats:
+    """The sum of the survivors' scaled values (values,), float64, in the unit of the values, of a part or a run of it.
 
     A level is q = (x / 2^e + 1) / 2 * (2^b - 1), so a sum of n of them gives (2 total / (2^b - 1) - n) 2^e. The
     numerator is exact in integers, and one division rounds.
-    Raises ScaleRefused when the segments don't cover the vector, LayoutRefused for a wrong number of survivors.
+    Raises ScaleRefused when the segments don't cover the totals.
     """
-    layout.check_survivors(survivors)
     check_cover(segments, totals.size)
     numerator = totals.astype(np.int64)
     numerator *= 2
-    numerator -= survivors * layout.level_max
+    numerator -= survivors * part.level_max
     sums = numerator.astype(np.float64)
-    sums /= float(layout.level_max)
+    sums /= float(part.level_max)
     start = 0
     for segment in segments:
         sums[start : start + segment.length] *= 2.0**segment.exponent

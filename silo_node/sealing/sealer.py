@@ -1,8 +1,8 @@
 """From a DP update to sealed bytes, and from a served sum back to the exact total and how much of it was clipped.
 
-Behind the update's levels stands how many of its values were clipped, as digits to base 2^b, the lowest first. The
-count is post-processing of the update, as the levels are: only its total over the survivors is ever opened.
-Neither direction holds more of a vector than a chunk of it.
+Behind the update's levels stands how many of its values were clipped, a part of its own in the same sum. The count
+is post-processing of the update, as the levels are: only its total over the survivors is ever opened. Neither
+direction holds more of a vector than a chunk of it.
 """
 
 import os
@@ -34,23 +34,21 @@ def seal_update(
     """The upload chunks of ``update``, each segment scaled and rounded, and of its count of clipped values.
 
     update: the values, little-endian float64, from where the file stands to its end; read as chunks are asked for.
-    layout: of ``protocol.rounds.round_layout``; the update and the digits of the count fill it.
+    layout: of ``protocol.rounds.round_layout``: the update, then the count.
     Raises LevelsRefused, at the chunk where it shows, for a file of another length or a value that is not finite.
     """
-    source = _values_of(update)
-    quantiser = Quantiser(source, segments, layout.level_bits, cryptographic_uniforms(os.urandom(32)))
+    uniforms = cryptographic_uniforms(os.urandom(32))
+    quantiser = Quantiser(_values_of(update), segments, layout.parts[0].level_bits, uniforms)
 
     def read(start: int, stop: int) -> Levels:
-        end = max(start, min(stop, quantiser.values))
-        levels = np.empty(stop - start, dtype=np.uint64)
-        levels[: end - start] = quantiser.read(start, end) if end > start else 0
-        for at in range(end, stop):
-            # All values were read by now.
-            digit = at - quantiser.values
-            levels[at - start] = (quantiser.clipped >> digit * layout.level_bits) & layout.level_max
-        if stop == layout.values and update.read(1):
+        end = min(stop, quantiser.values)
+        levels = quantiser.read(start, end)
+        if stop == end:
+            return levels
+        if update.read(1):
             raise LevelsRefused(f"update: more than the {quantiser.values} values of the round")
-        return levels
+        # The count comes last, so that all values were read by now.
+        return np.append(levels, np.uint64(quantiser.clipped))
 
     return seal(secret, freeze, silo, read, layout, masks)
 
@@ -68,7 +66,6 @@ def _values_of(update: BinaryIO) -> Callable[[int], NDArray[np.float64]]:
 class OpenedTotal:
     """The sum of the survivors' updates in runs of float64, in order, and then how many of their values they clipped.
 
-    scratch: an empty seekable file, for what `stream_sum` puts by.
     Iterating raises ``SumRejected``: before anything is decrypted, or as late as behind the last run; use nothing of
     the runs before the iterator has ended.
     """
@@ -82,10 +79,9 @@ class OpenedTotal:
         survivors: tuple[str, ...],
         layout: Layout,
         masks: MaskStream,
-        scratch: BinaryIO,
     ) -> None:
-        self._totals = stream_sum(secret, freeze, survivors, chunks, layout, masks, scratch)
-        self._segments, self._survivors, self._layout = tuple(segments), len(survivors), layout
+        self._totals = stream_sum(secret, freeze, survivors, chunks, layout, masks)
+        self._segments, self._survivors, self._part = tuple(segments), len(survivors), layout.parts[0]
         self.values = sum(segment.length for segment in segments)
         self.clipped = 0
         """How many of all survivors' values were clipped, once the runs have ended."""
@@ -95,9 +91,8 @@ class OpenedTotal:
         for totals in self._totals:
             run = totals[: max(0, self.values - at)]
             if run.size:
-                yield dequantise(run, self._layout, self._survivors, self._within(at, at + run.size))
-            for place, digit in enumerate(totals[run.size :], start=at + run.size - self.values):
-                self.clipped += int(digit) << place * self._layout.level_bits
+                yield dequantise(run, self._part, self._survivors, self._within(at, at + run.size))
+            self.clipped += int(totals[run.size :].sum())
             at += totals.size
 
     def _within(self, start: int, stop: int) -> list[Segment]:

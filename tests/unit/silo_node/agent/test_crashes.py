@@ -82,11 +82,12 @@ class Mortal:
 
 
 def assert_said_in_one_version(hub):
-    """Whatever was posted, however often, is one statement of a kind, round, attempt and recipient."""
+    """Whatever was posted, however often, is one statement of a kind, round, attempt, epoch and recipient."""
     versions = defaultdict(set)
     for signed in hub.posted:
         body = signed.body
-        place = [getattr(body, name, None) for name in ("type", "study", "round", "attempt", "recipient", "dataset")]
+        names = ("type", "study", "round", "attempt", "epoch", "recipient", "dataset")
+        place = [getattr(body, name, None) for name in names]
         versions[tuple(place)].add(signed.wire)
     assert {place for place, wires in versions.items() if len(wires) > 1} == set()
 
@@ -118,7 +119,7 @@ def test_a_silo_that_dies_behind_every_step_goes_through_the_study_as_if_it_had_
     assert {step for step in everywhere if mortal.deaths.count(step) <= last} == set()
     states = [f"state-{index}" for index in range(last + 1)]
     written = {f"write {what}{name}" for what in ("", "all but the name of ") for name in states}
-    assert {"write secret", *written} <= set(mortal.deaths)
+    assert {"write secret-1", *written} <= set(mortal.deaths)
     assert len(mortal.deaths) > 60
 
 

@@ -100,11 +100,11 @@ def test_a_value_is_read_once_and_in_order() -> None:
 
 
 def test_quantised_terms_decode_to_the_sum_within_a_step_each() -> None:
-    layout, segments = Layout(500, 3), [Segment(500, -2)]
+    layout, segments = Layout.single(500, 3), [Segment(500, -2)]
     values = [np.random.default_rng(number).uniform(-0.25, 0.25, 500) for number in range(3)]
-    levels = [quantise(its, segments, layout.level_bits, seeded(9)) for its in values]
-    sums = dequantise(np.sum(levels, axis=0, dtype=np.uint64), layout, 3, segments)
-    assert np.abs(sums - np.sum(values, axis=0)).max() < 3 * 2 * 0.25 / layout.level_max
+    levels = [quantise(its, segments, layout.parts[0].level_bits, seeded(9)) for its in values]
+    sums = dequantise(np.sum(levels, axis=0, dtype=np.uint64), layout.parts[0], 3, segments)
+    assert np.abs(sums - np.sum(values, axis=0)).max() < 3 * 2 * 0.25 / layout.parts[0].level_max
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from protocol.rounds import clipped_digits
 from protocol.sealing.addition import add_chunks
 from protocol.sealing.decode import Segment
 from protocol.sealing.errors import LevelsRefused, SumRejected
-from protocol.sealing.parameters import Layout
+from protocol.sealing.parameters import Layout, Part
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.term import seal
 from silo_node.sealing.sealer import OpenedTotal, seal_update
@@ -21,7 +20,8 @@ FREEZE = bytes(range(32))
 
 
 def layout_of(values: int, per_slot: int, bits: int) -> Layout:
-    return Layout(values + clipped_digits(values, bits), len(SILOS), per_slot, bits)
+    clipped = Part("clipped", 1, 1, values.bit_length())
+    return Layout((Part("update", values, per_slot, bits), clipped), len(SILOS))
 
 
 def sealed(secret: StudySecret, content: bytes, name: str, segments: list[Segment], layout: Layout) -> Iterator[bytes]:
@@ -36,7 +36,7 @@ def exchanged(
     named = zip(SILOS, updates, strict=True)
     terms = [list(sealed(secret, update.tobytes(), name, segments, layout)) for name, update in named]
     served = [add_chunks([term[at] for term in terms], layout, at) for at in range(layout.chunks)]
-    total = OpenedTotal(lambda: served, segments, secret, FREEZE, SILOS, layout, UNMASKED, io.BytesIO())
+    total = OpenedTotal(lambda: served, segments, secret, FREEZE, SILOS, layout, UNMASKED)
     return list(total), total.clipped
 
 
@@ -66,9 +66,9 @@ def test_the_count_of_a_vector_that_is_clipped_throughout_is_its_length(values: 
 A_CHUNK = 32 * 4095 * 8
 
 
-@pytest.mark.parametrize("values", [A_CHUNK - 21, A_CHUNK - 3, A_CHUNK, A_CHUNK + 1])
+@pytest.mark.parametrize("values", [A_CHUNK - 9, A_CHUNK - 8, A_CHUNK, A_CHUNK + 1])
 def test_the_count_is_right_wherever_a_chunk_ends_and_no_run_is_longer_than_one(values: int) -> None:
-    """One bit a digit: the count is 21 digits, and the border of the chunks lies before, in or behind them."""
+    """The count has a slot of its own behind the update's: last in a chunk, first in the next, or in the middle."""
     update, first = np.zeros(values), values // 2
     update[:: values // 100] = -7.0
     segments = [Segment(first, 0), Segment(values - first, 3)]
@@ -97,13 +97,13 @@ def test_a_file_that_is_not_the_rounds_update_is_never_sealed(content: bytes, sa
 def test_a_sum_whose_last_chunk_is_no_honest_one_ends_with_a_refusal_behind_its_runs() -> None:
     """A term that an insider tagged for another layout: its padding isn't empty, which shows last."""
     segments, secret, values = [Segment(A_CHUNK, 0)], StudySecret.generate(), A_CHUNK
-    layout, longer = layout_of(values, 8, 1), Layout(A_CHUNK + 4095 * 8, 3, 8, 1)
+    layout, longer = layout_of(values, 8, 1), Layout.single(A_CHUNK + 4095 * 8, 3, 8, 1)
     zeros = np.zeros(values)
     terms = [list(sealed(secret, zeros.tobytes(), name, segments, layout)) for name in SILOS[:2]]
     ones = np.ones(longer.values, dtype=np.uint64)
     terms.append(list(seal(secret, FREEZE, SILOS[2], ones, longer, UNMASKED)))
     served = [add_chunks([term[at] for term in terms], layout, at) for at in range(layout.chunks)]
-    opened, runs = OpenedTotal(lambda: served, segments, secret, FREEZE, SILOS, layout, UNMASKED, io.BytesIO()), []
+    opened, runs = OpenedTotal(lambda: served, segments, secret, FREEZE, SILOS, layout, UNMASKED), []
     with pytest.raises(SumRejected, match="padding"):
         runs.extend(opened)
     assert (layout.chunks, [run.size for run in runs]) == (2, [values])
