@@ -5,7 +5,7 @@ transcendental function. Every silo therefore computes the same next model from 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,12 +101,11 @@ def next_exponent(last: int, max_abs_total: float) -> int:
     return min(max(stepped, MIN_EXPONENT), MAX_EXPONENT)
 
 
-def next_segments(segments: Sequence[Segment], sums: Floats) -> tuple[Segment, ...]:
-    """Every segment with the exponent that its sums ask for in the next round."""
-    check_cover(segments, sums.size)
-    moved, start = [], 0
-    for segment in segments:
-        largest = float(np.max(np.abs(sums[start : start + segment.length])))
-        moved.append(Segment(segment.length, next_exponent(segment.exponent, largest)))
-        start += segment.length
-    return tuple(moved)
+def runs_within(segments: Sequence[Segment], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Where the values `start` to `stop` of a vector lie: the segment's place, the run's first value and its end."""
+    first = 0
+    for place, segment in enumerate(segments):
+        low, high = max(start, first), min(stop, first + segment.length)
+        if low < high:
+            yield place, low, high
+        first += segment.length

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import io
 import json
 import struct
 from pathlib import Path
@@ -18,7 +19,7 @@ from protocol.sealing.packing import join, pack
 from protocol.sealing.parameters import Layout, Part
 from protocol.sealing.secret import StudySecret
 from protocol.study import study_id
-from silo_node.agent.progress import begin
+from silo_node.agent.progress import apply_total
 from tests.sample_study import contract, contract_values
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -165,13 +166,15 @@ def test_a_round_has_its_vector_and_the_clipped_count_as_the_document_says():
 
 def test_the_state_reads_as_the_document_says():
     study = contract()
-    state = begin(study, study_id(study)).to_bytes()
+    after = io.BytesIO()
+    apply_total(study, study_id(study), 0, io.BytesIO(), [np.zeros(4)], study.silo_names, after)
+    state = after.getvalue()
     assert struct.unpack("<Qdd", state[:24]) == (0, 0.0, 0.0)
     magic = b"consortia/study-state/v2\x00"
     assert state[24:].startswith(magic)
     head = 24 + len(magic)
     assert struct.unpack("<5Q2q", state[head : head + 56]) == (0, 0, 2, 3, 2, 1, 1)
-    assert struct.unpack("<10d", state[head + 56 :]) == (0.0, 0.0, 1.0, 1.0, *[0.0] * 6)
+    assert struct.unpack("<10d", state[head + 56 :]) == (0.0, 0.0, 0.2, 0.2, *[0.0] * 6)
 
 
 def test_the_freeze_digest_is_that_of_the_document():

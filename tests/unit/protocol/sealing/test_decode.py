@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.sealing.decode import Segment, dequantise, next_exponent, next_segments, weighted_mean
+from protocol.sealing.decode import Segment, dequantise, next_exponent, runs_within, weighted_mean
 from protocol.sealing.errors import ScaleRefused
 from protocol.sealing.parameters import Layout, Part
 
@@ -81,9 +81,16 @@ def test_an_impossible_largest_total_is_refused(largest: float) -> None:
         next_exponent(0, largest)
 
 
-def test_segments_move_each_by_its_own_sums() -> None:
-    moved = next_segments([Segment(2, 0), Segment(1, 5)], np.array([0.1, -1.0, 0.0]))
-    assert moved == (Segment(2, 1), Segment(1, 3))
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=5), st.data())
+def test_runs_of_a_vector_keep_to_their_segments_wherever_it_is_cut(lengths: list[int], data: st.DataObject) -> None:
+    segments = [Segment(length, place) for place, length in enumerate(lengths)]
+    owners = [place for place, length in enumerate(lengths) for _ in range(length)]
+    start = data.draw(st.integers(0, len(owners)))
+    stop = data.draw(st.integers(start, len(owners)))
+    runs = list(runs_within(segments, start, stop))
+    assert [place for place, first, end in runs for _ in range(first, end)] == owners[start:stop]
+    assert [at for _, first, end in runs for at in range(first, end)] == list(range(start, stop))
+    assert len({place for place, _, _ in runs}) == len(runs)
 
 
 def test_the_mean_is_clipped_to_the_legal_range() -> None:
