@@ -8,8 +8,7 @@ import logging
 import os
 import queue
 import secrets
-import signal
-import tempfile
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ from typing import Any
 
 from hub.aggregation.adding import add
 from hub.aggregation.aggregator import Failed, Outcome, SumJob
+from hub.config.settings import is_loopback
 
 LOCAL = "local"
 STARTED = "started"
@@ -38,13 +38,12 @@ class RayCluster:
     token: Path | None = None
 
 
-def drive(pipe: Connection, cluster: RayCluster) -> None:
-    """Until the pipe ends or Ray does. A local cluster ends with this process."""
+def drive(pipe: Connection, cluster: RayCluster, folder: Path) -> None:
+    """Until the pipe ends or Ray does. A local cluster ends with this process, and `folder`, where it writes, too."""
     os.setsid()  # Signals to the hub's group are for the hub to answer; the end of the pipe is for this process.
     jobs: queue.SimpleQueue[Numbered | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(pipe, jobs), name="jobs", daemon=True).start()
-    with _running(cluster) as ray:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with _running(cluster, folder) as ray:
         reporter = _Reporter(ray, pipe, jobs)
         run = ray.remote(num_cpus=1, max_retries=0)(add)
         pipe.send(STARTED)
@@ -64,33 +63,36 @@ def _read(pipe: Connection, jobs: "queue.SimpleQueue[Numbered | None]") -> None:
 
 
 @contextlib.contextmanager
-def _running(cluster: RayCluster) -> Iterator[Any]:
+def _running(cluster: RayCluster, folder: Path) -> Iterator[Any]:
     """Ray, connected to the cluster."""
     os.environ.update(_environment(cluster))
     import ray  # Not before the environment is set: Ray reads it once.
 
-    with contextlib.ExitStack() as stack:
-        # Ray opens its folder to all users of the machine, so it lies in one that is ours alone.
-        private = stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-ray-", ignore_cleanup_errors=True))
-        stack.callback(ray.shutdown)
-        options = _start_options(cluster, Path(private) / "r")
+    try:
+        options = _start_options(cluster, folder)
         ray.init(cluster.address, log_to_driver=False, logging_level=logging.WARNING, **options)
         yield ray
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start_options(cluster: RayCluster, folder: Path) -> dict[str, Any]:
     if cluster.address != LOCAL:
         return {}
     sizes = {"num_cpus": cluster.workers, "num_gpus": 0, "object_store_memory": OBJECT_STORE_BYTES}
-    return {**sizes, "include_dashboard": False, "_temp_dir": str(folder)}
+    # Ray opens its own folder to all users of the machine, so it lies inside one that is closed to them.
+    return {**sizes, "include_dashboard": False, "_temp_dir": str(folder / "r")}
 
 
 def _environment(cluster: RayCluster) -> dict[str, str]:
     """Nobody is told that Ray runs here, and who has no token gets no answer."""
     given = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+    if cluster.address == LOCAL or is_loopback(cluster.address.rpartition(":")[0]):
+        # So Ray binds and looks for loopback only. The switch is named after the systems where that is the default.
+        given["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     if cluster.address == LOCAL:
-        # By the second Ray listens on loopback only. Its name is of other systems, where that is the default.
-        return {**given, "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        return {**given, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.pop("RAY_AUTH_TOKEN", None)  # It would win over the file that the settings name.
     return {**given, "RAY_AUTH_TOKEN_PATH": str(cluster.token)}
 

@@ -8,6 +8,8 @@ import contextlib
 import importlib.util
 import itertools
 import multiprocessing
+import shutil
+import tempfile
 import threading
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
@@ -44,9 +46,11 @@ class RayExecutor:
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[Outcome]] = {}
         self._ended = False
+        self._folder = Path(tempfile.mkdtemp(prefix="hub-ray-"))  # /tmp, as the paths of Ray's sockets must be short
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=drive, args=(theirs, cluster), name="ray-driver", daemon=True)
+        given = (theirs, cluster, self._folder)
+        self._process = context.Process(target=drive, args=given, name="ray-driver", daemon=True)
         self._process.start()
         theirs.close()
         self._listener = threading.Thread(target=self._listen, name="ray-outcomes", daemon=True)
@@ -90,6 +94,7 @@ class RayExecutor:
                     self._finish(*message)
         except (EOFError, OSError):
             self._process.join()
+            shutil.rmtree(self._folder, ignore_errors=True)  # A driver that was killed left it.
             self._break(started)
 
     def _finish(self, number: int, outcome: Outcome | None) -> None:

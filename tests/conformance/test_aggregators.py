@@ -62,7 +62,7 @@ class Running:
         return self.outcome(job)
 
 
-@pytest.fixture(scope="module", params=EXECUTORS)
+@pytest.fixture(scope="module", params=["processes", pytest.param("ray", marks=pytest.mark.slow)])
 def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     aggregator = Supervisor(EXECUTORS[request.param])
     yield Running(aggregator)
