@@ -10,7 +10,8 @@ from protocol.sealing.sharing import Bundle, open_reveal
 from protocol.statements import SharesRevealed
 from silo_node.agent.studies import Studies
 from silo_node.sealing.masking import reveal_context
-from tests.federation.rig.cheating_silos import Group, Node
+from tests.federation.rig.cheating_nodes import Node
+from tests.federation.rig.cheating_silos import Group
 
 SELF, KEY = "self mask", "mask key"
 
