@@ -122,7 +122,8 @@ def _silo(record: StudyRecord, spending: Spending, silo: str) -> tuple[str, str]
     charged = f"{spending.study_epsilon(silo, record.study, record.contract):.3f}"
     if silo in record.refused:
         return charged, f"refused ({record.refused[silo]})"
-    states = [name for name, held in (("withdrew", record.withdrawn), ("suspended", record.suspended)) if silo in held]
+    out = (("withdrew", record.withdrawn), ("suspended", record.suspended), ("paused", record.paused))
+    states = [name for name, held in out if silo in held]
     accepted = ["accepted"] if silo in record.accepted or silo in record.keyed else ["no answer"]
     return charged, ", ".join(accepted + states)
 
@@ -149,4 +150,5 @@ def _spans(record: StudyRecord) -> Iterator[Span]:
             continue
         begin, end = (moment(at) - start for at in (one.opened_at, one.closed_at))
         stage = plan_round(record.contract, index).stage
-        yield Span(f"round {index}, {stage}", begin.total_seconds(), end.total_seconds(), stage)
+        void = f", void: {one.voided.reason}" if one.voided is not None else ""
+        yield Span(f"round {index}, {stage}{void}", begin.total_seconds(), end.total_seconds(), stage)

@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 
 from protocol.errors import RuleBroken
+from protocol.keying import Keying
 from protocol.statements import (
     RoundClosed,
     RoundFrozen,
     RoundOpened,
     RoundReady,
+    RoundVoided,
     SharesRevealed,
     SumServed,
     UploadComplete,
@@ -21,12 +23,14 @@ NO_BASE = "0" * 64
 class RoundRecord:
     """One round at its last attempt. Times are the log's; ``macs`` are the state MACs by silo.
 
-    ``offers`` are the silos' words that they are ready, ``signed`` the silos that signed U3.
+    ``keying`` is the epoch whose secret serves in it. ``offers`` are the silos' words that they are ready, ``signed``
+    the silos that signed U3, ``failed`` those whose check failed, with whom they blame.
     """
 
     index: int
     opened: RoundOpened
     opened_at: str
+    keying: Keying
     ready: dict[str, str] = field(default_factory=dict)
     offers: dict[str, RoundReady] = field(default_factory=dict)
     frozen: RoundFrozen | None = None
@@ -36,13 +40,19 @@ class RoundRecord:
     signed: set[str] = field(default_factory=set)
     revealed: dict[str, SharesRevealed] = field(default_factory=dict)
     macs: dict[str, str] = field(default_factory=dict)
-    failed: set[str] = field(default_factory=set)
+    failed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     closed: RoundClosed | None = None
+    voided: RoundVoided | None = None
     closed_at: str | None = None
 
     @property
     def attempt(self) -> int:
         return self.opened.attempt
+
+    @property
+    def over(self) -> bool:
+        """Whether the round has ended: its total counts, or nothing of it does."""
+        return self.closed is not None or self.voided is not None
 
     @property
     def frozen_ready(self) -> dict[str, str]:

@@ -131,7 +131,10 @@ class RoundProgress(Strict):
 
 
 class StudyStatus(Strict):
-    """Where a study stands. The hub's word: for showing progress, not for deciding anything."""
+    """Where a study stands. The hub's word: for showing progress, not for deciding anything.
+
+    ``paused`` silos wait for their owners; ``rounds_closed`` counts all rounds that are over, void ones too.
+    """
 
     study: StudyId
     title: str
@@ -145,6 +148,7 @@ class StudyStatus(Strict):
     withdrawn: dict[SiloId, str]
     waiting: tuple[SiloId, ...]
     suspended: tuple[SiloId, ...]
+    paused: tuple[SiloId, ...]
     rounds_total: int
     rounds_closed: int
     current: RoundProgress | None

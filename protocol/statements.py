@@ -40,6 +40,8 @@ DOMAIN = b"consortia/statement/v1"
 
 RoundIndex = Annotated[int, Field(ge=0, le=100_000)]
 Attempt = Annotated[int, Field(ge=1, le=1000)]
+Epoch = Annotated[int, Field(ge=1, le=100_000)]
+"""Which of a study's secrets is meant: a new one comes after a void round, and when a holder leaves."""
 
 
 def _usable_mask_key(key: str) -> str:
@@ -133,11 +135,27 @@ class StudyWithdrawn(Statement):
     reason: Sentence
 
 
+class StudyPaused(Statement):
+    """A silo whose updates went into void rounds charges and seals nothing more, until its owner says so."""
+
+    type: Literal["study-paused"]
+    study: StudyId
+    reason: Sentence
+
+
+class StudyResumed(Statement):
+    """The owner of a paused silo lets it take part again, from the next round on."""
+
+    type: Literal["study-resumed"]
+    study: StudyId
+
+
 class SecretSealed(Statement):
-    """The study secret, sealed by the key silo for one other silo (HPKE, RFC 9180)."""
+    """The study secret of an epoch, sealed by its key silo for one other silo (HPKE, RFC 9180)."""
 
     type: Literal["secret-sealed"]
     study: StudyId
+    epoch: Epoch
     recipient: SiloId
     envelope: Base64
 
@@ -145,14 +163,16 @@ class SecretSealed(Statement):
 class SecretCommitment(Statement):
     type: Literal["secret-commitment"]
     study: StudyId
+    epoch: Epoch
     commitment: Hex32
 
 
 class StudyKeying(Statement):
-    """The hub's record that all needed silos decided; ``silos`` accepted, in the order of the log."""
+    """The hub asks ``silos`` to share a new study secret, which the first of them makes (protocol.keying)."""
 
     type: Literal["study-keying"]
     study: StudyId
+    epoch: Epoch
     silos: Annotated[tuple[SiloId, ...], Field(min_length=3, max_length=256)]
 
 
@@ -291,6 +311,20 @@ class RoundClosed(Statement):
     suspended: tuple[SiloId, ...]
 
 
+class RoundVoided(Statement):
+    """Nothing of this served round counts: the study goes on from the state before it, under a new secret.
+
+    ``suspended`` are the silos that enough others blamed (protocol.keying, ``convicted``), and are out.
+    """
+
+    type: Literal["round-voided"]
+    study: StudyId
+    round: RoundIndex
+    attempt: Attempt
+    reason: Sentence
+    suspended: tuple[SiloId, ...]
+
+
 class StudyClosed(Statement):
     type: Literal["study-closed"]
     study: StudyId
@@ -331,6 +365,8 @@ Body = Annotated[
     | StudyAccepted
     | StudyRefused
     | StudyWithdrawn
+    | StudyPaused
+    | StudyResumed
     | SecretSealed
     | SecretCommitment
     | StudyKeying
@@ -346,6 +382,7 @@ Body = Annotated[
     | SumVerified
     | VerificationFailed
     | RoundClosed
+    | RoundVoided
     | StudyClosed
     | ReleaseRequested
     | ReleaseApproved

@@ -172,6 +172,18 @@ def study_release(study: str, folder: Folder = Path("silo")) -> None:
     _answer(folder, study, "release", "")
 
 
+@study_app.command("resume")
+def study_resume(study: str, folder: Folder = Path("silo")) -> None:
+    """Let a study go on that this silo paused after rounds came to nothing. The next round is charged anew."""
+    with open_silo(folder) as (silo, _):
+        record = find(silo, study)
+        if silo.name not in record.paused:
+            raise ConfigRefused(f"study {record.study[:12]}: this silo has not paused it; {standing(silo, record)}")
+        silo.voice.note("decision", "owner: resume", record.study)
+        silo.tasks.resume(record.study, record.pauses[silo.name])
+    out.print(f"Noted: resume {record.study[:12]} ({record.contract.title}). The running node acts on it.")
+
+
 def _answer(folder: Path, study: str, answer: Literal["accept", "refuse", "release"], reason: str) -> None:
     with open_silo(folder) as (silo, _):
         record = find(silo, study)

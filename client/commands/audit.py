@@ -93,7 +93,8 @@ def _summary(audited: Audited) -> dict[str, object]:
         "studies": {
             one.study: {
                 "state": one.closed.outcome if one.closed else "open",
-                "rounds_closed": one.complete_through + 1,
+                "rounds_closed": sum(past.closed is not None for past in one.rounds.values()),
+                "rounds_void": [index for index, past in sorted(one.rounds.items()) if past.voided is not None],
                 "approved_by": sorted(one.approvals),
                 "released_to": sorted(one.released_to),
             }
@@ -123,7 +124,7 @@ def _print_summary(audited: Audited) -> None:
             one.study[:12],
             one.contract.title,
             one.closed.outcome if one.closed else "open",
-            f"{one.complete_through + 1}",
+            f"{sum(past.closed is not None for past in one.rounds.values())}",
             ", ".join(one.approvals) or "nobody",
         )
         for one in audited.studies.values()

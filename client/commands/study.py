@@ -82,6 +82,8 @@ def _answer(now: StudyStatus, silo: str) -> str:
         return "suspended"
     if silo in now.refused:
         return f"refused: {now.refused[silo]}"
+    if silo in now.paused:
+        return "paused, until its owner resumes the study"
     return "accepted" if silo in now.accepted else "waiting"
 
 
@@ -110,6 +112,8 @@ def _doing(shown: StudyStatus) -> str:
     current = shown.current
     if shown.state == "proposed":
         return "waiting for the admin's approval"
+    if shown.paused and (current is None or current.state in ("closed", "voided")):
+        return printable(f"paused at {', '.join(shown.paused)}, until their owners resume the study")
     if current is None or shown.state != "running":
         waits = f", waiting for {', '.join(shown.waiting)}" if shown.waiting else ""
         return printable(f"{shown.state}: {len(shown.accepted)} silos accepted{waits}")

@@ -1,19 +1,18 @@
-"""One round, one attempt at a time: open -> frozen -> served -> closed. Pure and frozen.
+"""One round, one attempt at a time: open -> frozen -> served -> closed | voided. Pure and frozen.
 
 Before it says that it is ready, a silo deals its mask secrets: a bundle of Shamir shares that the hub relays. The sum
-is served masked; once a quorum of its silos signed it, those reveal shares, and everybody opens it.
+is served masked; once a quorum of its silos signed it, those reveal shares, and everybody opens it. A sum that doesn't
+verify, or that no quorum opens in time, makes the round void.
 
-`apply` takes recorded statements, silos' and the hub's own; `next_step` says what follows from where it stands
-and what time it is. So a hub that was killed anywhere goes on from its rows alone.
+`apply` takes recorded statements, silos' and the hub's own; `round_step` says what follows. So a hub that was killed
+anywhere goes on from its rows alone.
 """
 
 from base64 import b64decode
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from hub.domain.says import CloseRound, CloseStudy, FreezeRound, Say, ServeSum
 from hub.errors import BadRequest, Conflict, Forbidden
 from protocol.ids import moment
 from protocol.rounds import freeze_digest, round_layout
@@ -24,6 +23,7 @@ from protocol.statements import (
     RoundFrozen,
     RoundOpened,
     RoundReady,
+    RoundVoided,
     SharesRevealed,
     Signed,
     SumServed,
@@ -34,7 +34,8 @@ from protocol.statements import (
 )
 from protocol.study import StudyContract
 
-RoundState = Literal["open", "frozen", "served", "closed"]
+RoundState = Literal["open", "frozen", "served", "closed", "voided"]
+OVER = ("closed", "voided")
 MAX_ATTEMPTS = 3
 
 Unmasking = SurvivorsSigned | SharesRevealed
@@ -46,8 +47,8 @@ class Round:
     """`dealt`: silo -> digest of its bundle of shares. `ready`: silo -> digest of its ready statement.
 
     `frozen` is U of sealed-sum.md, `survivors` U3, `dropped` silos of U whose chunks can't be added; `signed` took
-    U3 for the round's and `revealed` their shares. `answers`: silo -> its state MAC, None for a failure. Times are
-    Unix seconds.
+    U3 for the round's and `revealed` their shares. `answers`: silo -> its state MAC, None for a failure; `blames`: whom
+    those that failed blame. Times are Unix seconds.
     """
 
     study: str
@@ -69,15 +70,9 @@ class Round:
     signed: tuple[str, ...] = ()
     revealed: tuple[str, ...] = ()
     answers: Mapping[str, str | None] = field(default_factory=dict)
+    blames: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     agreed: tuple[str, ...] = ()
     closed_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """This attempt is void: open another, if the study still can."""
-
-    why: str
 
 
 def opened(body: RoundOpened, base: str, now: int) -> Round:
@@ -96,10 +91,12 @@ def apply(state: Round, contract: StudyContract, signed: Signed, now: int) -> Ro
             return replace(state, state="served", survivors=body.survivors, sum=signed.digest, due_at=due)
         case RoundClosed():
             return replace(state, state="closed", agreed=body.agreed, closed_at=now)
+        case RoundVoided():
+            return replace(state, state="voided", closed_at=now)
         case SurvivorsSigned() | SharesRevealed():
             return _unmasked(state, contract, body, now)
         case RoundReady() | UploadComplete() | SumVerified() | VerificationFailed():
-            return _answered(state, body, signed.digest, now)
+            return _answered(state, contract, body, signed.digest, now)
     raise Conflict(f"a {body.type} doesn't change a round")
 
 
@@ -129,20 +126,12 @@ def extend(state: Round, due_at: int) -> Round:
     return replace(state, due_at=max(state.due_at, due_at))
 
 
-def next_step(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -> Say | Retry | None:
-    """What follows now, or None while somebody is still awaited."""
-    match state.state:
-        case "open":
-            return _from_open(state, quorum, withdrawn, now)
-        case "frozen":
-            return _from_frozen(state, quorum, withdrawn, now)
-        case "served":
-            return _from_served(state, quorum, withdrawn, now)
-    return None
-
-
 def _answered(
-    state: Round, body: RoundReady | UploadComplete | SumVerified | VerificationFailed, digest: str, now: int
+    state: Round,
+    contract: StudyContract,
+    body: RoundReady | UploadComplete | SumVerified | VerificationFailed,
+    digest: str,
+    now: int,
 ) -> Round:
     silo = _speaker(state, body)
     match body:
@@ -169,8 +158,12 @@ def _answered(
         case SumVerified() | VerificationFailed():
             _require(state, "served", silo, state.survivors, state.answers, body.type)
             _require_sum(state, body)
-            mac = body.state_mac if isinstance(body, SumVerified) else None
-            return replace(state, answers={**state.answers, silo: mac})
+            if isinstance(body, VerificationFailed):
+                blames = {**state.blames, silo: body.blamed}
+                return replace(state, answers={**state.answers, silo: None}, blames=blames)
+            if len(state.revealed) < contract.schedule.quorum:
+                raise Conflict(f"{body.type}: a quorum has not revealed its shares yet; nobody can have opened the sum")
+            return replace(state, answers={**state.answers, silo: body.state_mac})
 
 
 def _unmasked(state: Round, contract: StudyContract, body: Unmasking, now: int) -> Round:
@@ -178,7 +171,7 @@ def _unmasked(state: Round, contract: StudyContract, body: Unmasking, now: int) 
     done = state.signed if isinstance(body, SurvivorsSigned) else state.revealed
     _require(state, "served", silo, state.survivors, done, body.type)
     _require_sum(state, body)
-    if silo in _failed(state):
+    if silo in failed(state):
         raise Conflict(f"{body.type}: silo {silo} said before that this sum didn't verify")
     if isinstance(body, SurvivorsSigned):
         signed = (*state.signed, silo)
@@ -217,7 +210,8 @@ def _require_sum(state: Round, body: Unmasking | SumVerified | VerificationFaile
         raise Conflict(f"{body.type}: sum is not the digest of this attempt's sum-served statement")
 
 
-def _failed(state: Round) -> list[str]:
+def failed(state: Round) -> list[str]:
+    """The silos at which the sum didn't verify."""
     return [silo for silo, mac in state.answers.items() if mac is None]
 
 
@@ -250,48 +244,3 @@ def _frozen(state: Round, contract: StudyContract, body: RoundFrozen) -> Round:
     )
     due = int(moment(body.due_at).timestamp())
     return replace(state, state="frozen", frozen=silos, freeze=digest.hex(), due_at=due)
-
-
-def _from_open(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -> Say | Retry | None:
-    present = [silo for silo in state.silos if silo not in withdrawn]
-    ready = tuple(sorted((silo, digest) for silo, digest in state.ready.items() if silo in present))
-    if len(present) < quorum:
-        return Retry("too few silos are left")
-    if len(ready) == len(present) or (now >= state.due_at and len(ready) >= quorum):
-        return FreezeRound(state.index, state.attempt, ready, state.base)
-    if now >= state.due_at:
-        return Retry(f"{len(ready)} silos were ready in time, {quorum} are needed")
-    return None
-
-
-def _from_frozen(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -> Say | Retry | None:
-    complete = tuple(sorted(silo for silo in state.complete if silo not in state.dropped))
-    gone = {*state.dropped, *(silo for silo in withdrawn if silo not in complete)}
-    awaited = [silo for silo in state.frozen if silo not in gone and silo not in complete]
-    if len(complete) + len(awaited) < quorum:
-        return Retry("too few uploads can be added")
-    if now < state.due_at and awaited:
-        return None
-    if len(complete) >= quorum:
-        return ServeSum(state.index, state.attempt, complete)
-    return Retry(f"{len(complete)} uploads were complete in time, {quorum} are needed")
-
-
-def _from_served(state: Round, quorum: int, withdrawn: tuple[str, ...], now: int) -> Say | None:
-    failed = _failed(state)
-    if len(failed) >= len(state.survivors) - quorum + 1:
-        return CloseStudy("aborted", f"round {state.index}: the sum didn't verify at {len(failed)} silos")
-    silent = {*failed, *withdrawn} if now < state.due_at else set(state.survivors)
-    signing = [silo for silo in state.survivors if silo in state.signed or silo not in silent]
-    if len(signing) < quorum:
-        return CloseStudy("aborted", f"round {state.index}: {len(signing)} silos sign the sum, {quorum} are needed")
-    awaited = [silo for silo in state.survivors if silo not in state.answers and silo not in withdrawn]
-    if awaited and now < state.due_at:
-        return None
-    macs = Counter(mac for mac in state.answers.values() if mac is not None)
-    mac, count = macs.most_common(1)[0] if macs else (None, 0)
-    if count < quorum:
-        return CloseStudy("aborted", f"round {state.index}: {count} silos agree on the new state, {quorum} are needed")
-    agreed = tuple(silo for silo in state.survivors if state.answers.get(silo) == mac)
-    suspended = tuple(silo for silo in state.survivors if silo not in agreed)
-    return CloseRound(state.index, state.attempt, agreed, suspended)

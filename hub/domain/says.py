@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StartKeying:
+    epoch: int
     silos: tuple[str, ...]
 
 
@@ -41,9 +42,17 @@ class CloseRound:
 
 
 @dataclass(frozen=True, slots=True)
+class VoidRound:
+    index: int
+    attempt: int
+    why: str
+    suspended: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CloseStudy:
     outcome: str
     reason: str
 
 
-Say = StartKeying | OpenRound | FreezeRound | ServeSum | CloseRound | CloseStudy
+Say = StartKeying | OpenRound | FreezeRound | ServeSum | CloseRound | VoidRound | CloseStudy

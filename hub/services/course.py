@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from hub.aggregation.quorum import survivors_digest
 from hub.domain import round as rounds
 from hub.domain import study as studies
-from hub.domain.round import Round
+from hub.domain import study_step
+from hub.domain.round import OVER, Round
 from hub.domain.says import Say, ServeSum
 from hub.domain.study import Study
 from hub.errors import Conflict
@@ -24,6 +25,7 @@ from protocol.statements import (
     RoundFrozen,
     RoundOpened,
     RoundReady,
+    RoundVoided,
     SharesRevealed,
     Signed,
     SpendReserved,
@@ -40,6 +42,7 @@ ROUND_STATEMENTS = (
     RoundFrozen,
     SumServed,
     RoundClosed,
+    RoundVoided,
     RoundReady,
     UploadComplete,
     SurvivorsSigned,
@@ -98,7 +101,7 @@ class Course:
             study_store.save(recording.connection, after.study, after.study_version)
         if after.round is not None and after.round != before.round:
             self._save_round(recording, before, after)
-        if after.round is not None and (after.finished is not None or after.round.state in ("frozen", "closed")):
+        if after.round is not None and (after.finished is not None or after.round.state in ("frozen", *OVER)):
             recording.afterwards.append(lambda: self.wake(after.study.id))
 
     def _save_round(self, recording: Recording, before: Standing, after: Standing) -> None:
@@ -122,7 +125,7 @@ class Course:
             if isinstance(body, UploadComplete):
                 _require_delivered(recording, at.study, at.round, body)
             at = replace(at, round=rounds.apply(at.round, contract, signed, now))
-            if not isinstance(body, RoundClosed):
+            if not isinstance(body, RoundClosed | RoundVoided):
                 return at
         return replace(at, study=studies.apply(at.study, signed, now))
 
@@ -139,7 +142,7 @@ class Course:
         def can_pay(silo: str, index: int) -> bool:
             return self.budgets.can_pay(recording.connection, at.study.id, at.study.contract, silo, index)
 
-        say = studies.next_step(at.study, at.round, can_pay, recording.now)
+        say = study_step.next_step(at.study, at.round, can_pay, recording.now)
         if say is None:
             return None
         chunks: tuple[str, ...] = ()

@@ -11,8 +11,9 @@ from hub.aggregation.aggregator import Added, Aggregator, BadTerm, Outcome, SumJ
 from hub.aggregation.intake import check_bundle, check_content, check_dealer, check_place
 from hub.aggregation.quorum import addable, expected, survivors_digest
 from hub.domain import round as rounds
+from hub.domain import round_step
 from hub.domain import study as studies
-from hub.domain.round import Round
+from hub.domain.round import OVER, Round
 from hub.domain.says import ServeSum
 from hub.domain.study import Study
 from hub.errors import Conflict, Forbidden, NotFound
@@ -114,7 +115,7 @@ class Rounds:
         """A dealer's bundle of shares, for the silos of the study."""
         with self.database.reading() as connection:
             require_part(connection, caller, study)
-            silos = study_store.load(connection, study)[0].keying
+            silos = study_store.load(connection, study)[0].accepted
         if caller.role != "silo":
             raise Forbidden("shares are for the silos of the study")
         if dealer not in silos:
@@ -190,7 +191,7 @@ class Rounds:
                 at = self.course.load(recording, study)
                 if at.study.stage == "keying":
                     self.course.settle(recording, at, replace(at, study=replace(at.study, keyed_at=recording.now)))
-                if at.round is not None and at.round.state != "closed" and at.round.due_at <= recording.now:
+                if at.round is not None and at.round.state not in OVER and at.round.due_at <= recording.now:
                     due_at = recording.now + at.study.contract.schedule.step_timeout_s
                     later = rounds.extend(at.round, due_at)
                     self.course.settle(recording, at, replace(at, round=later))
@@ -207,9 +208,9 @@ class Rounds:
                 study_store.mark_swept(connection, study)
 
     def clear(self, study: str) -> None:
-        """Delete the terms of closed rounds, and the shares of attempts that came to nothing: nobody needs them.
+        """Delete the terms of rounds that are over, and all of what came to nothing: nobody needs it.
 
-        The shares of a served sum stay as long as the sum: a silo that was away opens it with them.
+        A served sum that counts stays, and the shares for it: a silo that was away opens it with them.
         """
         with self.database.reading() as connection:
             at = self._standing(connection, study)
@@ -218,10 +219,12 @@ class Rounds:
         if at.study.stage in studies.FINAL:
             self.blobs.delete_under((f"uploads/{study}/",))
             return
-        done = at.round.index if at.round.state == "closed" else at.round.index - 1
+        done = at.round.index if at.round.state in OVER else at.round.index - 1
         self.blobs.delete_under(f"uploads/{study}/{index}/" for index in range(max(0, done - 1), done + 1))
         index, last = at.round.index, at.round.attempt
         self.blobs.delete_under(f"shares/{study}/{index}/{attempt}/" for attempt in range(1, last))
+        if at.round.state == "voided":
+            self.blobs.delete_under((f"sums/{study}/{index}/", f"shares/{study}/{index}/"))
 
     def states(self) -> dict[str, int]:
         """How many rounds are in each state."""
@@ -239,7 +242,7 @@ class Rounds:
     def _whom(self, study: Study, round: Round) -> tuple[str, ...]:
         """Whose terms to add: those of the sum that may be served now, else of all who are still expected."""
         now = int(self.recorder.clock().timestamp())
-        step = rounds.next_step(round, study.contract.schedule.quorum, study.withdrawn, now)
+        step = round_step.next_step(round, study.contract, study.withdrawn, now)
         return step.survivors if isinstance(step, ServeSum) else expected(round, study.withdrawn)
 
 

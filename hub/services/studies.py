@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from hub.aggregation.quorum import survivors_digest
 from hub.audit.merkle import LogDamaged
-from hub.domain.round import Round
+from hub.domain.round import OVER, Round
 from hub.domain.study import FINAL, Study
 from hub.errors import Conflict, Expired, Forbidden, NotFound
 from hub.services.course import Course
@@ -78,8 +78,9 @@ class Studies:
             withdrawn=dict(study.left),
             waiting=() if study.stage in FINAL else tuple(s for s in study.contract.silo_names if s not in decided),
             suspended=study.suspended,
+            paused=study.paused,
             rounds_total=last_round(study.contract) + 1,
-            rounds_closed=round_store.count_closed(connection, study.id),
+            rounds_closed=round_store.count_over(connection, study.id),
             current=None if newest is None else _progress(connection, study, newest[0]),
             released_to=tuple(study.released),
         )
@@ -129,7 +130,7 @@ def _progress(connection: Connection, study: Study, round: Round) -> RoundProgre
         ready=tuple(round.ready),
         uploaded=round.complete,
         verified=tuple(silo for silo, mac in round.answers.items() if mac is not None),
-        due_at=None if round.state == "closed" else _stamp(round.due_at),
+        due_at=None if round.state in OVER else _stamp(round.due_at),
         chunks=round_layout(study.contract, round.index, len(round.frozen)).chunks if round.frozen else 0,
         chunks_received={silo: arrived.get(silo, 0) for silo in round.frozen},
         bytes_up=up,

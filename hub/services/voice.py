@@ -3,17 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hub.domain.says import CloseRound, CloseStudy, FreezeRound, OpenRound, Say, ServeSum, StartKeying
+from hub.domain.says import CloseRound, CloseStudy, FreezeRound, OpenRound, Say, ServeSum, StartKeying, VoidRound
 from protocol.ids import timestamp
 from protocol.statements import (
     Body,
     RoundClosed,
     RoundFrozen,
     RoundOpened,
+    RoundVoided,
     Signed,
     StudyClosed,
     StudyKeying,
@@ -36,80 +37,25 @@ class Voice:
         return sign(self._body(say, study, timestamp(now), due_at, tuple(chunks)), self.key)
 
     def _body(self, say: Say, study: str, now: str, due_at: str, chunks: tuple[str, ...]) -> Body:
-        nonce = self.nonce()
+        heading: dict[str, Any] = {"issuer": "hub", "issued_at": now, "nonce": self.nonce(), "journal_head": None}
+        heading["study"] = study
         match say:
-            case StartKeying(silos):
-                return StudyKeying(
-                    type="study-keying",
-                    issuer="hub",
-                    issued_at=now,
-                    nonce=nonce,
-                    journal_head=None,
-                    study=study,
-                    silos=silos,
-                )
-            case OpenRound(index, attempt, silos):
-                return RoundOpened(
-                    type="round-opened",
-                    issuer="hub",
-                    issued_at=now,
-                    nonce=nonce,
-                    journal_head=None,
-                    study=study,
-                    round=index,
-                    attempt=attempt,
-                    silos=silos,
-                    due_at=due_at,
-                )
-            case FreezeRound(index, attempt, ready, base):
-                return RoundFrozen(
-                    type="round-frozen",
-                    issuer="hub",
-                    issued_at=now,
-                    nonce=nonce,
-                    journal_head=None,
-                    study=study,
-                    round=index,
-                    attempt=attempt,
-                    ready=dict(ready),
-                    base=base,
-                    due_at=due_at,
-                )
-            case ServeSum(index, attempt, survivors):
-                return SumServed(
-                    type="sum-served",
-                    issuer="hub",
-                    issued_at=now,
-                    nonce=nonce,
-                    journal_head=None,
-                    study=study,
-                    round=index,
-                    attempt=attempt,
-                    survivors=survivors,
-                    chunks=chunks,
-                    due_at=due_at,
-                )
-            case CloseRound(index, attempt, agreed, suspended):
-                return RoundClosed(
-                    type="round-closed",
-                    issuer="hub",
-                    issued_at=now,
-                    nonce=nonce,
-                    journal_head=None,
-                    study=study,
-                    round=index,
-                    attempt=attempt,
-                    agreed=agreed,
-                    suspended=suspended,
-                )
+            case StartKeying(epoch, silos):
+                return StudyKeying(type="study-keying", epoch=epoch, silos=silos, **heading)
             case CloseStudy(outcome, reason):
-                return StudyClosed(
-                    type="study-closed",
-                    issuer="hub",
-                    issued_at=now,
-                    nonce=nonce,
-                    journal_head=None,
-                    study=study,
-                    outcome=cast(Literal["completed", "aborted", "expired"], outcome),
-                    reason=reason,
-                )
+                ended = cast(Literal["completed", "aborted", "expired"], outcome)
+                return StudyClosed(type="study-closed", outcome=ended, reason=reason, **heading)
+        heading |= {"round": say.index, "attempt": say.attempt}
+        match say:
+            case OpenRound():
+                return RoundOpened(type="round-opened", silos=say.silos, due_at=due_at, **heading)
+            case FreezeRound():
+                ready = dict(say.ready)
+                return RoundFrozen(type="round-frozen", ready=ready, base=say.base, due_at=due_at, **heading)
+            case ServeSum():
+                survivors = say.survivors
+                return SumServed(type="sum-served", survivors=survivors, chunks=chunks, due_at=due_at, **heading)
+            case CloseRound():
+                return RoundClosed(type="round-closed", agreed=say.agreed, suspended=say.suspended, **heading)
+            case VoidRound():
+                return RoundVoided(type="round-voided", reason=say.why, suspended=say.suspended, **heading)

@@ -5,12 +5,12 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from hub.domain.round import Round
+from hub.domain.round import OVER, Round
 from hub.errors import Conflict
 from hub.store.tables import chunks, rounds, studies, sums
 
 _PROGRESS = ("silos", "opened_at", "base", "ready", "frozen", "freeze", "complete", "dropped", "survivors", "sum")
-_PROGRESS_LATE = ("dealt", "signed", "revealed", "answers", "agreed", "closed_at")
+_PROGRESS_LATE = ("dealt", "signed", "revealed", "answers", "blames", "agreed", "closed_at")
 _TUPLES = ("silos", "frozen", "complete", "dropped", "survivors", "signed", "revealed", "agreed")
 
 
@@ -152,8 +152,9 @@ def volume(connection: Connection, round: Round, survivors: str) -> tuple[int, i
     return int(connection.execute(up).scalar_one()), int(connection.execute(down).scalar_one())
 
 
-def count_closed(connection: Connection, study: str) -> int:
-    where = (rounds.c.study == study, rounds.c.state == "closed")
+def count_over(connection: Connection, study: str) -> int:
+    """How many rounds have ended, void ones too."""
+    where = (rounds.c.study == study, rounds.c.state.in_(OVER))
     return int(connection.execute(select(func.count()).select_from(rounds).where(*where)).scalar_one())
 
 
@@ -175,4 +176,5 @@ def _round(row: Any) -> Round:
     progress = json.loads(row.progress)
     for name in _TUPLES:
         progress[name] = tuple(progress[name])
+    progress["blames"] = {silo: tuple(names) for silo, names in progress["blames"].items()}
     return Round(study=row.study, index=row.round, attempt=row.attempt, state=row.state, due_at=row.due_at, **progress)

@@ -19,8 +19,11 @@ _PROGRESS = (
     "refused",
     "withdrawn",
     "left",
+    "paused",
+    "epoch",
     "keyed_at",
     "keying",
+    "spoilt",
     "sealed_for",
     "commitments",
     "suspended",
@@ -29,7 +32,7 @@ _PROGRESS = (
     "release_approvals",
     "released",
 )
-_TUPLES = ("approvals", "accepted", "withdrawn", "keying", "sealed_for", "suspended")
+_TUPLES = ("approvals", "accepted", "withdrawn", "paused", "keying", "sealed_for", "suspended")
 
 
 _ONE = select(studies).where(studies.c.study == bindparam("study"))

@@ -38,6 +38,10 @@ def standing(silo: Silo, record: StudyRecord) -> str:
         return "withdrawn"
     if silo.name in record.refused:
         return "refused"
+    if silo.name in record.suspended:
+        return "suspended: the others went on without this silo"
+    if silo.name in record.paused:
+        return "paused: rounds came to nothing; look at the journal, then: consortia-silo study resume"
     if silo.name in record.accepted:
         rounds = record.complete_through + 1
         return f"accepted, {rounds} rounds done" if record.keyed else "accepted, waiting for the others"
@@ -53,8 +57,10 @@ def under_way(silo: Silo, record: StudyRecord) -> str | None:
         return None
     total, place = record.layout(current).chunks, f"round {current.index} attempt {current.attempt}"
     if current.served is not None:
-        if silo.tasks.newest_state(record.study) >= current.index or silo.name not in record.keyed:
+        if silo.tasks.newest_state(record.study) >= current.index or silo.name not in current.keying.silos:
             return None
+        if current.voided is not None or silo.tasks.sum_distrusted(record.study, current.index):
+            return f"{place}: the sum did not verify"
         if silo.name in current.signed:
             given = f"{len(current.revealed)} of {record.contract.schedule.quorum} silos gave their shares"
             return f"{place}: the sum is checked and signed, {given}"
@@ -100,7 +106,7 @@ def bytes_moved(silo: Silo, folder: Path) -> dict[str, int]:
     fetched = 0
     for record in studies_of(silo):
         for past in record.rounds.values():
-            if past.served is not None and silo.name in record.keyed:
+            if past.served is not None and silo.name in past.keying.silos:
                 layout, terms = record.layout(past), len(past.served.survivors)
                 fetched += sum(layout.sum_chunk_bytes(chunk, terms) for chunk in range(layout.chunks))
     return {"bytes_up": sent, "bytes_down": fetched}

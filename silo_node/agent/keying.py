@@ -1,5 +1,6 @@
-"""The study secret: made by the first silo that accepted, opened by the others, agreed on by all before round 0."""
+"""The study secret of an epoch: made by its key silo, opened by the other holders, agreed on by all before a round."""
 
+from protocol.keying import Keying
 from protocol.sealing.secret import StudySecret
 from protocol.statements import SecretCommitment, SecretSealed
 from silo_node.agent.silo import Silo
@@ -10,57 +11,65 @@ from silo_node.sealing import keys
 
 
 def agree_on_secret(silo: Silo, study: Study) -> bool:
-    """Makes or opens the study secret and commits to it in the log. True if anything was done."""
-    record = study.record
-    if silo.name not in record.keyed or silo.name in record.commitments:
+    """Makes or opens the secret of the study's epoch and commits to it in the log. True if anything was done."""
+    keying = study.record.keying
+    if keying is None or study.record.closed is not None or silo.name in study.record.gone:
         return False
-    secret = silo.secret(study.id)
-    if record.key_silo == silo.name:
-        secret = secret or _make(silo, study)
-        others = [name for name in record.keyed if name != silo.name]
-        silo.voice.say(*(_sealed(silo, study, secret, name) for name in others), _commitment(study, secret))
+    if silo.name in keying.commitments:
+        agreed_secret(silo, study, keying)  # or it is not the one that the key silo committed to
+        return False
+    if silo.name not in keying.silos:
+        return False
+    if keying.key_silo == silo.name:
+        secret = silo.secret(study.id, keying.epoch) or _keep(silo, study, keying, StudySecret.generate())
+        others = [name for name in keying.silos if name != silo.name]
+        sealed = (_sealed(silo, study, keying, secret, name) for name in others)
+        silo.voice.say(*sealed, _commitment(study, keying, secret))
         return True
-    envelope = record.envelopes.get(silo.name)
+    envelope = keying.envelopes.get(silo.name)
     if envelope is None:
         return False
-    secret = keys.open_secret(envelope.envelope, study.id, record.key_silo, silo.name, silo.identity.receiving)
-    silo.tasks.keep_secret(study.id, secret.to_bytes())
-    silo.voice.say(_commitment(study, secret))
+    sender, receiving = keying.key_silo, silo.identity.receiving
+    opened = keys.open_secret(envelope.envelope, study.id, keying.epoch, sender, silo.name, receiving)
+    silo.voice.say(_commitment(study, keying, _keep(silo, study, keying, opened)))
     return True
 
 
-def agreed_secret(silo: Silo, study: Study) -> StudySecret | None:
+def agreed_secret(silo: Silo, study: Study, keying: Keying) -> StudySecret | None:
     """The secret that this silo and the key silo committed to; None before. Raises ``StudyHalted`` if they differ.
 
     That whoever else a round is opened for committed to the same one is a rule of the record.
     """
-    record, secret = study.record, silo.secret(study.id)
-    if secret is None or silo.name not in record.commitments or record.key_silo not in record.commitments:
+    secret = silo.secret(study.id, keying.epoch)
+    if secret is None or silo.name not in keying.commitments or keying.key_silo not in keying.commitments:
         return None
-    if record.commitments[record.key_silo] != keys.commitment(secret, study.id):
-        raise StudyHalted(f"the key silo {record.key_silo} committed to another study key than it sealed for this silo")
+    if keying.commitments[keying.key_silo] != keys.commitment(secret, study.id, keying.epoch):
+        raise StudyHalted(f"the key silo {keying.key_silo} committed to another study key than it sealed for this silo")
     return secret
 
 
-def _make(silo: Silo, study: Study) -> StudySecret:
-    secret = StudySecret.generate()
-    silo.tasks.keep_secret(study.id, secret.to_bytes())
+def _keep(silo: Silo, study: Study, keying: Keying, secret: StudySecret) -> StudySecret:
+    silo.tasks.keep_secret(study.id, keying.epoch, secret.to_bytes())
     return secret
 
 
-def _sealed(silo: Silo, study: Study, secret: StudySecret, recipient: str) -> Saying:
-    receiving_key = study.charter.member(recipient).receiving_key
+def _sealed(silo: Silo, study: Study, keying: Keying, secret: StudySecret, recipient: str) -> Saying:
+    receiving_key, epoch = study.charter.member(recipient).receiving_key, keying.epoch
 
     def build(opening: Opening) -> SecretSealed:
-        envelope = keys.seal_secret(secret, study.id, silo.name, recipient, receiving_key)
-        return SecretSealed(type="secret-sealed", study=study.id, recipient=recipient, envelope=envelope, **opening)
+        envelope = keys.seal_secret(secret, study.id, epoch, silo.name, recipient, receiving_key)
+        return SecretSealed(
+            type="secret-sealed", study=study.id, epoch=epoch, recipient=recipient, envelope=envelope, **opening
+        )
 
-    return Saying(f"{study.id}:sealed:{recipient}", study.id, build)
+    return Saying(f"{study.id}:{epoch}:sealed:{recipient}", study.id, build)
 
 
-def _commitment(study: Study, secret: StudySecret) -> Saying:
+def _commitment(study: Study, keying: Keying, secret: StudySecret) -> Saying:
+    epoch = keying.epoch
+
     def build(opening: Opening) -> SecretCommitment:
-        mine = keys.commitment(secret, study.id)
-        return SecretCommitment(type="secret-commitment", study=study.id, commitment=mine, **opening)
+        mine = keys.commitment(secret, study.id, epoch)
+        return SecretCommitment(type="secret-commitment", study=study.id, epoch=epoch, commitment=mine, **opening)
 
-    return Saying(f"{study.id}:commitment", study.id, build)
+    return Saying(f"{study.id}:{epoch}:commitment", study.id, build)

@@ -8,7 +8,7 @@ import structlog
 from protocol.errors import ProtocolError
 from protocol.follow import advance_follower, begin, checkpoint_size
 from protocol.ids import moment
-from silo_node.agent import keying, pipeline
+from silo_node.agent import keying, pausing, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
 from silo_node.agent.memory import check_journal, check_ledger, check_own_words
 from silo_node.agent.registering import publish_pending
@@ -123,12 +123,9 @@ class Agent:
 
     def _next(self, study: Study) -> bool:
         silo = self._silo
-        if decide(silo, study) or keying.agree_on_secret(silo, study):
+        if decide(silo, study) or pausing.pause_or_resume(silo, study) or keying.agree_on_secret(silo, study):
             return True
-        secret = keying.agreed_secret(silo, study)
-        if secret is None:
-            return False
-        return pipeline.run_round(silo, study, secret) or release(silo, study, secret)
+        return pipeline.run_round(silo, study) or release(silo, study)
 
     def _halt(self, study: Study, reason: str, told: str) -> None:
         """Stops here, with ``reason`` for the owner and ``told`` for everyone else.

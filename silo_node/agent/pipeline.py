@@ -6,7 +6,7 @@ is found again and not made anew.
 """
 
 import contextlib
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -16,6 +16,7 @@ from protocol.sealing.errors import MasksUnrecoverable, SumRejected
 from protocol.sealing.masks import MaskStream
 from protocol.sealing.secret import StudySecret
 from silo_node.agent import sayings, unmasking
+from silo_node.agent.keying import agreed_secret
 from silo_node.agent.progress import Progress, apply_total, begin, segments_of
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
@@ -34,7 +35,7 @@ MUCH_CLIPPED: Final = 0.01
 """A larger share of clipped values is worth a line in the journal: the round's scales don't fit its numbers."""
 
 
-def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
+def run_round(silo: Silo, study: Study) -> bool:
     """Does what is next in the present round; true if anything was done.
 
     gate -> ledger charge -> training -> masks -> ready | sealing -> upload | tags -> signature | shares | state
@@ -43,7 +44,10 @@ def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
     current = record.current
     if current is None:
         return False
-    verify_missing(silo, study, secret)
+    follow_totals(silo, study)
+    secret = agreed_secret(silo, study, current.keying)
+    if secret is None or current.voided is not None:
+        return False
     if current.served is not None:
         return unmask(silo, study, secret, current) or _say_verified(silo, study, secret, current)
     if current.frozen is not None:
@@ -54,15 +58,18 @@ def run_round(silo: Silo, study: Study, secret: StudySecret) -> bool:
 
 
 def forget_closed(silo: Silo, study: Study) -> None:
-    """Removes what closed rounds left behind: an update, its sealed term, and the states before the newest."""
-    through = min(study.record.complete_through, silo.tasks.newest_state(study.id))
+    """Removes what rounds that are over left behind: updates, terms, masks, states and secrets that serve no more."""
+    record = study.record
+    through = min(record.complete_through, silo.tasks.newest_state(study.id))
     if through >= 0:
         silo.tasks.forget_rounds(study.id, through)
+    if record.closed_through >= 0:
+        silo.tasks.forget_secrets(study.id, record.rounds[record.closed_through].keying.epoch)
 
 
 def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     """The silo's update for this round, charged before a row is read, and its word that it is ready."""
-    if silo.name in current.ready or silo.name in study.record.withdrawn:
+    if silo.name in current.ready or silo.name in study.record.withdrawn | study.record.paused:
         return False
     check_agreement(silo, study, current.index - 1)
     unmasking.check_peers(silo, current.index, current.opened.silos)
@@ -122,91 +129,111 @@ def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) 
     return True
 
 
-def verify_missing(silo: Silo, study: Study, secret: StudySecret) -> None:
-    """Brings this silo to the state after the newest total that was served, one sum after the other."""
-    while True:
-        past = study.record.rounds.get(silo.tasks.newest_state(study.id) + 1)
-        if past is None or len(past.revealed) < study.record.contract.schedule.quorum:
-            return
-        if not open_sum(silo, study, secret, past):
+def follow_totals(silo: Silo, study: Study) -> None:
+    """Brings this silo to the state after the newest round that is over or can be opened, one after the other."""
+    rounds = study.record.rounds
+    newest = rounds.get(silo.tasks.newest_state(study.id))
+    if newest is not None and newest.voided is not None:
+        silo.tasks.keep_same_state(study.id, newest.index)  # its total may have been applied before it was void
+    while (past := rounds.get(silo.tasks.newest_state(study.id) + 1)) is not None:
+        if past.voided is not None:
+            silo.tasks.keep_same_state(study.id, past.index)
+        elif not open_sum(silo, study, past):
             return
 
 
 def unmask(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
     """This silo's part in taking the masks off a served sum; true if it said anything."""
-    if silo.name in current.failed or current.closed is not None:
+    if current.closed is not None or silo.tasks.sum_distrusted(study.id, current.index):
         return False
     try:
         signed = unmasking.sign_survivors(silo, study, secret, current)
     except SumRejected as rejected:
-        raise _failed(silo, study, current, rejected) from None
+        distrust(silo, study, current, rejected)
+        return True
     return signed or unmasking.reveal_shares(silo, study, secret, current)
 
 
-def open_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord) -> bool:
-    """Applies a served total; false while more shares may come. Never decrypts what fails."""
+def open_sum(silo: Silo, study: Study, past: RoundRecord) -> bool:
+    """Applies a served total; false where it can't be opened, or not yet. Never decrypts what fails.
+
+    Raises ``StudyHalted`` where a quorum went on with a sum that doesn't verify here.
+    """
+    secret = agreed_secret(silo, study, past.keying)
+    if secret is None or len(past.revealed) < study.record.contract.schedule.quorum:
+        return False
+    if silo.tasks.sum_distrusted(study.id, past.index):
+        if past.closed is not None:
+            raise StudyHalted(f"the others went on from round {past.index} with a sum that doesn't verify here")
+        return False
     try:
         masks = unmasking.masks_of_total(silo, study, secret, past)
+        apply_sum(silo, study, secret, past, masks)
     except MasksUnrecoverable as problem:
-        if past.closed is None and len(past.revealed) < len(past.signed):
-            return False
-        silo.voice.note("halt", f"round {past.index}: {problem}", study.id)
-        with contextlib.suppress(HubRefused):
-            silo.voice.say(sayings.failed(study, past, "masks", problem.blamed))
-        raise StudyHalted(f"the masks of round {past.index} can't be recovered from what was revealed") from None
-    apply_sum(silo, study, secret, past, masks)
+        if not unmasking.more_shares_may_come(silo, past):
+            distrust(silo, study, past, problem)
+        return False
+    except SumRejected as rejected:
+        distrust(silo, study, past, rejected)
+        return False
     return True
 
 
+def distrust(silo: Silo, study: Study, past: RoundRecord, problem: SumRejected | MasksUnrecoverable) -> None:
+    """Says once that a sum doesn't verify here, and never looks at it again. The study may go on without it."""
+    if silo.name in past.total_served.survivors:
+        cause: Literal["sum", "masks"] = "masks" if isinstance(problem, MasksUnrecoverable) else "sum"
+        blamed = problem.blamed if isinstance(problem, MasksUnrecoverable) else ()
+        # The hub takes this word while the round is open only; it changes nothing for this silo.
+        with contextlib.suppress(HubRefused):
+            silo.voice.say(sayings.failed(study, past, cause, blamed))
+    log.error("sum-distrusted", study=study.id[:12], round=past.index, problem=str(problem))
+    silo.voice.note("warning", f"round {past.index}: {problem}", study.id)
+    silo.tasks.distrust_sum(study.id, past.index)
+
+
 def apply_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord, masks: MaskStream) -> None:
-    """Fetches a served sum, checks every tag, opens it, applies the total. Never decrypts what fails."""
+    """Fetches a served sum, checks every tag, opens it, applies the total. Raises ``SumRejected``."""
     record, index = study.record, past.index
     served, layout, freeze = past.total_served, record.layout(past), record.freeze(past)
     progress = progress_before(silo, study, index)
     files = silo.fetch_sum(study.id, past, layout)
-    try:
-        total, clipped = open_total(
-            lambda: (file.read_bytes() for file in files),
-            segments_of(record.contract, progress, index),
-            secret,
-            freeze,
-            served.survivors,
-            layout,
-            masks,
-        )
-    except SumRejected as rejected:
-        raise _failed(silo, study, past, rejected) from None
+    total, clipped = open_total(
+        lambda: (file.read_bytes() for file in files),
+        segments_of(record.contract, progress, index),
+        secret,
+        freeze,
+        served.survivors,
+        layout,
+        masks,
+    )
     _tell_clipped(silo, study, index, min(1.0, clipped / (total.size * len(served.survivors))))
     after = apply_total(record.contract, progress, index, total, served.survivors)
     silo.tasks.keep_state(study.id, index, after.to_bytes())
 
 
-def _failed(silo: Silo, study: Study, past: RoundRecord, rejected: SumRejected) -> StudyHalted:
-    silo.voice.note("halt", f"round {past.index}: {rejected}", study.id)
-    # The hub takes this word from survivors of an open round only; the study ends here all the same.
-    with contextlib.suppress(HubRefused):
-        silo.voice.say(sayings.failed(study, past, "sum"))
-    return StudyHalted(f"the sum of round {past.index} is not the sum of its silos' terms")
-
-
 def _tell_clipped(silo: Silo, study: Study, index: int, share: float) -> None:
     log.info("clipped", study=study.id, round=index, share=share)
     if share > MUCH_CLIPPED:
-        silo.voice.note("decision", f"round {index}: {share:.1%} of all silos' values were clipped", study.id)
+        silo.voice.note("warning", f"round {index}: {share:.1%} of all silos' values were clipped", study.id)
 
 
 def check_agreement(silo: Silo, study: Study, index: int) -> None:
-    """Raises ``StudyHalted`` unless a quorum logged the very state that this silo has after round ``index``."""
-    if index < 0:
+    """Raises ``StudyHalted`` unless a quorum logged the very state that this silo has after round ``index``.
+
+    After void rounds it is the state of the last round that counts.
+    """
+    record, counted = study.record, study.record.closed_through
+    if counted < 0:
         return
-    secret = silo.secret(study.id)
+    secret = agreed_secret(silo, study, record.rounds[counted].keying)
     state = silo.tasks.state(study.id, index)
     if secret is None or state is None:
         raise StudyHalted(f"this silo has no state of round {index}")
-    mine = keys.state_mac(secret, study.id, index, state)
-    agreeing = [name for name, mac in study.record.rounds[index].macs.items() if mac == mine]
-    if len(agreeing) < study.record.contract.schedule.quorum:
-        raise StudyHalted(f"fewer than a quorum of silos reached this silo's state of round {index}")
+    mine = keys.state_mac(secret, study.id, counted, state)
+    agreeing = [name for name, mac in record.rounds[counted].macs.items() if mac == mine]
+    if len(agreeing) < record.contract.schedule.quorum:
+        raise StudyHalted(f"fewer than a quorum of silos reached this silo's state of round {counted}")
 
 
 def progress_before(silo: Silo, study: Study, index: int) -> Progress:

@@ -5,10 +5,10 @@ import base64
 from protocol.release import release_commitment, release_context
 from protocol.rounds import last_round
 from protocol.sealing.envelope import seal_envelope
-from protocol.sealing.secret import StudySecret
 from protocol.statements import ReleaseApproved, ReleaseSealed
 from silo_node.agent.bundle import release_bundle
 from silo_node.agent.decisions import may_release
+from silo_node.agent.keying import agreed_secret
 from silo_node.agent.progress import Progress
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
@@ -16,13 +16,14 @@ from silo_node.agent.voice import Opening, Saying
 from silo_node.sealing.keys import release_salt
 
 
-def release(silo: Silo, study: Study, secret: StudySecret) -> bool:
+def release(silo: Silo, study: Study) -> bool:
     """Approves a requested release, and seals it where that is this silo's part. True if anything was done."""
     record = study.record
     if not record.requested or record.closed is None or record.closed.outcome != "completed":
         return False
-    data = silo.tasks.state(study.id, last_round(record.contract))
-    if data is None or silo.name in record.suspended | record.withdrawn:
+    last = last_round(record.contract)
+    data, secret = silo.tasks.state(study.id, last), agreed_secret(silo, study, record.rounds[last].keying)
+    if data is None or secret is None or silo.name in record.gone:
         return False
     bundle = release_bundle(record.contract, study.id, Progress.from_bytes(data))
     salt = release_salt(secret, study.id)

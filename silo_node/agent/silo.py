@@ -45,9 +45,9 @@ class Silo:
     def name(self) -> str:
         return self.identity.silo
 
-    def secret(self, study: str) -> StudySecret | None:
-        """The study secret this silo made or opened."""
-        data = self.tasks.secret(study)
+    def secret(self, study: str, epoch: int) -> StudySecret | None:
+        """The study secret of an epoch that this silo made or opened."""
+        data = self.tasks.secret(study, epoch)
         return None if data is None else StudySecret.from_bytes(data)
 
     def case(self, study: Study) -> Case:

@@ -21,7 +21,7 @@ from protocol.follow import Follower, Verified
 from protocol.spend import Event, parse_events
 from protocol.statements import Signed, parse
 from protocol.translog import LogView, VerifierKey
-from silo_node.private_files import private_folder, write_private
+from silo_node.private_files import private_folder, sync_folder, write_private
 
 Answer = Literal["accept", "refuse", "release"]
 
@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS outbox (name TEXT PRIMARY KEY, wire BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS outbox_wire ON outbox (wire);
 CREATE TABLE IF NOT EXISTS answers (study TEXT, answer TEXT, reason TEXT NOT NULL, PRIMARY KEY (study, answer));
 CREATE TABLE IF NOT EXISTS halted (study TEXT PRIMARY KEY, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS unverified (study TEXT, round INTEGER, PRIMARY KEY (study, round));
+CREATE TABLE IF NOT EXISTS resumed (study TEXT, pause INTEGER, PRIMARY KEY (study, pause));
 """
 
 
@@ -137,13 +139,29 @@ class Tasks:
         row = self._db.execute("SELECT reason FROM halted WHERE study = ?", (study,)).fetchone()
         return row[0] if row else None
 
-    # -- what was computed and sealed
+    def resume(self, study: str, pause: int) -> None:
+        """Keeps the owner's word that the study's pause number ``pause`` may end."""
+        self._db.execute("INSERT OR IGNORE INTO resumed VALUES (?, ?)", (study, pause))
 
-    def keep_secret(self, study: str, secret: bytes) -> None:
-        write_private(self._study(study) / "secret", secret)
+    def resumed(self, study: str, pause: int) -> bool:
+        query = "SELECT 1 FROM resumed WHERE study = ? AND pause = ?"
+        return self._db.execute(query, (study, pause)).fetchone() is not None
 
-    def secret(self, study: str) -> bytes | None:
-        return _read(self._study(study) / "secret")
+    # -- what was computed, sealed and found wrong
+
+    def distrust_sum(self, study: str, index: int) -> None:
+        """Remembers that the served sum of a round did not verify here: it is not examined again."""
+        self._db.execute("INSERT OR IGNORE INTO unverified VALUES (?, ?)", (study, index))
+
+    def sum_distrusted(self, study: str, index: int) -> bool:
+        query = "SELECT 1 FROM unverified WHERE study = ? AND round = ?"
+        return self._db.execute(query, (study, index)).fetchone() is not None
+
+    def keep_secret(self, study: str, epoch: int, secret: bytes) -> None:
+        write_private(self._study(study) / f"secret-{epoch}", secret)
+
+    def secret(self, study: str, epoch: int) -> bytes | None:
+        return _read(self._study(study) / f"secret-{epoch}")
 
     def keep_update(self, study: str, index: int, vector: NDArray[np.float64], ran: tuple[Event, ...]) -> None:
         """The DP update of a round, with the events that were run for it, before anything of it is announced."""
@@ -165,6 +183,17 @@ class Tasks:
 
     def state(self, study: str, index: int) -> bytes | None:
         return _read(self._study(study) / f"state-{index}")
+
+    def keep_same_state(self, study: str, index: int) -> None:
+        """A void round: the state after it is the one before it, whatever was kept. Nothing changes if it is so."""
+        before, after = (self._study(study) / f"state-{number}" for number in (index - 1, index))
+        # The state before goes once the one after was made the same.
+        if not (after.exists() and (not before.exists() or after.samefile(before))):
+            aside = after.with_name(f"same-{index}")
+            aside.unlink(missing_ok=True)
+            aside.hardlink_to(before)
+            aside.replace(after)
+            sync_folder(after.parent)
 
     def newest_state(self, study: str) -> int:
         """Index of the last round whose state is kept, -1 before any."""
@@ -218,13 +247,19 @@ class Tasks:
         return sum(path.name.isdecimal() for path in self.sum_folder(study, index).iterdir())
 
     def forget_rounds(self, study: str, through: int) -> None:
-        """Removes updates, sealed terms and sums of the rounds up to ``through``, and the states before it."""
+        """Removes updates, sealed terms, masks and sums of the rounds up to ``through``, and the states before it."""
         for folder in self._study(study).glob("round-*"):
             if int(folder.name.partition("-")[2]) <= through:
                 shutil.rmtree(folder)
         for state in self._study(study).glob("state-*"):
             if int(state.name.partition("-")[2]) < through:
                 state.unlink()
+
+    def forget_secrets(self, study: str, before: int) -> None:
+        """Removes the study secrets of the epochs before ``before``."""
+        for secret in self._study(study).glob("secret-*"):
+            if int(secret.name.partition("-")[2]) < before:
+                secret.unlink()
 
     def _sealed(self, study: str, index: int, freeze: bytes) -> Path:
         return private_folder(self._round(study, index) / f"sealed-{freeze.hex()[:32]}")

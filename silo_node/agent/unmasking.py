@@ -3,6 +3,7 @@
 Nothing is revealed for a sum that a quorum of its own silos hasn't checked and signed, and a silo signs once a round.
 """
 
+from protocol.ids import moment
 from protocol.round_record import RoundRecord
 from protocol.sealing.errors import SealingError
 from protocol.sealing.masks import MaskStream, own_masks
@@ -34,7 +35,7 @@ def check_peers(silo: Silo, index: int, silos: tuple[str, ...]) -> None:
 
 def deal_masks(silo: Silo, study: Study, current: RoundRecord) -> Dealt:
     """This silo's masks for the attempt, made once and kept before anything of them leaves."""
-    holders = masking.receiving_keys(study.charter, study.record.keyed)
+    holders = masking.receiving_keys(study.charter, current.keying.silos)
     quorum = study.record.contract.schedule.quorum
 
     def make() -> bytes:
@@ -86,6 +87,18 @@ def masks_of_total(silo: Silo, study: Study, secret: StudySecret, past: RoundRec
     return masking.masks_left(secret, study.id, past, study.record.freeze(past), bundles, quorum)
 
 
+def more_shares_may_come(silo: Silo, past: RoundRecord) -> bool:
+    """Whether shares of silos that have not revealed any may still mend a sum whose masks can't be recovered yet.
+
+    It waits half of the step's time for them: then there is time left for its word that the sum failed to be heard.
+    """
+    served = past.total_served
+    if past.over or len(past.revealed) == len(served.survivors):
+        return False
+    begun, due = moment(served.issued_at), moment(served.due_at)
+    return silo.clock() < begun + (due - begun) / 2
+
+
 def _dealt(silo: Silo, study: Study, one: RoundRecord) -> Dealt:
     data = silo.tasks.masks(study.id, one.index, one.attempt)
     if data is None:
@@ -101,10 +114,10 @@ def _pair(silo: Silo, study: Study, one: RoundRecord, dealer: str) -> SharePair 
     try:
         return _bundle(silo, study, one, dealer).open(silo.name, silo.identity.receiving.private, info)
     except SealingError as problem:
-        silo.voice.note("halt", f"round {one.index}: shares from {dealer}: {problem}", study.id)
+        silo.voice.note("warning", f"round {one.index}: shares from {dealer}: {problem}", study.id)
         return None
 
 
 def _bundle(silo: Silo, study: Study, one: RoundRecord, dealer: str) -> Bundle:
-    holders = tuple(sorted(study.record.keyed))
+    holders = tuple(sorted(one.keying.silos))
     return Bundle.parse(silo.fetch_bundle(study.id, one, dealer, len(holders)), dealer, holders)

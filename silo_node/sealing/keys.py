@@ -9,35 +9,34 @@ from protocol.sealing.errors import SealingError
 from protocol.sealing.secret import StudySecret
 from silo_node.errors import StudyHalted
 
-EPOCH = 1
 
-
-def envelope_context(study: str, sender: str, recipient: str) -> bytes:
-    """HPKE's ``info``: an envelope opens for this study, sender, recipient and key epoch only."""
+def envelope_context(study: str, epoch: int, sender: str, recipient: str) -> bytes:
+    """HPKE's ``info``: an envelope opens for this study, key epoch, sender and recipient only."""
     return canonical.encode(
-        {"context": "consortia/secret/v1", "study": study, "sender": sender, "recipient": recipient, "epoch": EPOCH}
+        {"context": "consortia/secret/v1", "study": study, "sender": sender, "recipient": recipient, "epoch": epoch}
     )
 
 
-def seal_secret(secret: StudySecret, study: str, sender: str, recipient: str, receiving_key: str) -> str:
+def seal_secret(secret: StudySecret, study: str, epoch: int, sender: str, recipient: str, receiving_key: str) -> str:
     """The secret for ``recipient``, whose ML-KEM-768/X25519 key the charter gives; base64."""
     public = base64.b64decode(receiving_key, validate=True)
-    envelope = seal_envelope(secret.to_bytes(), public, envelope_context(study, sender, recipient))
+    envelope = seal_envelope(secret.to_bytes(), public, envelope_context(study, epoch, sender, recipient))
     return base64.b64encode(envelope).decode()
 
 
-def open_secret(envelope: str, study: str, sender: str, recipient: str, keys: EnvelopeKeys) -> StudySecret:
-    """The secret in ``envelope``. Raises ``StudyHalted`` if it was not sealed for this silo and study."""
+def open_secret(envelope: str, study: str, epoch: int, sender: str, recipient: str, keys: EnvelopeKeys) -> StudySecret:
+    """The secret in ``envelope``. Raises ``StudyHalted`` if it was not sealed for this silo, study and epoch."""
+    context = envelope_context(study, epoch, sender, recipient)
     try:
         sealed = base64.b64decode(envelope, validate=True)
-        return StudySecret.from_bytes(open_envelope(sealed, keys.private, envelope_context(study, sender, recipient)))
+        return StudySecret.from_bytes(open_envelope(sealed, keys.private, context))
     except (SealingError, binascii.Error):
         raise StudyHalted(f"the study key that silo {sender} sent does not open for this silo and study") from None
 
 
-def commitment(secret: StudySecret, study: str) -> str:
+def commitment(secret: StudySecret, study: str, epoch: int) -> str:
     """What every holder logs (hex); equal if and only if they hold the same secret."""
-    context = {"context": "consortia/secret-commitment/v1", "study": study, "epoch": EPOCH}
+    context = {"context": "consortia/secret-commitment/v1", "study": study, "epoch": epoch}
     return secret.commitment(canonical.encode(context)).hex()
 
 

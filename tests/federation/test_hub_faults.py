@@ -142,15 +142,50 @@ def test_a_silo_that_rejects_the_sum_is_suspended_and_a_quorum_opens_it(consorti
     assert (status["state"], status["suspended"]) == ("completed", ["cork"])
 
 
-def test_a_sum_that_too_few_silos_sign_is_never_opened(consortium: Consortium) -> None:
+def test_a_sum_that_too_few_silos_sign_is_never_opened_and_its_round_is_void(consortium: Consortium) -> None:
     for name in ("bern", "cork"):
         consortium.silo(name).silent_in = {(1, "sign")}
     study = consortium.start(timeout_s=1)
     with consortium.running(study):
         status = consortium.finish(study)
-    assert (status["state"], status["rounds_closed"]) == ("aborted", 1)
-    assert "shares-revealed" not in _kinds_of_round(consortium, 1)
+    assert (status["state"], status["suspended"]) == ("completed", [])
+    kinds = _kinds_of_round(consortium, 1)
+    assert ("round-voided" in kinds, "shares-revealed" in kinds) == (True, False)
     assert all((study, 1) not in silo.totals for silo in consortium.silos)
+
+
+def test_a_sum_that_does_not_verify_makes_the_round_void_and_the_study_goes_on_under_another_key(
+    consortium: Consortium, hub: HubProcess
+) -> None:
+    secrets = {}
+    for name in ("bern", "cork"):
+        consortium.silo(name).reject_in = {1}
+    ada = consortium.silo("ada")
+    ada.on_round_voided = lambda signed, body: secrets.update({body.round: ada.secrets[body.study]})
+    study = consortium.start(rounds=2)
+    with consortium.running(study):
+        status = consortium.finish(study)
+        consortium.await_status(study, lambda _: not _blobs(hub, study, 1))
+        assert _blobs(hub, study, 2), "the sum of a round that counts stays for whoever was away"
+    assert (status["state"], status["suspended"], status["rounds_closed"]) == ("completed", [], 4)
+    assert (list(secrets), secrets[1] == ada.secrets[study]) == ([1], False)
+    for index in (0, 2, 3):
+        expected = sum(silo.sent[study, index] for silo in consortium.silos)
+        assert all((silo.totals[study, index] == expected).all() for silo in consortium.silos)
+
+
+def test_a_void_evaluation_ends_the_study(consortium: Consortium) -> None:
+    for name in ("bern", "cork"):
+        consortium.silo(name).reject_in = {2}
+    study = consortium.start(rounds=1)
+    with consortium.running(study):
+        status = consortium.finish(study)
+    assert (status["state"], status["reason"]) == ("aborted", "round 2: the sum didn't verify at 2 silos")
+
+
+def _blobs(hub: HubProcess, study: str, index: int) -> list[Path]:
+    """What the hub still holds of a round."""
+    return [path for path in (hub.folder / "blobs").rglob(f"*/{study}/{index}/**/*") if path.is_file()]
 
 
 def _kinds_of_round(consortium: Consortium, index: int) -> set[str]:

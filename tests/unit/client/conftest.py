@@ -291,9 +291,9 @@ def run_study(world: World, contract: StudyContract) -> str:
     for name in names:
         fields = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner-rule"}
         world.say(statements.StudyAccepted, f"silo:{name}", study=study, **fields)
-    world.say(statements.StudyKeying, "hub", study=study, silos=names)
+    world.say(statements.StudyKeying, "hub", study=study, epoch=1, silos=names)
     for name in names:
-        world.say(statements.SecretCommitment, f"silo:{name}", study=study, commitment="3" * 64)
+        world.say(statements.SecretCommitment, f"silo:{name}", study=study, epoch=1, commitment="3" * 64)
     base = "0" * 64
     for index in range(last_round(contract) + 1):
         base = run_round(world, contract, index, base)

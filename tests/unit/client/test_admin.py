@@ -127,7 +127,8 @@ def status(study: str, **changes: object) -> dict[str, object]:
         "study": study, "title": "t", "state": "running", "reason": None, "lead": "grace",
         "proposed_at": "2026-11-22T12:00:00Z", "approvals": [], "accepted": ["cleveland", "hungarian"], "refused": {},
         "withdrawn": {},
-        "waiting": [], "suspended": [], "rounds_total": 4, "rounds_closed": 0, "current": None, "released_to": [],
+        "waiting": [], "suspended": [], "paused": [], "rounds_total": 4, "rounds_closed": 0, "current": None,
+        "released_to": [],
     }  # fmt: skip
     return value | changes
 

@@ -13,6 +13,7 @@ from protocol.statements import (
     RoundFrozen,
     RoundOpened,
     RoundReady,
+    RoundVoided,
     SecretCommitment,
     SharesRevealed,
     SpendReserved,
@@ -23,6 +24,7 @@ from protocol.statements import (
     SumVerified,
     SurvivorsSigned,
     UploadComplete,
+    VerificationFailed,
     sign,
 )
 from protocol.study import study_id
@@ -86,14 +88,18 @@ class Script:
             )
         return self
 
-    def key(self, silos=SILOS):
-        self.say(StudyKeying, "hub", silos=silos)
+    def key(self, silos=SILOS, epoch=1):
+        self.say(StudyKeying, "hub", epoch=epoch, silos=silos)
         return self
 
-    def commit(self, **commitments):
-        for silo in SILOS:
-            self.say(SecretCommitment, f"silo:{silo}", commitment=commitments.get(silo, "6" * 64))
+    def commit(self, epoch=1, silos=SILOS, **commitments):
+        for silo in silos:
+            commitment = commitments.get(silo, "6" * 64)
+            self.say(SecretCommitment, f"silo:{silo}", epoch=epoch, commitment=commitment)
         return self
+
+    def key_again(self, epoch=2, silos=SILOS):
+        return self.key(silos, epoch).commit(epoch, silos)
 
     def open(self, index=0, attempt=1, silos=SILOS):
         self.say(RoundOpened, "hub", round=index, attempt=attempt, silos=silos, due_at=NOW)
@@ -165,6 +171,22 @@ class Script:
 
     def close(self, index=0, attempt=1, agreed=SILOS, suspended=()):
         self.say(RoundClosed, "hub", round=index, attempt=attempt, agreed=agreed, suspended=suspended)
+        return self
+
+    def fail(self, index=0, attempt=1, **blames):
+        """Each silo named says that the sum failed, and blames those given."""
+        for silo, blamed in blames.items():
+            fields = {"sum": self.base, "cause": "masks" if blamed else "sum", "blamed": blamed}
+            self.say(VerificationFailed, f"silo:{silo}", round=index, attempt=attempt, **fields)
+        return self
+
+    def void(self, index=0, attempt=1, suspended=()):
+        self.say(RoundVoided, "hub", round=index, attempt=attempt, reason="no sum", suspended=suspended)
+        return self
+
+    def word(self, kind, silo, **fields):
+        """Something else that a silo says."""
+        self.say(kind, f"silo:{silo}", **fields)
         return self
 
     def unmask(self, index=0, attempt=1, silos=SILOS):
@@ -246,4 +268,11 @@ def test_a_suspended_silo_is_not_let_in_again():
     script.close(agreed=SILOS[:3], suspended=("delta",))
     assert script.broken is None
     script.open(1)
-    assert "rule 5" in script.broken
+    assert "rule 3" in script.broken
+
+
+def test_the_holders_that_are_left_share_another_key_before_the_next_round():
+    script = keyed().open().freeze().upload().serve().unmask().verify(macs={"delta": "5" * 64})
+    script.close(agreed=SILOS[:3], suspended=("delta",)).key_again(silos=SILOS[:3]).open(1, silos=SILOS[:3])
+    assert script.broken is None
+    assert [keying.silos for keying in script.record.keyings] == [SILOS, SILOS[:3]]

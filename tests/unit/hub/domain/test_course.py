@@ -2,6 +2,7 @@
 
 import secrets
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,17 +13,28 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hub.domain import round as rounds
+from hub.domain import round_step, study_step
 from hub.domain import study as studies
 from hub.domain.round import MAX_ATTEMPTS, Round
 from hub.domain.says import ServeSum
-from hub.domain.study import FINAL, Study, keying_limit_s
+from hub.domain.study import FINAL, Study
+from hub.domain.study_step import keying_limit_s
 from hub.errors import Refused
 from hub.services.voice import Voice
 from protocol import canonical
 from protocol.ids import timestamp
 from protocol.sealing.shares import SHARE_BYTES
 from protocol.sealing.sharing import SEALED_REVEAL_OVERHEAD
-from protocol.statements import RoundClosed, RoundOpened, Signed, StudyClosed, SumServed, sign
+from protocol.statements import (
+    RoundClosed,
+    RoundOpened,
+    RoundVoided,
+    Signed,
+    StudyClosed,
+    StudyKeying,
+    SumServed,
+    sign,
+)
 from protocol.study import study_id
 from tests.unit.hub.rig.contract import contract
 from tests.unit.hub.rig.party import BODY
@@ -43,9 +55,9 @@ def shares_of(frozen: int) -> str:
 class CourseOfAStudy(RuleBasedStateMachine):
     """Plays all parties; after each event the hub speaks until it waits, exactly as `services.course` lets it."""
 
-    def __init__(self) -> None:
+    def __init__(self, rounds_: int = 1) -> None:
         super().__init__()
-        agreed = contract(SILOS, timeout_s=TIMEOUT_S)
+        agreed = contract(SILOS, timeout_s=TIMEOUT_S, rounds=rounds_)
         self.now = START
         self.study = Study(study_id(agreed), agreed, int(START.timestamp()))
         self.round: Round | None = None
@@ -53,6 +65,7 @@ class CourseOfAStudy(RuleBasedStateMachine):
         self.voice = Voice(KEY, lambda: secrets.token_hex(16))
         self.said: list[Signed] = []
         self.broke: set[str] = set()
+        self.opened: list[tuple[set[str], set[str]]] = []
 
     def _signed(self, kind: str, issuer: str, **fields: Any) -> Signed:
         head = {"type": kind, "issuer": issuer, "issued_at": timestamp(self.now), "nonce": secrets.token_hex(16)}
@@ -79,7 +92,7 @@ class CourseOfAStudy(RuleBasedStateMachine):
             if self.study.stage != "running":
                 raise Refused("not running")
             self.round = rounds.apply(self.round, self.study.contract, signed, now)
-            if isinstance(body, RoundClosed):
+            if isinstance(body, RoundClosed | RoundVoided):
                 self.study = studies.apply(self.study, signed, now)
         else:
             self.study = studies.apply(self.study, signed, now)
@@ -87,11 +100,13 @@ class CourseOfAStudy(RuleBasedStateMachine):
     def _speak(self) -> None:
         while True:
             now = int(self.now.timestamp())
-            say = studies.next_step(self.study, self.round, lambda silo, index: silo not in self.broke, now)
+            say = study_step.next_step(self.study, self.round, lambda silo, index: silo not in self.broke, now)
             if say is None or (isinstance(say, ServeSum) and say.survivors not in self.added):
                 return
             chunks = ("c" * 64,) if isinstance(say, ServeSum) else ()
             signed = self.voice.say(say, self.study.id, self.now, TIMEOUT_S, chunks)
+            if isinstance(signed.body, RoundOpened):
+                self.opened.append((set(signed.body.silos), {*self.study.gone, *self.study.paused}))
             self.said.append(signed)
             self._apply(signed)
 
@@ -117,19 +132,30 @@ class CourseOfAStudy(RuleBasedStateMachine):
     def seal_key(self, recipient: str) -> None:
         if self.study.keying:
             key_silo = f"silo:{self.study.keying[0]}"
-            self._take(self._signed("secret-sealed", key_silo, recipient=recipient, envelope="AAAA"))
+            fields = {"epoch": self.study.epoch, "recipient": recipient, "envelope": "AAAA"}
+            self._take(self._signed("secret-sealed", key_silo, **fields))
 
     @rule(silo=silos, right=st.integers(0, 19))
     def commit(self, silo: str, right: int) -> None:
-        self._take(self._signed("secret-commitment", f"silo:{silo}", commitment=("3" if right else "4") * 64))
+        fields = {"epoch": max(1, self.study.epoch), "commitment": ("3" if right else "4") * 64}
+        self._take(self._signed("secret-commitment", f"silo:{silo}", **fields))
 
     @rule()
     def all_decide_and_commit(self) -> None:
         self.approve()
         for silo in SILOS:
             self.accept(silo)
+        self.all_commit()
+
+    @rule()
+    def all_commit(self) -> None:
         for silo in SILOS:
             self.commit(silo, 1)
+
+    @rule(silo=silos, kind=st.sampled_from(["study-paused", "study-resumed", "study-resumed"]))
+    def pause_or_resume(self, silo: str, kind: str) -> None:
+        fields = {"reason": "x"} if kind == "study-paused" else {}
+        self._take(self._signed(kind, f"silo:{silo}", **fields))
 
     def _place(self) -> dict[str, Any]:
         assert self.round is not None
@@ -153,7 +179,7 @@ class CourseOfAStudy(RuleBasedStateMachine):
     @precondition(lambda self: self.round is not None)
     @rule()
     def workers_finish(self) -> None:
-        say = studies.next_step(self.study, self.round, lambda s, i: True, int(self.now.timestamp()))
+        say = study_step.next_step(self.study, self.round, lambda s, i: True, int(self.now.timestamp()))
         if isinstance(say, ServeSum):
             self.added.add(say.survivors)
         self._speak()
@@ -250,11 +276,25 @@ class CourseOfAStudy(RuleBasedStateMachine):
         assert [index for index, attempt in opened if attempt == 1] == list(range(len({i for i, _ in opened})))
 
     @invariant()
-    def who_left_is_in_no_round_opened_later(self) -> None:
-        if self.round is not None and self.round.state == "open" and not self.round.ready:
-            last = self.said[-1].body
-            if isinstance(last, RoundOpened):
-                assert not {*self.study.suspended} & {*last.silos}
+    def who_left_or_paused_is_in_no_round_opened_later(self) -> None:
+        assert not any(out & silos for silos, out in self.opened)
+
+    @invariant()
+    def a_round_is_opened_under_a_key_that_its_holders_share_and_no_void_round_knew(self) -> None:
+        said = [signed.body for signed in self.said]
+        for place, body in enumerate(said):
+            if isinstance(body, RoundOpened):
+                keyed = max(at for at, one in enumerate(said[:place]) if isinstance(one, StudyKeying))
+                assert set(body.silos) <= set(said[keyed].silos)
+                assert not any(isinstance(one, RoundVoided) for one in said[keyed:place])
+                left = {silo for one in said[keyed:place] for silo in getattr(one, "suspended", ())}
+                assert not left
+
+    @invariant()
+    def only_training_rounds_are_void_and_each_round_ends_once(self) -> None:
+        ended = [signed.body for signed in self.said if isinstance(signed.body, RoundClosed | RoundVoided)]
+        assert len({body.round for body in ended}) == len(ended)
+        assert all(body.round == 1 for body in ended if isinstance(body, RoundVoided))
 
     @invariant()
     def the_end_is_said_once_and_is_the_end(self) -> None:
@@ -263,10 +303,11 @@ class CourseOfAStudy(RuleBasedStateMachine):
         assert not ends or ends[0] == len(self.said) - 1
 
     @invariant()
-    def only_a_study_with_all_rounds_closed_is_completed(self) -> None:
+    def only_a_study_with_all_rounds_over_and_its_evaluation_closed_is_completed(self) -> None:
         if self.study.stage == "completed":
-            closed = [signed.body.round for signed in self.said if isinstance(signed.body, RoundClosed)]
-            assert closed == [0, 1, 2]
+            ended = [signed.body.round for signed in self.said if isinstance(signed.body, RoundClosed | RoundVoided)]
+            assert ended == [0, 1, 2]
+            assert self.round is not None and self.round.state == "closed"
 
 
 TestCourseOfAStudy = CourseOfAStudy.TestCase
@@ -281,7 +322,7 @@ def test_everybody_working_leads_to_a_completed_study() -> None:
     for _ in range(3):
         course.everybody_works()
     assert course.study.stage == "completed"
-    course.only_a_study_with_all_rounds_closed_is_completed()
+    course.only_a_study_with_all_rounds_over_and_its_evaluation_closed_is_completed()
 
 
 def test_a_round_overdue_because_the_hub_was_away_gets_its_time_again() -> None:
@@ -290,7 +331,7 @@ def test_a_round_overdue_because_the_hub_was_away_gets_its_time_again() -> None:
     assert course.round is not None
     later = rounds.extend(course.round, course.round.due_at + 100)
     assert later == replace(course.round, due_at=course.round.due_at + 100)
-    assert rounds.next_step(later, 3, (), course.round.due_at + 50) is None
+    assert round_step.next_step(later, course.study.contract, (), course.round.due_at + 50) is None
 
 
 def test_a_contract_past_its_end_closes_the_study_as_expired() -> None:
@@ -326,3 +367,120 @@ def test_a_silo_that_vanished_while_the_key_was_shared_is_left_out_and_may_join_
 def test_a_key_that_too_few_silos_hold_in_time_ends_the_study() -> None:
     course = keyed_course(2)
     assert (course.study.stage, course.round) == ("aborted", None)
+
+
+def course_at_training(rounds_: int = 1) -> CourseOfAStudy:
+    """A study in its first training round, whose sum is served."""
+    course = CourseOfAStudy(rounds_)
+    course.all_decide_and_commit()
+    course.everybody_works()
+    serve(course)
+    return course
+
+
+def serve(course: CourseOfAStudy) -> None:
+    """The sum of the round that is open, of all silos that may take part."""
+    assert course.round is not None
+    course.all_are_ready()
+    for silo in course.round.silos:
+        course.upload(silo)
+    course.workers_finish()
+    assert course.round.state == "served"
+
+
+def fail(course: CourseOfAStudy, *silos: str, blamed: Sequence[str] = ()) -> None:
+    assert course.round is not None
+    fields = {**course._place(), "sum": course.round.sum, "cause": "masks" if blamed else "sum", "blamed": [*blamed]}
+    for silo in silos:
+        course._take(course._signed("verification-failed", f"silo:{silo}", **fields))
+
+
+def test_a_void_training_round_leads_to_another_key_and_the_next_round() -> None:
+    course = course_at_training()
+    fail(course, "ada", "bern")
+    assert course.round is not None
+    assert (course.round.index, course.round.state, course.study.stage) == (1, "voided", "keying")
+    assert (course.study.epoch, course.study.commitments) == (2, {})
+    course.all_commit()
+    assert (course.round.index, course.round.attempt, course.study.stage) == (2, 1, "running")
+    course.everybody_works()
+    assert course.study.stage == "completed"
+
+
+def test_without_normalisation_or_evaluation_the_study_ends() -> None:
+    course = CourseOfAStudy()
+    course.all_decide_and_commit()
+    serve(course)
+    fail(course, "ada", "bern")
+    assert (course.study.stage, course.round.state if course.round else None) == ("aborted", "served")
+    assert "round 0" in (course.study.reason or "")
+
+
+def test_one_failure_alone_voids_nothing_where_a_quorum_can_still_agree() -> None:
+    course = course_at_training()
+    fail(course, "ada")
+    assert course.round is not None and course.round.state == "served"
+    for step in (course.sign, course.reveal, lambda silo: course.answer(silo, "5")):
+        for silo in SILOS[1:]:
+            step(silo)
+    assert course.study.suspended == ("ada",)
+
+
+def test_a_silo_that_enough_others_blame_is_out_and_all_are_heard_before() -> None:
+    course = course_at_training()
+    for silo in SILOS[:3]:
+        course.sign(silo)
+    fail(course, "ada", blamed=["cork"])
+    assert course.round is not None and course.round.state == "served"
+    fail(course, "bern", blamed=["cork"])
+    assert course.round.state == "served", "dale may still have something to say"
+    fail(course, "dale", blamed=["cork"])
+    assert (course.round.state, course.study.suspended) == ("voided", ("cork",))
+    assert course.study.keying == ("ada", "bern", "dale")
+
+
+def test_the_word_of_as_many_as_may_collude_puts_nobody_out() -> None:
+    course = course_at_training()
+    fail(course, "ada", blamed=["cork"])
+    course.time_passes(TIMEOUT_S + 2)
+    assert course.round is not None
+    assert (course.round.state, course.study.suspended) == ("voided", ())
+
+
+def test_a_study_of_paused_silos_waits_for_their_owners_and_then_goes_on() -> None:
+    course = course_at_training(rounds_=3)
+    fail(course, "ada", "bern")
+    course.all_commit()
+    serve(course)
+    fail(course, "ada", "bern")
+    for silo in SILOS:
+        course.pause_or_resume(silo, "study-paused")
+    course.all_commit()
+    course.time_passes(keying_limit_s(course.study.contract) + 1)
+    assert course.round is not None
+    assert (course.round.index, course.round.state, course.study.stage) == (2, "voided", "keying")
+    course.pause_or_resume("ada", "study-resumed")
+    course.pause_or_resume("bern", "study-resumed")
+    assert course.round.index == 2
+    course.pause_or_resume("cork", "study-resumed")
+    assert (course.round.index, course.round.silos) == (3, SILOS[:3])
+
+
+def test_a_holder_that_leaves_takes_no_key_with_it_that_still_serves() -> None:
+    course = course_at_training()
+    course._take(course._signed("study-withdrawn", "silo:dale", reason="x"))
+    assert course.study.epoch == 1, "a sum is never given another key"
+    for step in (course.sign, course.reveal, lambda silo: course.answer(silo, "5")):
+        for silo in SILOS[:3]:
+            step(silo)
+    assert (course.study.stage, course.study.epoch, course.study.keying) == ("keying", 2, SILOS[:3])
+
+
+def test_a_holder_that_leaves_while_a_key_is_shared_is_left_out_of_the_next_one() -> None:
+    course = CourseOfAStudy()
+    course.approve()
+    for silo in SILOS:
+        course.accept(silo)
+    course.commit("ada", 1)
+    course._take(course._signed("study-withdrawn", "silo:ada", reason="x"))
+    assert (course.study.epoch, course.study.keying, course.study.commitments) == (2, SILOS[1:], {})

@@ -54,6 +54,7 @@ class FakeSilo(Party):
         self.approved: set[str] = set()
         self.secrets: dict[str, StudySecret] = {}
         self.keying: dict[str, tuple[str, ...]] = {}
+        self.epoch: dict[str, int] = {}
         self.masks: dict[tuple[str, int, int], tuple[MaskSecrets, SharePair]] = {}
         self.ready: dict[str, Any] = {}
         self.sums: dict[str, Unmasking] = {}
@@ -100,11 +101,12 @@ class FakeSilo(Party):
 
     def _info(self, study: str, sender: str, recipient: str, context: str) -> bytes:
         value = {"context": context, "study": study, "sender": sender, "recipient": recipient}
-        return canonical.encode({**value, "epoch": 1} if "secret" in context else value)
+        return canonical.encode({**value, "epoch": self.epoch[study]} if "secret" in context else value)
 
     def on_study_keying(self, signed: Signed, body: Any) -> None:
         study, silos = body.study, body.silos
-        self.keying[study] = silos
+        self.keying[study], self.epoch[study] = silos, body.epoch
+        self.secrets.pop(study, None)
         if silos[0] != self.name:
             return
         secret = self.secrets[study] = StudySecret.generate()
@@ -113,11 +115,13 @@ class FakeSilo(Party):
             info = self._info(study, self.name, peer, "consortia/secret/v1")
             envelope = seal_envelope(secret.to_bytes(), base64.b64decode(self.peers[peer]), info)
             text = base64.b64encode(envelope).decode()
-            statements.append(self.signed("secret-sealed", study=study, recipient=peer, envelope=text))
+            fields = {"study": study, "epoch": body.epoch, "recipient": peer, "envelope": text}
+            statements.append(self.signed("secret-sealed", **fields))
         self.post(*statements, self._commitment(study))
 
     def _commitment(self, study: str) -> Signed:
-        return self.signed("secret-commitment", study=study, commitment=self.secrets[study].commitment(b"x").hex())
+        mine = {"epoch": self.epoch[study], "commitment": self.secrets[study].commitment(b"x").hex()}
+        return self.signed("secret-commitment", study=study, **mine)
 
     def on_secret_sealed(self, signed: Signed, body: Any) -> None:
         if body.recipient != self.name:

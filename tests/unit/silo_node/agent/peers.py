@@ -3,6 +3,7 @@
 import numpy as np
 
 from protocol.canonical import digest
+from protocol.keying import next_holders
 from protocol.rounds import plan_round, round_events
 from protocol.sealing.addition import add_chunks
 from protocol.sealing.masks import own_masks
@@ -15,6 +16,7 @@ from protocol.statements import (
     RoundFrozen,
     RoundOpened,
     RoundReady,
+    RoundVoided,
     SecretCommitment,
     SecretSealed,
     SharesRevealed,
@@ -28,6 +30,7 @@ from protocol.statements import (
     SumVerified,
     SurvivorsSigned,
     UploadComplete,
+    VerificationFailed,
 )
 from protocol.study import study_id
 from silo_node.agent.progress import apply_total, begin, segments_of
@@ -74,40 +77,52 @@ class Peers:
             self.say(StudyAccepted, f"silo:{name}", **word)
 
     def key(self):
-        self.say(StudyKeying, silos=tuple(self.record.accepted))
+        self.say(StudyKeying, epoch=1, silos=tuple(self.record.accepted))
+
+    def key_again(self):
+        """The hub asks for another secret, as it must after a void round and when a holder left."""
+        record = self.record
+        holders = next_holders(record.keyed, record.gone, record.current.uploads)
+        self.say(StudyKeying, epoch=record.keying.epoch + 1, silos=holders)
 
     def share(self):
-        """The others open what alpha sealed; or, where bravo is first, it makes and seals the secret."""
+        """The others open what alpha sealed; or, where another is first, it makes and seals the secret."""
         record = self.record
-        if record.key_silo == "alpha":
-            opened = {name: self.open_envelope(record, name) for name in OTHERS}
-            self.secret = opened["bravo"]
+        if record.keying.key_silo == "alpha":
+            opened = {name: self.open_envelope(record, name) for name in record.keyed if name != "alpha"}
+            self.secret = next(iter(opened.values()))
             assert all(secret == self.secret for secret in opened.values())
         else:
             self.secret = StudySecret.generate()
             self.seal_secret("alpha")
-        for name in OTHERS:
-            self.commit(name)
+        for name in record.keyed:
+            if name != "alpha":
+                self.commit(name)
 
     def open_envelope(self, record, name):
-        receiving = self.hub.group.silos[name].receiving
-        return keys.open_secret(record.envelopes[name].envelope, self.study, "alpha", name, receiving)
+        receiving, keying = self.hub.group.silos[name].receiving, record.keying
+        envelope = keying.envelopes[name].envelope
+        return keys.open_secret(envelope, self.study, keying.epoch, "alpha", name, receiving)
 
     def seal_secret(self, recipient, owner=None, context=None):
         """The secret for ``recipient``; a lying test names whose key it is sealed under, and for whom."""
-        public = self.hub.group.silos[owner or recipient].public["receiving_key"]
-        envelope = keys.seal_secret(self.secret, self.study, "bravo", context or recipient, public)
-        self.say(SecretSealed, "silo:bravo", recipient=recipient, envelope=envelope)
+        keying = self.record.keying
+        sender, public = keying.key_silo, self.hub.group.silos[owner or recipient].public["receiving_key"]
+        envelope = keys.seal_secret(self.secret, self.study, keying.epoch, sender, context or recipient, public)
+        self.say(SecretSealed, f"silo:{sender}", epoch=keying.epoch, recipient=recipient, envelope=envelope)
 
     def commit(self, name, secret=None):
-        commitment = keys.commitment(secret or self.secret, self.study)
-        self.say(SecretCommitment, f"silo:{name}", commitment=commitment)
+        epoch = self.record.keying.epoch
+        commitment = keys.commitment(secret or self.secret, self.study, epoch)
+        self.say(SecretCommitment, f"silo:{name}", epoch=epoch, commitment=commitment)
 
     # -- a round
 
     def open(self, index, attempt=1, silos=SILOS):
         self.say(RoundOpened, round=index, attempt=attempt, silos=silos, due_at=DUE)
-        for name in OTHERS:
+        for name in silos:
+            if name == "alpha":
+                continue
             if (name, index) not in self.reserved:
                 self.reserved.add((name, index))
                 events = round_events(self.contract, name, index)
@@ -187,7 +202,7 @@ class Peers:
         return masking.choose_shares(one, pairs)
 
     def bundles(self, one):
-        holders = tuple(sorted(self.record.keyed))
+        holders = tuple(sorted(one.keying.silos))
         raw = self.hub.bundles
         return {
             dealer: Bundle.parse(raw[one.index, one.attempt, dealer], dealer, holders) for dealer in one.frozen_ready
@@ -227,6 +242,18 @@ class Peers:
         for name in sorted(set(survivors) - {"alpha"}):
             word = {"sum": one.served_digest, "state_mac": mac}
             self.say(SumVerified, f"silo:{name}", round=index, attempt=one.attempt, **word)
+
+    def fail(self, *names, blamed=()):
+        """The others say that the sum failed, all survivors if none are named."""
+        one = self.record.current
+        word = {"sum": one.served_digest, "cause": "masks" if blamed else "sum", "blamed": blamed}
+        for name in names or sorted(set(one.total_served.survivors) - {"alpha"}):
+            self.say(VerificationFailed, f"silo:{name}", round=one.index, attempt=one.attempt, **word)
+
+    def void(self, suspended=()):
+        one = self.record.current
+        word = {"reason": "the sum did not verify", "suspended": suspended}
+        self.say(RoundVoided, round=one.index, attempt=one.attempt, **word)
 
     def close(self):
         one = self.record.current

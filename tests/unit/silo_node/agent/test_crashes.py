@@ -73,11 +73,12 @@ class Mortal:
 
 
 def assert_said_in_one_version(hub):
-    """Whatever was posted, however often, is one statement of a kind, round, attempt and recipient."""
+    """Whatever was posted, however often, is one statement of a kind, round, attempt, epoch and recipient."""
     versions = defaultdict(set)
     for signed in hub.posted:
         body = signed.body
-        place = [getattr(body, name, None) for name in ("type", "study", "round", "attempt", "recipient", "dataset")]
+        names = ("type", "study", "round", "attempt", "epoch", "recipient", "dataset")
+        place = [getattr(body, name, None) for name in names]
         versions[tuple(place)].add(signed.wire)
     assert {place for place, wires in versions.items() if len(wires) > 1} == set()
 
@@ -106,7 +107,7 @@ def test_a_silo_that_dies_behind_every_step_goes_through_the_study_as_if_it_had_
     everywhere = {"advance", "reserve", "settle", "say_once", "write ran", "write update", "write digests", "seal_once"}
     everywhere |= {"post", "posted", "chunk", "chunk arrived", "record round-ready", "record upload-complete"}
     assert {step for step in everywhere if mortal.deaths.count(step) <= last} == set()
-    assert {"write secret", *(f"write state-{index}" for index in range(last + 1))} <= set(mortal.deaths)
+    assert {"write secret-1", *(f"write state-{index}" for index in range(last + 1))} <= set(mortal.deaths)
     assert len(mortal.deaths) > 60
 
 

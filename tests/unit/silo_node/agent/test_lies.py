@@ -114,7 +114,7 @@ def test_a_secret_that_was_sealed_for_another_silo_does_not_open(node, peers, li
     peers.seal_secret("alpha", **lie)
     node.go()
     assert "does not open for this silo" in halted(node, peers)
-    assert node.silo.tasks.secret(peers.study) is None
+    assert node.silo.tasks.secret(peers.study, 1) is None
     assert node.hub.logged(SecretCommitment) == []
     assert_silent(node, peers)
 
@@ -133,28 +133,48 @@ def test_a_sum_with_one_bit_flipped_is_told_and_never_decrypted(node, peers, mon
     assert decrypted == []
     (told,) = node.hub.logged(VerificationFailed)
     assert (told.round, told.sum) == (0, peers.record.current.served_digest)
-    assert "is not the sum of its silos' terms" in halted(node, peers)
+    assert (halted(node, peers), node.silo.tasks.sum_distrusted(peers.study, 0)) == (None, True)
     assert node.hub.logged(SumVerified) == []
     assert node.silo.tasks.state(peers.study, 0) is None
     assert_silent(node, peers)
 
 
-def test_a_forged_sum_halts_the_study_though_the_hub_does_not_take_the_word_for_it(node, peers):
-    """A silo that missed the upload, or comes late, finds the round closed: its word is refused."""
+def test_a_forged_sum_is_never_looked_at_again_though_the_hub_does_not_take_the_word_for_it(node, peers):
     begin_study(node, peers)
     peers.open(0)
     node.go()
     peers.freeze()
+    node.go()
     peers.upload()
     peers.serve(flipped)
-    peers.sign()
-    peers.reveal()
     node.hub.refusing = HubRefused("verification-failed: silo alpha is not part of round 0 attempt 1", 403)
     node.go()
-    assert "is not the sum of its silos' terms" in (halted(node, peers) or "not halted")
-    notes = len(node.notes)
+    assert node.silo.tasks.sum_distrusted(peers.study, 0)
+    notes, fetched = len(node.notes), len(node.hub.fetched)
+    node.restart()
     node.go()
-    assert len(node.notes) == notes
+    assert (len(node.notes), len(node.hub.fetched), halted(node, peers)) == (notes, fetched, None)
+
+
+def test_a_silo_leaves_a_study_that_goes_on_from_a_sum_that_does_not_verify_there(node, peers):
+    begin_study(node, peers)
+    peers.open(0)
+    node.go()
+    peers.freeze()
+    node.go()
+    peers.upload()
+    peers.serve(flipped)
+    node.go()
+    peers.sign()
+    peers.reveal()
+    for name in OTHERS:
+        word = {"sum": peers.record.current.served_digest, "state_mac": "5" * 64}
+        peers.say(SumVerified, f"silo:{name}", round=0, attempt=1, **word)
+    peers.say(RoundClosed, round=0, attempt=1, agreed=OTHERS, suspended=("alpha",))
+    node.go()
+    assert "doesn't verify here" in halted(node, peers)
+    assert node.silo.tasks.state(peers.study, 0) is None
+    assert_silent(node, peers)
 
 
 @pytest.mark.parametrize("place", [0, 20_000, -1])

@@ -29,7 +29,7 @@ from tests.unit.silo_node.agent.story import begin_study, run_round, run_study
 def test_a_silo_goes_through_a_whole_study_and_ends_with_the_same_state_as_the_others(node, peers, first):
     run_study(node, peers, first)
     last = last_round(peers.contract)
-    assert peers.record.key_silo == first
+    assert peers.record.keying.key_silo == first
     assert node.silo.tasks.state(peers.study, last) == peers.states[last]
     for index in range(last + 1):
         values = peers.totals[index].size
@@ -143,7 +143,7 @@ def test_keys_of_the_charter_are_those_the_secret_is_sealed_for(node, peers, gro
     assert set(sealed) == set(OTHERS)
     assert len({len(base64.b64decode(one)) for one in sealed.values()}) == 1
     opened = {peers.open_envelope(peers.record, name).to_bytes() for name in OTHERS}
-    assert opened == {node.silo.tasks.secret(peers.study)}
+    assert opened == {node.silo.tasks.secret(peers.study, 1)}
 
 
 def test_a_round_whose_scale_is_too_small_shows_in_the_journal_and_in_the_log(node):
