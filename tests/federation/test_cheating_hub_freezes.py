@@ -62,8 +62,8 @@ NAMED = {
 def test_nothing_is_sealed_for_a_freeze_that_does_not_follow_from_the_log(group: Group, change) -> None:
     group.hub.cheat = freezing(change)
     study = group.study()
-    group.run_to(lambda: all(NAMED[change] in node.notes(study) for node in group.nodes.values()))
-    group.go()
+    group.run_to(lambda: group.all_noted(study, NAMED[change]))
+    group.rest()
     for node in group.nodes.values():
         assert node.sent(study, TRAINING) == set()
         assert node.state(study, TRAINING) is None

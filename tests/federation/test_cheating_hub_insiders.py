@@ -11,7 +11,7 @@ from hub.store.blobs import upload_name
 from protocol.rounds import round_layout
 from protocol.sealing import bfv, wire
 from protocol.sealing.parameters import PLAIN_MODULUS
-from protocol.statements import RoundClosed, SharesRevealed, SumVerified, SurvivorsSigned, UploadComplete
+from protocol.statements import SharesRevealed, SumVerified, SurvivorsSigned, UploadComplete
 from silo_node.agent.progress import Progress
 from silo_node.errors import JournalDamaged
 from tests.federation.rig.cheating_reveals import record_of, secret_of
@@ -65,8 +65,7 @@ def test_an_insider_opens_what_the_hub_holds_of_a_silo_and_sees_uniform_values(g
 def test_a_silo_with_absurd_values_moves_nobodys_scale_by_more_than_two(group: Group, size: float) -> None:
     group.nodes["delta"].runner.make = lambda index, values: np.full(values, size)
     study = group.study(rounds=2)
-    group.run_to(lambda: len(group.words(RoundClosed, study, TRAINING)) == 1)
-    group.go(lambda: all(node.state(study, TRAINING) is not None for node in group.nodes.values()))
+    group.run_to(lambda: all(node.state(study, TRAINING) is not None for node in group.nodes.values()))
     (state,) = {node.state(study, TRAINING) for node in group.nodes.values()}
     before = record_of(group.nodes["alpha"], study).contract.sealing.training_exponent
     progress = Progress.from_bytes(state)
@@ -86,7 +85,7 @@ def test_a_snapshot_from_before_a_silo_signed_halts_when_it_is_put_back(group: G
     delta.backup(newest)
     delta.restore(old)
     delta.open()
-    delta.step()
+    group.run_to(lambda: delta.ended is not None, "delta")
     assert isinstance(delta.ended, JournalDamaged)
     assert "(survivors-signed) is signed by this silo, and this silo does not remember it" in str(delta.ended)
     signed = group.words(SurvivorsSigned, study, TRAINING)

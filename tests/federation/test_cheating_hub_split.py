@@ -92,8 +92,7 @@ def test_two_freezes_for_two_logs_give_no_sum_with_the_silo_that_was_split_off(g
     others = {body.freeze for body in group.words(UploadComplete, study, TRAINING)}
     assert split.words(UploadComplete)[0].freeze not in others
     relay(group, split, UploadComplete, study)
-    group.go()
-    assert_alpha_stopped(group, split, study, "sealed under another freeze digest")
+    assert_alpha_stops(group, split, study, "sealed under another freeze digest")
     assert split.words(SurvivorsSigned) == []
     one_log_again(group)
 
@@ -131,15 +130,14 @@ def test_two_totals_for_two_logs_never_give_both_shares_of_a_silo(group: Group) 
     assert {which for _, whose, which in given if whose == VICTIM} == {KEY}
     assert {which for _, whose, which in given if whose != VICTIM} == {SELF}
     relay(group, split, SurvivorsSigned, study)
-    group.go()
-    assert_alpha_stopped(group, split, study, "names a sum that was not served")
+    assert_alpha_stops(group, split, study, "names a sum that was not served")
     one_log_again(group)
 
 
-def assert_alpha_stopped(group: Group, split: SplitLog, study: str, why: str) -> None:
-    """alpha's study broke a rule before it gave a share or reached a state; the others all reached the same one."""
+def assert_alpha_stops(group: Group, split: SplitLog, study: str, why: str) -> None:
+    """alpha's study breaks a rule before it gives a share or reaches a state; the others all reach the same one."""
     alpha = group.nodes[VICTIM]
-    assert why in alpha.notes(study)
+    group.run_to(lambda: why in alpha.notes(study))
     assert alpha.state(study, TRAINING) is None
     assert split.words(SharesRevealed) == []
     assert len({group.nodes[name].state(study, TRAINING) for name in OTHERS} - {None}) == 1

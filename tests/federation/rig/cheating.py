@@ -93,6 +93,10 @@ class CheatingHub:
         (socket,) = self._server.servers[0].sockets
         return f"http://127.0.0.1:{socket.getsockname()[1]}"
 
+    def size(self, reader: str = "") -> int:
+        """Entries of the log that a reader is shown."""
+        return self.splits[reader].size if reader in self.splits else self.services.log.size()
+
     def signed(self, kind: type[Body], **fields: Any) -> Signed:
         """A statement of the hub's own, whatever its domain thinks of it."""
         name = kind.model_fields["type"].annotation.__args__[0]  # type: ignore[union-attr]

@@ -40,6 +40,10 @@ class SplitLog:
         hashes = [leaf_hash(entry.leaf.encode()) for entry in known]
         self._tree = MerkleTree(_Nodes(), 0).append(hashes)
 
+    @property
+    def size(self) -> int:
+        return len(self._entries)
+
     def cut_at(self, statement: str) -> None:
         """Leaves out the statement with this digest and whatever followed it; the silo must not have seen them."""
         kept = next(at for at, (leaf, _) in enumerate(self._entries) if f'"digest":"{statement}"' in leaf)

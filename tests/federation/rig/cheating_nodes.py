@@ -62,12 +62,13 @@ class Node:
         self.ended: SiloError | None = None
         self.silo: Silo
         self._agent: Agent
+        self._idle_at = -1
         self._open = ExitStack()
 
     def open(self) -> None:
         silo, config = self._open.enter_context(open_silo(self.folder))
         self.silo = replace(silo, runner=self.runner)  # type: ignore[arg-type]
-        self._agent, self.ended = agent_of(self.silo, config), None
+        self._agent, self.ended, self._idle_at = agent_of(self.silo, config), None, -1
 
     def close(self) -> None:
         self._open.close()
@@ -76,18 +77,26 @@ class Node:
         self.close()
         self.open()
 
-    def step(self) -> bool:
-        """One poll and one step, as the node's own loop does it; whether anything was done."""
-        if self.ended is not None:
+    def step(self, size: int) -> bool:
+        """One poll and one step, as the node's own loop does it; whether anything was done.
+
+        Nothing is asked again where the log had the same ``size`` when there was nothing to do.
+        """
+        if self.ended is not None or self._idle_at == size:
             return False
         try:
             self._agent.poll(0)
-            return self._agent.work()
+            self._idle_at = -1 if self._agent.work() else size
+            return self._idle_at != size
         except (HubUnreachable, HubRefused):
             return False
         except SiloError as problem:
             self.ended = problem
             return False
+
+    def wake(self) -> None:
+        """Looks again at the next step: something other than the log has changed."""
+        self._idle_at = -1
 
     @property
     def public(self) -> str:

@@ -21,15 +21,15 @@ def record_of(node: Node, study: str) -> StudyRecord:
     return Studies(node.silo.tasks.entries()).records[study]
 
 
-def secret_of(node: Node, study: str) -> StudySecret:
-    secret = node.silo.secret(study)
+def secret_of(node: Node, study: str, epoch: int = 1) -> StudySecret:
+    secret = node.silo.secret(study, epoch)
     assert secret is not None
     return secret
 
 
 def bundles_of(group: Group, record: StudyRecord, one: RoundRecord) -> dict[str, Bundle]:
     """The frozen silos' bundles as they lie in the hub's store."""
-    holders = tuple(sorted(record.keyed))
+    holders = tuple(sorted(one.keying.silos))
     blobs = group.hub.services.rounds.blobs
     names = {dealer: shares_name(record.study, one.index, one.attempt, dealer) for dealer in one.frozen_ready}
     return {dealer: Bundle.parse(blobs.read(name), dealer, holders) for dealer, name in names.items()}
@@ -52,8 +52,9 @@ def shares_given(
 def all_given(group: Group, insider: str, study: str, index: int) -> set[tuple[str, str, str]]:
     """Every share that was revealed in a round, as the hub and an insider get to see them together."""
     node = group.nodes[insider]
-    record, secret = record_of(node, study), secret_of(node, study)
+    record = record_of(node, study)
     one = record.rounds[index]
+    secret = secret_of(node, study, one.keying.epoch)
     bundles = bundles_of(group, record, one)
     words = group.words(SharesRevealed, study, index)
     return {share for word in words for share in shares_given(record, one, word, secret, bundles)}

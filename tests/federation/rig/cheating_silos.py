@@ -30,6 +30,7 @@ TRAINING = 1
 """The first round of training; normalisation is 0."""
 PATIENCE_S = 60.0
 QUIET_S = 0.4
+PAUSE_S = 0.005
 
 Said = TypeVar("Said", bound=Body)
 
@@ -84,31 +85,34 @@ class Group:
         self.people.admin.say("study-approved", study=study)
         return study
 
-    def go(self, until: Callable[[], bool] = lambda: False, *names: str) -> None:
-        """Steps the nodes (all, unless some are named) until ``until``, or until nothing happens any more."""
-        nodes = [self.nodes[name] for name in names or SILOS]
-        deadline, quiet_since, size = time.monotonic() + PATIENCE_S, time.monotonic(), -1
+    def run_to(self, until: Callable[[], bool], *names: str) -> None:
+        """Steps the nodes (all, unless some are named) one after the other until ``until``, which must come."""
+        nodes, deadline = [self.nodes[name] for name in names or SILOS], time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             for node in nodes:
                 if until():
                     return
-                if node.step():
-                    quiet_since = time.monotonic()
-            if self.hub.services.log.size() != size:
-                size, quiet_since = self.hub.services.log.size(), time.monotonic()
-            if time.monotonic() - quiet_since > QUIET_S:
-                return
-            time.sleep(0.005)
-        raise AssertionError("the nodes never come to rest")
+                node.step(self.hub.size(node.name))
+            time.sleep(PAUSE_S)
+        raise AssertionError({name: (node.ended, node.notes()) for name, node in self.nodes.items()})
 
-    def run_to(self, until: Callable[[], bool], *names: str) -> None:
-        """Like ``go``, and it must come to that."""
-        self.go(until, *names)
-        assert until(), {name: (node.ended, node.notes()) for name, node in self.nodes.items()}
+    def rest(self) -> None:
+        """Steps all nodes until nothing has happened for a while: for what must not happen."""
+        size, quiet_since = -1, time.monotonic()
+        while time.monotonic() - quiet_since < QUIET_S:
+            acted = [node.step(self.hub.size(node.name)) for node in self.nodes.values()]
+            if any(acted) or self.hub.size() != size:
+                size, quiet_since = self.hub.size(), time.monotonic()
+            time.sleep(PAUSE_S)
+
+    def all_noted(self, study: str, why: str) -> bool:
+        """Whether every node's journal holds such a note about the study."""
+        return all(why in node.notes(study) for node in self.nodes.values())
 
     def words(self, kind: type[Said], study: str, index: int | None = None) -> list[Said]:
         """The logged statements of a kind about a study, and a round of it, as an officer reads them."""
-        self.seen += [signed for _, _, signed in self.people.officer.poll()]
+        if self.hub.size() != self.people.officer.next:
+            self.seen += [signed for _, _, signed in self.people.officer.poll()]
         bodies = [signed.body for signed in self.seen if isinstance(signed.body, kind)]
         return [
             body
@@ -125,10 +129,9 @@ class Group:
         self.run_to(lambda: bool(self.words(StudyClosed, study)))
         (closed,) = self.words(StudyClosed, study)
         assert closed.outcome == "completed", closed.reason
-        self.go()
         last = last_round(self._contracts[study])
+        self.run_to(lambda: all(node.state(study, last) is not None for node in self.nodes.values()))
         assert len({node.state(study, last) for node in self.nodes.values()}) == 1
-        assert self.nodes["alpha"].state(study, last) is not None
 
 
 def small_contract(rounds: int = 1, **changes: Any) -> StudyContract:
