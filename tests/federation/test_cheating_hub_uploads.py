@@ -138,6 +138,14 @@ def test_a_body_of_a_gigabyte_is_refused_early_and_never_held(
     assert frozen.silo.http.get("/health").status_code == 200
 
 
+def test_a_gigabyte_that_is_announced_is_refused_before_a_byte_of_it_came(hub: HubProcess, frozen: Frozen) -> None:
+    head = [f"PUT {frozen.path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {GIB}"]
+    token = f"Authorization: {frozen.silo.headers['Authorization']}"
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=30) as line:
+        line.sendall("\r\n".join([*head, token, "", ""]).encode())
+        assert line.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
 # -- of the right size: the hub finds out when it adds
 
 
