@@ -12,6 +12,8 @@ from tests.federation.rig.cheating import Cheat
 from tests.federation.rig.cheating_silos import TRAINING, Group, founded_group
 from tests.sample_study import SILOS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def founded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
@@ -62,7 +64,7 @@ NAMED = {
 def test_nothing_is_sealed_for_a_freeze_that_does_not_follow_from_the_log(group: Group, change) -> None:
     group.hub.cheat = freezing(change)
     study = group.study()
-    group.run_to(lambda: group.all_noted(study, NAMED[change]))
+    group.run_to(lambda: group.all_halted(study, NAMED[change]))
     group.rest()
     for node in group.nodes.values():
         assert node.sent(study, TRAINING) == set()

@@ -29,6 +29,8 @@ from tests.federation.rig.cheating_reveals import KEY, SELF, all_given
 from tests.federation.rig.cheating_silos import TRAINING, Group, founded_group
 from tests.sample_study import SILOS
 
+pytestmark = pytest.mark.slow
+
 OTHERS = SILOS[1:]
 VICTIM = "alpha"
 

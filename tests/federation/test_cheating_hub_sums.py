@@ -1,7 +1,7 @@
 """A hub that makes up sums, over HTTP: four real nodes check what it serves, say so, and take nothing of it.
 
-Every sum here is one that the hub signed for as if it were the round's. The cheats are those of the unit tests, where
-alpha meets each alone, and more of them. After each the same study goes on, with the hub honest from then on.
+Every sum here is one that the hub signed for as if it were the round's. Most cheats are taken from the unit tests,
+where alpha meets each alone. After each the same study goes on to its end, as the hub is honest in its other rounds.
 """
 
 from collections.abc import Iterator
@@ -26,15 +26,15 @@ from tests.federation.rig.cheating_silos import TRAINING, Group, founded_group
 from tests.unit.silo_node.agent import test_cheats
 from tests.unit.silo_node.agent.test_cheats import Sum
 
+pytestmark = pytest.mark.slow
+
 CHEATS = [
     test_cheats.drops_a_term_and_keeps_the_count,
     test_cheats.counts_one_for_another,
     test_cheats.adds_a_constant,
     test_cheats.scales_by_two,
-    test_cheats.sends_nothing_but_zeros,
     test_cheats.exchanges_a_seed_for_another,
     test_cheats.replays_the_sum_before,
-    test_cheats.sends_a_term_as_the_sum,
     test_cheats.cuts_it_short,
 ]
 NOISE_BOUND = CIPHER_MODULUS // PLAIN_MODULUS // 2
@@ -134,7 +134,7 @@ def test_two_chunks_in_each_others_place_are_noticed(group: Group, monkeypatch: 
     assert_void(group, study)
 
 
-@pytest.mark.parametrize("shift", [1, NOISE_BOUND - 200, NOISE_BOUND + 200], ids=["tiny", "below", "above"])
+@pytest.mark.parametrize("shift", [NOISE_BOUND - 200, NOISE_BOUND + 200], ids=["below the bound", "above it"])
 def test_who_complains_of_a_shifted_ciphertext_tells_nothing_of_the_noise(
     group: Group, monkeypatch: pytest.MonkeyPatch, shift: int
 ) -> None:

@@ -13,18 +13,23 @@ import pytest
 from protocol.statements import (
     RoundClosed,
     RoundOpened,
+    RoundVoided,
     SharesRevealed,
     SumServed,
     SumVerified,
     SurvivorsSigned,
     UploadComplete,
+    VerificationFailed,
 )
 from silo_node.agent.progress import Progress, apply_total
 from silo_node.errors import HubDistrusted
-from tests.federation.rig.cheating import HONEST, Cheat
+from tests.federation.rig.cheating import Cheat
 from tests.federation.rig.cheating_reveals import KEY, SELF, all_given, record_of
 from tests.federation.rig.cheating_silos import TRAINING, Group, founded_group
 from tests.sample_study import SILOS
+from tests.unit.silo_node.agent.test_cheats import Sum, adds_a_constant
+
+pytestmark = pytest.mark.slow
 
 OTHERS = SILOS[:3]
 STEP = 1e-3
@@ -91,7 +96,7 @@ def test_a_second_survivor_list_ends_the_study_before_a_share_is_given(group: Gr
     (first,) = group.words(SumServed, study, TRAINING)
     fewer = {"survivors": OTHERS, "chunks": first.chunks, "due_at": FAR}
     group.hub.say(SumServed, study=study, round=TRAINING, attempt=1, **fewer)
-    group.run_to(lambda: group.all_noted(study, "was served twice: their difference would be a term"))
+    group.run_to(lambda: group.all_halted(study, "was served twice: their difference would be a term"))
     group.rest()
     assert group.words(SharesRevealed, study, TRAINING) == []
     for node in group.nodes.values():
@@ -119,6 +124,7 @@ def test_one_silo_given_the_true_sum_and_the_others_another_is_not_sealed_from_a
 
     group.hub.cheat = Cheat(adds=adds, serves=serves)
     study = group.study()
+    group.run_to(lambda: group.who(SurvivorsSigned, study, TRAINING) == {"alpha"})
     group.run_to(lambda: all(group.nodes[name].ended is not None for name in SILOS[1:]))
     for name in SILOS[1:]:
         assert isinstance(group.nodes[name].ended, HubDistrusted)
@@ -126,11 +132,39 @@ def test_one_silo_given_the_true_sum_and_the_others_another_is_not_sealed_from_a
     assert group.who(SurvivorsSigned, study, TRAINING) == {"alpha"}
     again = {"attempt": 2, "silos": SILOS[1:], "due_at": FAR}
     group.hub.say(RoundOpened, study=study, round=TRAINING, **again)
-    group.honest().run_to(lambda: group.all_noted(study, f"round {TRAINING} attempt 2 is out of order"))
+    group.honest().run_to(lambda: group.all_halted(study, f"round {TRAINING} attempt 2 is out of order"))
     group.rest()
     for node in group.nodes.values():
         assert node.state(study, TRAINING) is None
     assert group.words(SharesRevealed, study, TRAINING) == []
+    sealed_once(group, study)
+
+
+def test_one_silo_given_the_true_sum_of_a_round_that_fails_for_the_others_is_not_sealed_from_again(
+    group: Group,
+) -> None:
+    """The same with a sum that fails: what the hub signed for is the others' sum, so alpha sees that it has another."""
+    honest = []
+
+    def adds(job, terms, total):
+        if job.round != TRAINING:
+            return total
+        honest.append(total)
+        made = Sum(job.layout, terms, None)
+        adds_a_constant(made)
+        return made.packed()
+
+    def serves(who, what, place, read):
+        return honest[0] if (who, what, place[1]) == ("alpha", "sum", TRAINING) else read(*place)
+
+    group.hub.cheat = Cheat(adds=adds, serves=serves)
+    study = group.study()
+    alpha = group.nodes["alpha"]
+    group.run_to(lambda: alpha.ended is not None and bool(group.words(RoundVoided, study)))
+    assert isinstance(alpha.ended, HubDistrusted)
+    assert group.who(VerificationFailed, study, TRAINING) <= set(SILOS[1:])
+    group.honest().completed(study)
+    assert group.words(SurvivorsSigned, study, TRAINING) == group.words(SharesRevealed, study, TRAINING) == []
     sealed_once(group, study)
 
 
@@ -146,15 +180,10 @@ def test_a_silo_shown_another_total_says_nothing_and_follows_once_it_is_shown_th
 
     group.hub.cheat = Cheat(adds=adds, serves=serves)
     study = group.study()
-    group.run_to(lambda: len(group.who(SumVerified, study, TRAINING)) == 3)
     alpha = group.nodes["alpha"]
+    group.run_to(lambda: alpha.ended is not None and len(group.who(SumVerified, study, TRAINING)) == 3)
     assert isinstance(alpha.ended, HubDistrusted)
     assert alpha.state(study, TRAINING) is None
     assert "alpha" not in group.who(SurvivorsSigned, study, TRAINING)
     assert group.words(RoundClosed, study, TRAINING) == []
     group.honest().completed(study)
-
-
-def test_after_all_this_an_honest_study_completes_with_the_same_silos(group: Group) -> None:
-    assert group.hub.cheat is HONEST
-    group.completed(group.study())

@@ -15,13 +15,15 @@ from hub.store.blobs import upload_name
 from protocol import routes
 from protocol.sealing import wire
 from protocol.sealing.parameters import CIPHER_MODULUS
-from protocol.statements import SumServed, SumVerified
+from protocol.statements import RoundReady, SumServed, SumVerified, UploadComplete
 from silo_node.agent import pipeline
-from tests.federation.rig.cheating_silos import TRAINING, Group, founded_group
+from tests.federation.rig.cheating_silos import Group, founded_group
 from tests.sample_study import SILOS
 from tests.unit.hub.rig.consortium import Consortium
 from tests.unit.hub.rig.process import HubProcess
 from tests.unit.hub.rig.silo import FakeSilo
+
+pytestmark = pytest.mark.slow
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -187,31 +189,39 @@ MALFORMED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def long(founded: Group) -> str:
+    """A study with a round of training for each malformed term."""
+    return founded.study(rounds=len(MALFORMED))
+
+
 @pytest.mark.parametrize("made", MALFORMED, ids=lambda made: made.__name__.replace("_", " "))
 def test_a_term_that_can_not_be_added_drops_its_silo_alone_and_stands_in_the_log(
-    founded: Group, monkeypatch: pytest.MonkeyPatch, made
+    founded: Group, long: str, monkeypatch: pytest.MonkeyPatch, made
 ) -> None:
-    honest, blobs = pipeline.seal_update, founded.hub.services.rounds.blobs
-    lied = []
+    index, honest, blobs = founded.open_round(long), pipeline.seal_update, founded.hub.services.rounds.blobs
 
     def seal_update(update, segments, secret, freeze, silo, layout, masks):
-        chunks = list(honest(update, segments, secret, freeze, silo, layout, masks))
-        if silo != "delta" or founded.nodes["delta"].state(study, TRAINING - 1) is None or lied:
-            return chunks
-        records = np.frombuffer(chunks[0], wire.chunk_type(1)).copy()
-        others = np.frombuffer(blobs.read(upload_name(study, TRAINING, 1, "alpha", 0)), wire.chunk_type(1))
-        made(records, others)
-        lied.append(records.tobytes())
-        return lied
+        (chunk,) = honest(update, segments, secret, freeze, silo, layout, masks)
+        records = np.frombuffer(chunk, wire.chunk_type(1)).copy()
+        if silo == "delta":
+            made(records, np.frombuffer(blobs.read(upload_name(long, index, 1, "alpha", 0)), wire.chunk_type(1)))
+        return [records.tobytes()]
 
-    monkeypatch.setattr(pipeline, "seal_update", seal_update)
-    before = founded.people.officer.get(routes.LOG_EXPORT).text.count("consortia/chunk-refused/v1")
-    study = founded.study()
-    founded.completed(study)
-    assert lied
-    (served,) = founded.words(SumServed, study, TRAINING)
+    before = refusals(founded)
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "seal_update", seal_update)
+        founded.run_to(lambda: founded.who(RoundReady, long, index) == set(SILOS))
+        founded.run_to(lambda: founded.who(UploadComplete, long, index) == set(SILOS[:3]), *SILOS[:3])
+        founded.run_to(lambda: bool(founded.words(SumServed, long, index)))
+    (served,) = founded.words(SumServed, long, index)
     assert served.survivors == SILOS[:3]
-    assert founded.who(SumVerified, study, TRAINING) == set(SILOS[:3])
-    assert founded.who(SumVerified, study, TRAINING + 1) == set(SILOS)
-    export = founded.people.officer.get(routes.LOG_EXPORT).text
-    assert export.count("consortia/chunk-refused/v1") == before + 1
+    founded.go_past(long, index)
+    assert founded.who(SumVerified, long, index) == set(SILOS[:3])
+    assert refusals(founded) == before + 1
+    assert all(node.ended is None for node in founded.nodes.values())
+
+
+def refusals(group: Group) -> int:
+    """Chunks that the hub refused to add, by the log's export."""
+    return group.people.officer.get(routes.LOG_EXPORT).text.count("consortia/chunk-refused/v1")

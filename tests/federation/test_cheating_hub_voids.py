@@ -23,6 +23,8 @@ from tests.federation.rig.cheating_silos import TRAINING, Group, founded_group
 from tests.sample_study import SILOS
 from tests.unit.silo_node.agent.test_cheats import Sum, adds_a_constant
 
+pytestmark = pytest.mark.slow
+
 LAST = 5
 """The evaluation, after four rounds of training."""
 FAR = "2099-01-01T00:00:00Z"
@@ -52,6 +54,7 @@ def paused_study(group: Group) -> str:
     group.hub.cheat = Cheat(adds=spoils_every_training)
     study = group.study(rounds=LAST - TRAINING)
     group.run_to(lambda: len(group.words(StudyPaused, study)) == len(SILOS))
+    group.run_to(lambda: all(node.state(study, TRAINING + 1) is not None for node in group.nodes.values()))
     group.rest()
     return study
 
@@ -101,7 +104,7 @@ def test_a_round_opened_for_paused_silos_is_not_charged(group: Group) -> None:
     study = paused_study(group)
     again = {"round": TRAINING + 2, "attempt": 1, "silos": SILOS, "due_at": FAR}
     group.hub.say(RoundOpened, study=study, **again)
-    group.run_to(lambda: group.all_noted(study, "rule"))
+    group.run_to(lambda: group.all_halted(study, "rule"))
     group.rest()
     for node in group.nodes.values():
         assert charged(node, study) == once(0, TRAINING, TRAINING + 1)
@@ -123,7 +126,7 @@ def test_a_hub_does_not_void_at_will(group: Group, what: str) -> None:
     study, enough = group.study(), 3 if "quorum" in what else 1
     group.run_to(lambda: len(group.who(SumVerified, study, TRAINING)) >= enough)
     group.hub.say(RoundVoided, study=study, round=TRAINING, attempt=1, reason="so it says", **fields)
-    group.run_to(lambda: group.all_noted(study, why))
+    group.run_to(lambda: group.all_halted(study, why))
     assert all(node.ended is None for node in group.nodes.values())
 
 

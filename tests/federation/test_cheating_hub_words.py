@@ -25,6 +25,8 @@ from tests.federation.rig.cheating import Cheat
 from tests.federation.rig.cheating_silos import Group, founded_group
 from tests.sample_study import SILOS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
@@ -59,9 +61,8 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("signing", ["with the silo's signature", "with the hub's own"])
 @pytest.mark.parametrize("change", LIES, ids=lambda change: change.__name__.replace("_", " "))
-def test_a_silos_word_that_the_hub_changed_ends_all_trust_in_its_log(group: Group, change, signing: str) -> None:
+def test_a_silos_word_that_the_hub_changed_ends_all_trust_in_its_log(group: Group, change) -> None:
     lied = []
 
     def records(signed):
@@ -69,7 +70,8 @@ def test_a_silos_word_that_the_hub_changed_ends_all_trust_in_its_log(group: Grou
             return signed
         body = signed.body.model_copy(update=change(group, signed.body))
         again = sign(body, group.hub.services.course.voice.key)
-        if signing == "with the silo's signature":
+        # The silo's own signature for one statement, the hub's for the next: neither is the silo's over these bytes.
+        if not lied:
             again = Signed(
                 body, signed.signature, again.wire.replace(again.signature.encode(), signed.signature.encode())
             )
@@ -125,7 +127,7 @@ def test_keying_in_another_order_does_not_let_a_colluding_silo_make_the_key(grou
     group.hub.cheat = Cheat(says=says)
     study = group.study()
     why = "rule 3: not the silos that are left of those that accepted, in order"
-    group.run_to(lambda: group.all_noted(study, why))
+    group.run_to(lambda: group.all_halted(study, why))
     for node in group.nodes.values():
         assert node.silo.secret(study, 1) is None
         assert node.ended is None

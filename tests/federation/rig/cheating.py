@@ -24,11 +24,13 @@ from hub.config.settings import load
 from hub.services import wiring
 from hub.services.identity import Caller
 from hub.services.wiring import Services
+from hub.store import log as log_store
 from hub.store.blobs import open_blobs, sum_name, upload_name
+from hub.store.log import Reader
 from protocol.canonical import digest
 from protocol.ids import timestamp
 from protocol.sealing.addition import add_chunks
-from protocol.statements import Body, Signed, sign
+from protocol.statements import Body, Signed, parse, sign
 from tests.federation.rig.cheating_log import SplitLog
 
 TICK_S = 0.05
@@ -96,6 +98,14 @@ class CheatingHub:
     def size(self, reader: str = "") -> int:
         """Entries of the log that a reader is shown."""
         return self.splits[reader].size if reader in self.splits else self.services.log.size()
+
+    def logged(self, first: int) -> tuple[list[Signed], int]:
+        """The statements in everybody's log from index ``first`` on, as they were recorded, and its size."""
+        everything = Reader("hub", True, True)
+        with self.services.database.reading() as connection:
+            size = log_store.read_head(connection).size
+            found = log_store.entries_for(connection, everything, first, size, size - first)
+        return [parse(entry.wire) for entry in found if entry.wire is not None], size
 
     def signed(self, kind: type[Body], **fields: Any) -> Signed:
         """A statement of the hub's own, whatever its domain thinks of it."""

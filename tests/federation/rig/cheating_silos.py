@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from protocol.canonical import digest
 from protocol.ids import timestamp
 from protocol.rounds import last_round
-from protocol.statements import Body, Signed, StudyClosed
+from protocol.statements import Body, RoundOpened, Signed, StudyClosed
 from protocol.study import StudyContract, study_id
 from silo_node.agent.joining import join
 from silo_node.agent.registering import register_dataset, try_to_publish
@@ -43,6 +43,7 @@ class Group:
         self.people = Consortium(hub.url, hub.card, silos=())
         self.nodes = {name: Node(name, folder / name) for name in SILOS}
         self.seen: list[Signed] = []
+        self._read = 0
         self._contracts: dict[str, StudyContract] = {}
         self.people.found()
         for node in self.nodes.values():
@@ -105,14 +106,26 @@ class Group:
                 size, quiet_since = self.hub.size(), time.monotonic()
             time.sleep(PAUSE_S)
 
-    def all_noted(self, study: str, why: str) -> bool:
-        """Whether every node's journal holds such a note about the study."""
-        return all(why in node.notes(study) for node in self.nodes.values())
+    def all_halted(self, study: str, why: str) -> bool:
+        """Whether every node does nothing more in the study, with such a reason in its journal."""
+        return all(node.silo.tasks.halted(study) and why in node.notes(study) for node in self.nodes.values())
+
+    def open_round(self, study: str) -> int:
+        """The newest round of training that was opened, once there is one."""
+        self.run_to(lambda: bool(self.words(RoundOpened, study, TRAINING)))
+        return max(said.round for said in self.words(RoundOpened, study))
+
+    def go_past(self, study: str, index: int) -> None:
+        """Steps to where every node has the same state after a round, and the next is open."""
+        self.run_to(lambda: bool(self.words(RoundOpened, study, index + 1)))
+        self.run_to(lambda: all(node.state(study, index) is not None for node in self.nodes.values()))
+        assert len({node.state(study, index) for node in self.nodes.values()}) == 1
 
     def words(self, kind: type[Said], study: str, index: int | None = None) -> list[Said]:
-        """The logged statements of a kind about a study, and a round of it, as an officer reads them."""
-        if self.hub.size() != self.people.officer.next:
-            self.seen += [signed for _, _, signed in self.people.officer.poll()]
+        """The logged statements of a kind about a study, and a round of it."""
+        if self.hub.size() != self._read:
+            found, self._read = self.hub.logged(self._read)
+            self.seen += found
         bodies = [signed.body for signed in self.seen if isinstance(signed.body, kind)]
         return [
             body
