@@ -7,6 +7,7 @@ Each seed is one study with its own noise; the split stays. ``--epsilon inf`` tr
 """
 
 import argparse
+import io
 import json
 import math
 import secrets
@@ -31,17 +32,17 @@ from protocol.sealing.addition import add_chunks
 from protocol.sealing.masks import MaskSecrets, RecoveredSeeds, masks_of_sum, own_masks
 from protocol.sealing.secret import StudySecret
 from protocol.study import StudyContract, study_id
-from silo_node.agent.progress import Progress, segments_of
+from silo_node.agent.progress import Progress, apply_total, segments_of
 from silo_node.ledger.budget import Balance, PrivacyDomain, Refused
 from silo_node.ledger.sqlite import SqliteLedger
-from silo_node.sealing.sealer import open_total, seal_update
-from silo_node.statistics.queries import column_moments, normalisation_sums
+from silo_node.sealing.sealer import OpenedTotal, seal_update
+from silo_node.statistics.queries import normalisation_sums
 from silo_node.training.estimate import AccuracyEstimate, estimate_accuracy
 from silo_node.training.evaluation import evaluation_counts
 from silo_node.training.models import logits
 from silo_node.training.noise import InsecureNoiseWarning, NoiseSource, SeededNoise
 from silo_node.training.rows import TrainingRows, scaled, standardised
-from silo_node.training.strategies import StudyState, averaged_update, initial_state, normalised
+from silo_node.training.state import StudyState
 from silo_node.training.trainer import train_round
 
 Floats = NDArray[np.float64]
@@ -71,34 +72,35 @@ class Noiseless:
         return np.ones(rows, dtype=np.bool_)
 
 
-def run_study(contract: StudyContract, hospitals: list[Hospital], noise: NoiseSource) -> tuple[StudyState, Floats]:
-    """All rounds of the study; the state all hospitals agree on, and the totals of the evaluation."""
+def run_study(contract: StudyContract, hospitals: list[Hospital], noise: NoiseSource) -> Progress:
+    """All rounds of the study; where they led, the same at all hospitals."""
     study, names, secret = study_id(contract), tuple(h.name for h in hospitals), StudySecret.generate()
-    states = dict.fromkeys(names, initial_state(contract, study))
-    total = np.zeros(0)
+    held = dict.fromkeys(names, b"")
     for index in range(last_round(contract) + 1):
-        updates = {h.name: _charged(contract, study, h, states[h.name], index, noise) for h in hospitals}
-        segments = segments_of(contract, Progress(states[names[0]]), index)
+        updates = {h.name: _charged(contract, study, h, held[h.name], index, noise) for h in hospitals}
+        segments = segments_of(contract, io.BytesIO(held[names[0]]), index)
         freeze, layout = secrets.token_bytes(32), round_layout(contract, index, len(names))
         mine = {name: MaskSecrets.generate() for name in names}
         offers = {name: one.offer for name, one in mine.items()}
         uploads = []
         for name in names:
-            masks = own_masks(mine[name], freeze, name, offers)
-            uploads.append(list(seal_update(updates[name], segments, secret, freeze, name, layout, masks)))
+            masks, update = own_masks(mine[name], freeze, name, offers), io.BytesIO(updates[name].tobytes())
+            uploads.append(list(seal_update(update, segments, secret, freeze, name, layout, masks)))
         seeds = RecoveredSeeds({name: one.self_seed for name, one in mine.items()}, {})
         left = masks_of_sum(freeze, names, offers, seeds)
         served = [add_chunks([chunks[k] for chunks in uploads], layout, k) for k in range(layout.chunks)]
         for name in names:
-            total, _ = open_total(partial(list, served), segments, secret, freeze, names, layout, left)
-            states[name] = _applied(contract, states[name], index, total, names)
-        if len({state.to_bytes() for state in states.values()}) != 1:
+            total = OpenedTotal(partial(list, served), segments, secret, freeze, names, layout, left)
+            after = io.BytesIO()
+            apply_total(contract, study, index, io.BytesIO(held[name]), total, names, after)
+            held[name] = after.getvalue()
+        if len(set(held.values())) != 1:
             raise SystemExit(f"round {index}: the hospitals hold different states")
-    return states[names[0]], total
+    return Progress.from_bytes(held[names[0]])
 
 
 def _charged(
-    contract: StudyContract, study: str, hospital: Hospital, state: StudyState, index: int, noise: NoiseSource
+    contract: StudyContract, study: str, hospital: Hospital, held: bytes, index: int, noise: NoiseSource
 ) -> Floats:
     """The hospital's update of a round: reserved, computed, settled."""
     charge, events = charge_id(study, index), round_events(contract, hospital.name, index)
@@ -106,33 +108,19 @@ def _charged(
         admitted = hospital.ledger.reserve(DOMAIN, charge, events)
         if isinstance(admitted, Refused):
             raise SystemExit(f"{hospital.name} refuses round {index}: {admitted}")
-    update = _update(contract, hospital, state, index, noise)
+    update = _update(contract, hospital, held, index, noise)
     if hospital.ledger:
         hospital.ledger.settle(charge, events)
     return update
 
 
-def _update(contract: StudyContract, hospital: Hospital, state: StudyState, index: int, noise: NoiseSource) -> Floats:
-    match plan_round(contract, index).stage:
-        case "normalisation":
-            return normalisation_sums(contract, scaled(contract, hospital.training.features), noise)
-        case "training":
-            return train_round(contract, hospital.name, hospital.training, state, noise).vector
-        case "evaluation":
-            return evaluation_counts(contract, hospital.held_out, state, noise)
-
-
-def _applied(
-    contract: StudyContract, state: StudyState, index: int, total: Floats, survivors: tuple[str, ...]
-) -> StudyState:
-    match plan_round(contract, index).stage:
-        case "normalisation":
-            moments = column_moments(contract, total, survivors)
-            return normalised(state, moments.mean, moments.deviation)
-        case "training":
-            return averaged_update(contract, state, total, survivors)
-        case "evaluation":
-            return state
+def _update(contract: StudyContract, hospital: Hospital, held: bytes, index: int, noise: NoiseSource) -> Floats:
+    if plan_round(contract, index).stage == "normalisation":
+        return normalisation_sums(contract, scaled(contract, hospital.training.features), noise)
+    state = Progress.from_bytes(held).state
+    if plan_round(contract, index).stage == "training":
+        return train_round(contract, hospital.name, hospital.training, state, noise).vector
+    return evaluation_counts(contract, hospital.held_out, state, noise)
 
 
 def measure(epsilon: float, seeds: int) -> dict[str, Any]:
@@ -144,13 +132,14 @@ def measure(epsilon: float, seeds: int) -> dict[str, Any]:
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:
             hospitals = [_hospital(silo, tables[silo], Path(folder), epsilon) for silo in HOSPITALS]
-            state, totals = run_study(contract, hospitals, _noise(epsilon, seed))
+            reached = run_study(contract, hospitals, _noise(epsilon, seed))
             spent = {h.name: _spent(h) for h in hospitals}
-        scores = [_score(contract, h, state) for h in hospitals]
+        scores = [_score(contract, h, reached.state) for h in hospitals]
         accuracies.append([accuracy for accuracy, _ in scores])
         areas.append([area for _, area in scores])
         if math.isfinite(epsilon):
-            estimates.append(estimate_accuracy(contract, totals, len(hospitals)))
+            totals = np.array([reached.right, reached.wrong])
+            estimates.append(estimate_accuracy(contract, totals, reached.evaluated))
     return _figures(epsilon, np.array(accuracies), np.array(areas), spent, estimates, time.perf_counter() - started)
 
 

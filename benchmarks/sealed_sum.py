@@ -46,7 +46,7 @@ _RATIOS: Final = ("upload_bytes_per_value", "seal_s", "add_s", "open_s", "peak_m
 
 def measure(values: int, silos: int, per_slot: int = 3, workers: int = 1) -> Figures:
     """One whole exchange; the keys are those the command prints."""
-    layout = Layout(values, silos, per_slot)
+    layout = Layout.single(values, silos, per_slot)
     with tempfile.TemporaryDirectory(prefix="sealed-sum-") as name:
         exchange = Exchange(Path(name), layout, secrets.token_bytes(32), workers)
         exchange.write("secret", StudySecret.generate().to_bytes())
@@ -67,7 +67,7 @@ def measure(values: int, silos: int, per_slot: int = 3, workers: int = 1) -> Fig
         "values": values,
         "silos": silos,
         "per_slot": per_slot,
-        "bits": layout.level_bits,
+        "bits": layout.parts[0].level_bits,
         "workers": workers,
         "upload_bytes_per_value": upload / values,
         "download_bytes_per_value": download / values,
@@ -82,7 +82,7 @@ def measure(values: int, silos: int, per_slot: int = 3, workers: int = 1) -> Fig
         "peak_mb": max(peaks.values()),
         **peaks,
         "max_error": opened["error"],
-        "max_error_bound": silos * 2.0 / layout.level_max,
+        "max_error_bound": silos * 2.0 / layout.parts[0].level_max,
     }
 
 

@@ -134,7 +134,9 @@ def _seal(exchange: Exchange, number: int) -> Figures:
     mine = MaskSecrets.from_bytes(exchange.read(f"masks-{silo}"))
     masks = _timed(own_masks(mine, exchange.freeze, silo, offers))
     derived = time.perf_counter() - started
-    levels = quantise(values, exchange.segments, layout.level_bits, cryptographic_uniforms(secrets.token_bytes(32)))
+    levels = quantise(
+        values, exchange.segments, layout.parts[0].level_bits, cryptographic_uniforms(secrets.token_bytes(32))
+    )
     for index, chunk in enumerate(term.seal(secret, exchange.freeze, silo, levels, layout, masks)):
         exchange.chunk(silo, index).write_bytes(chunk)
     return {"seconds": time.perf_counter() - started, "mask_s": derived + sum(masks.spent)}
@@ -196,7 +198,7 @@ def open_role(exchange: Exchange, _: int) -> Figures:
     masks = _timed(masks_of_sum(exchange.freeze, silos, offers, seeds))
     recovered = time.perf_counter() - started
     totals = term.open_sum(secret, exchange.freeze, silos, chunks, layout, masks)
-    sums = dequantise(totals, layout, layout.terms, exchange.segments)
+    sums = dequantise(totals, layout.parts[0], layout.terms, exchange.segments)
     seconds, peak = time.perf_counter() - started, peak_mb()
     error = largest_error(sums, layout.terms)
     return {"seconds": seconds, "peak_mb": peak, "mask_s": recovered + sum(masks.spent), "error": error}

@@ -5,12 +5,12 @@ from the contract alone, so neither can tell the other something else.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from protocol import canonical
 from protocol.errors import Malformed
 from protocol.precision import resolved
-from protocol.sealing.parameters import Layout
+from protocol.sealing.parameters import Layout, Part
 from protocol.spend import Event
 from protocol.study import (
     StudyContract,
@@ -19,6 +19,9 @@ from protocol.study import (
     tensor_lengths,
     training_events,
 )
+
+CLIPPED: Final = "clipped"
+"""The part of a round's sum that says how many of their values the silos clipped, all together."""
 
 Stage = Literal["normalisation", "training", "evaluation"]
 
@@ -67,15 +70,12 @@ def round_events(contract: StudyContract, silo: str, index: int) -> tuple[Event,
 
 
 def round_layout(contract: StudyContract, index: int, terms: int) -> Layout:
-    """How round ``index`` is packed when ``terms`` silos were frozen into it: its vector, then the clipped count."""
+    """How round ``index`` is packed when ``terms`` silos were frozen into it: its vector, then how much was clipped."""
     per_slot, bits = resolved(contract.sealing, terms)
-    values = plan_round(contract, index).values
-    return Layout(values + clipped_digits(values, bits), terms, per_slot, bits)
-
-
-def clipped_digits(values: int, bits: int) -> int:
-    """Digits to base 2^bits in which a silo says how many of its ``values`` were clipped."""
-    return -(-values.bit_length() // bits)
+    plan = plan_round(contract, index)
+    # At most all of a silo's values are clipped: 32 bits at the longest, which 256 silos fit a slot with.
+    clipped = Part(CLIPPED, 1, 1, plan.values.bit_length())
+    return Layout((Part(plan.vector, plan.values, per_slot, bits), clipped), terms)
 
 
 def charge_id(study: str, index: int) -> str:
@@ -101,9 +101,10 @@ def freeze_digest(
         "attempt": attempt,
         "silos": list(silos),
         "ready": ready,
-        "bits": layout.bits,
-        "values_per_slot": layout.per_slot,
-        "values": layout.values,
+        "parts": [
+            {"name": part.name, "values": part.values, "values_per_slot": part.per_slot, "bits": part.level_bits}
+            for part in layout.parts
+        ],
         "base": base,
     }
     return bytes.fromhex(canonical.digest(canonical.encode(value)))

@@ -1,25 +1,41 @@
 """Files that only the silo's own user may read, written whole or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from silo_node.errors import ConfigRefused
 
+PART: Final = ".part"
+"""How the name of a file ends while it is being written; a process that was killed leaves such files behind."""
 
-def write_private(path: Path, data: bytes) -> None:
-    """Durable and whole or not at all, readable by this user only (0600)."""
-    temporary = path.with_name(path.name + ".part")
+
+@contextmanager
+def writing_private(path: Path) -> Iterator[BinaryIO]:
+    """A seekable file of this user only (0600): named ``path``, durable and whole, if the block ends well.
+
+    What was at ``path`` stays until then. If the block raises, or the disk is full, nothing of the file is left.
+    """
+    temporary = path.with_name(path.name + PART)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), 0o600)
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Durable and whole or not at all, readable by this user only (0600)."""
+    with writing_private(path) as file:
+        file.write(data)
 
 
 def sync_folder(folder: Path) -> None:

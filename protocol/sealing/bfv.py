@@ -3,6 +3,9 @@
 SEAL reads and writes its objects at paths, so they pass through an anonymous memory file, or a private
 temporary file where the system has none. What passes is built or read by streams.py.
 
+A slot is a coefficient of the plaintext polynomial: SEAL's batch encoder, whose slots can also be multiplied, would
+cost a transform and a list of Python integers each way.
+
 Secret keys are kept as ternary polynomials of 2 bits a coefficient: whatever else a key from another silo
 might be can't be expressed, so it can't smuggle in large noise, and SEAL's key format is never parsed.
 
@@ -24,7 +27,7 @@ import tenseal.sealapi as sealapi
 from protocol.sealing import streams
 from protocol.sealing.errors import KeyRefused
 from protocol.sealing.packing import Slots
-from protocol.sealing.parameters import CIPHER_MODULUS, COEFFICIENT_BITS, PLAIN_MODULUS, RING_DEGREE
+from protocol.sealing.parameters import CIPHER_MODULUS, COEFFICIENT_BITS, PLAIN_MODULUS, RING_DEGREE, SEED_BYTES
 from protocol.sealing.wire import Coefficients
 
 KEY_BYTES: Final = RING_DEGREE // 4
@@ -53,17 +56,21 @@ class Cipher:
 
     def encrypt(self, slots: Slots) -> tuple[Coefficients, bytes]:
         """Encrypt slots (4096,), each in [0, t), afresh: first polynomial (4096,), 64-byte seed of the second."""
-        plain = sealapi.Plaintext()
-        _encoder().encode(slots.tolist(), plain)
         scratch = _scratch()
+        scratch.write(streams.plain(slots))
+        plain = sealapi.Plaintext()
+        plain.load(_context(), scratch.path)
         self._encryptor.encrypt_symmetric(plain).save(scratch.path)
         return streams.read_seeded(scratch.read())
 
-    def decrypt(self, first: Coefficients, second: Coefficients) -> Slots:
-        """Slots (4096,) of a ciphertext of two polynomials (4096,), each coefficient below Q."""
+    def decrypt(self, first: Coefficients, seeds: Sequence[bytes]) -> Slots:
+        """Slots (4096,) of a sum: its first polynomial (4096,), each coefficient below Q, and its terms' seeds."""
+        total = _load(streams.seeded(first, seeds[0]))
+        for seed in seeds[1:]:
+            _evaluator().add_inplace(total, _load(_nothing_but(seed)))
         plain = sealapi.Plaintext()
-        self._decryptor.decrypt(_load(streams.full(np.concatenate([first, second]))), plain)
-        return np.fromiter(_encoder().decode_uint64(plain), np.int64, RING_DEGREE)
+        self._decryptor.decrypt(total, plain)
+        return _slots_of(plain)
 
 
 def generate_key() -> bytes:
@@ -73,16 +80,6 @@ def generate_key() -> bytes:
     ntt = streams.read_secret(scratch.read())
     scratch.erase()
     return pack_key(_from_ntt(ntt))
-
-
-def expand(seeds: Sequence[bytes]) -> Coefficients:
-    """The sum modulo Q of the second polynomials (4096,) that 64-byte seeds stand for."""
-    total = _load(streams.seeded(_filler(), seeds[0]))
-    for seed in seeds[1:]:
-        _evaluator().add_inplace(total, _load(streams.seeded(_nothing(), seed)))
-    scratch = _scratch()
-    total.save(scratch.path)
-    return streams.read_full(scratch.read())[RING_DEGREE:]
 
 
 def pack_key(coefficients: Coefficients) -> bytes:
@@ -161,25 +158,49 @@ def _context() -> sealapi.SEALContext:
 
 
 @functools.cache
-def _encoder() -> sealapi.BatchEncoder:
-    return sealapi.BatchEncoder(_context())
-
-
-@functools.cache
 def _evaluator() -> sealapi.Evaluator:
     return sealapi.Evaluator(_context())
 
 
 @functools.cache
 def _filler() -> Coefficients:
-    """Fixed noise for a half that nobody looks at: zeros would be compressed when SEAL saves them."""
-    words = np.frombuffer(hashlib.shake_256(b"filler").digest(8 * RING_DEGREE), "<u8").astype(np.uint64)
+    """Two polynomials (8192,) of fixed noise: zeros, or a repetition, would be compressed when SEAL saves them."""
+    words = np.frombuffer(hashlib.shake_256(b"filler").digest(16 * RING_DEGREE), "<u8").astype(np.uint64)
     return words % np.uint64(CIPHER_MODULUS)
 
 
 @functools.cache
-def _nothing() -> Coefficients:
-    return np.zeros(RING_DEGREE, dtype=np.uint64)
+def _known() -> sealapi.Ciphertext:
+    """A ciphertext that is the filler."""
+    return _load(streams.full(_filler()))
+
+
+def _slots_of(plain: sealapi.Plaintext) -> Slots:
+    """The coefficients (4096,) of a plaintext.
+
+    SEAL hands them out one by one, or compressed. So they are added to a ciphertext that is known, which adds
+    round(m Q / t) to each coefficient of its first polynomial, and that difference is scaled back. In float64 its
+    relative error is below 2^-51, the result below 2^46: rounding to the nearest whole number is exact.
+    """
+    shifted = sealapi.Ciphertext()
+    _evaluator().add_plain(_known(), plain, shifted)
+    scratch = _scratch()
+    shifted.save(scratch.path)
+    difference = streams.read_full(scratch.read())[:RING_DEGREE] - _filler()[:RING_DEGREE]
+    np.minimum(difference, difference + np.uint64(CIPHER_MODULUS), out=difference)  # a negative one has wrapped
+    scaled = difference.astype(np.float64)
+    scaled *= PLAIN_MODULUS / CIPHER_MODULUS
+    return np.rint(scaled).astype(np.int64)
+
+
+@functools.cache
+def _nothing() -> bytes:
+    return streams.seeded(np.zeros(RING_DEGREE, dtype=np.uint64), bytes(SEED_BYTES))
+
+
+def _nothing_but(seed: bytes) -> bytes:
+    """Stream of a ciphertext of a zero first polynomial and the second of a 64-byte seed."""
+    return _nothing()[:-SEED_BYTES] + seed
 
 
 def _load(stream: bytes) -> sealapi.Ciphertext:
@@ -192,11 +213,11 @@ def _load(stream: bytes) -> sealapi.Ciphertext:
 
 def _to_ntt(polynomial: Coefficients) -> Coefficients:
     # SEAL transforms ciphertexts only: the polynomial goes in as the first of one.
-    return _transformed(streams.full(np.concatenate([polynomial, _filler()])), to_ntt=True)
+    return _transformed(streams.full(np.concatenate([polynomial, _filler()[RING_DEGREE:]])), to_ntt=True)
 
 
 def _from_ntt(polynomial: Coefficients) -> Coefficients:
-    return _transformed(streams.full(np.concatenate([polynomial, _filler()]), ntt=True), to_ntt=False)
+    return _transformed(streams.full(np.concatenate([polynomial, _filler()[RING_DEGREE:]]), ntt=True), to_ntt=False)
 
 
 def _transformed(stream: bytes, to_ntt: bool) -> Coefficients:

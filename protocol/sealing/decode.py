@@ -5,7 +5,7 @@ transcendental function. Every silo therefore computes the same next model from 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from protocol.sealing.errors import ScaleRefused
 from protocol.sealing.packing import Levels
-from protocol.sealing.parameters import Layout
+from protocol.sealing.parameters import Part
 
 Floats = NDArray[np.float64]
 
@@ -52,20 +52,19 @@ def check_cover(segments: Sequence[Segment], values: int) -> None:
         raise ScaleRefused(f"segments: cover {covered} values, the vector has {values}")
 
 
-def dequantise(totals: Levels, layout: Layout, survivors: int, segments: Sequence[Segment]) -> Floats:
-    """The sum of the survivors' scaled values (values,), float64, in the unit of the values.
+def dequantise(totals: Levels, part: Part, survivors: int, segments: Sequence[Segment]) -> Floats:
+    """The sum of the survivors' scaled values (values,), float64, in the unit of the values, of a part or a run of it.
 
     A level is q = (x / 2^e + 1) / 2 * (2^b - 1), so a sum of n of them gives (2 total / (2^b - 1) - n) 2^e. The
     numerator is exact in integers, and one division rounds.
-    Raises ScaleRefused when the segments don't cover the vector, LayoutRefused for a wrong number of survivors.
+    Raises ScaleRefused when the segments don't cover the totals.
     """
-    layout.check_survivors(survivors)
     check_cover(segments, totals.size)
     numerator = totals.astype(np.int64)
     numerator *= 2
-    numerator -= survivors * layout.level_max
+    numerator -= survivors * part.level_max
     sums = numerator.astype(np.float64)
-    sums /= float(layout.level_max)
+    sums /= float(part.level_max)
     start = 0
     for segment in segments:
         sums[start : start + segment.length] *= 2.0**segment.exponent
@@ -102,12 +101,11 @@ def next_exponent(last: int, max_abs_total: float) -> int:
     return min(max(stepped, MIN_EXPONENT), MAX_EXPONENT)
 
 
-def next_segments(segments: Sequence[Segment], sums: Floats) -> tuple[Segment, ...]:
-    """Every segment with the exponent that its sums ask for in the next round."""
-    check_cover(segments, sums.size)
-    moved, start = [], 0
-    for segment in segments:
-        largest = float(np.max(np.abs(sums[start : start + segment.length])))
-        moved.append(Segment(segment.length, next_exponent(segment.exponent, largest)))
-        start += segment.length
-    return tuple(moved)
+def runs_within(segments: Sequence[Segment], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Where the values `start` to `stop` of a vector lie: the segment's place, the run's first value and its end."""
+    first = 0
+    for place, segment in enumerate(segments):
+        low, high = max(start, first), min(stop, first + segment.length)
+        if low < high:
+            yield place, low, high
+        first += segment.length

@@ -21,7 +21,9 @@ def uniform(key: bytes, index: int, count: int, modulus: int, bits: int) -> NDAr
     while True:
         # Block counter: index in the high half of the 128 bits, so that indices never overlap.
         drawn = np.frombuffer(stream(key, index << 64, 8 * words), "<u8") & np.uint64((1 << bits) - 1)
-        kept: NDArray[np.uint64] = drawn[drawn < np.uint64(modulus)][:count]
-        if kept.size == count:
-            return kept
+        if int(drawn[:count].max()) < modulus:
+            return drawn[:count]  # nearly always: both moduli lie just below a power of two
+        kept = drawn[drawn < np.uint64(modulus)]
+        if kept.size >= count:
+            return kept[:count]
         words += _SPARE_WORDS  # the same stream, longer: still a function of (key, index)

@@ -99,9 +99,11 @@ class MaskStream:
     @staticmethod
     def _shift(slots: Slots, first: int, plus: tuple[bytes, ...], minus: tuple[bytes, ...]) -> None:
         for at, row in enumerate(slots):
-            # 256 masks of 46 bits stay below 2^54: one reduction at the end.
-            row += _total(plus, first + at)
-            row -= _total(minus, first + at)
+            # 512 masks of 46 bits stay below 2^56: one reduction at the end.
+            for key in plus:
+                row += _mask(key, first + at)
+            for key in minus:
+                row -= _mask(key, first + at)
         np.remainder(slots, PLAIN_MODULUS, out=slots)
 
 
@@ -174,11 +176,8 @@ def _derive(key: bytes, freeze: bytes, purpose: bytes) -> bytes:
     return HKDF(SHA256(), 32, salt=freeze, info=_DOMAIN + purpose).derive(key)
 
 
-def _total(keys: tuple[bytes, ...], index: int) -> Slots:
-    total = np.zeros(RING_DEGREE, dtype=np.uint64)
-    for key in keys:
-        total += keystream.uniform(key, index, RING_DEGREE, PLAIN_MODULUS, _BITS)
-    return total.view(np.int64)
+def _mask(key: bytes, index: int) -> Slots:
+    return keystream.uniform(key, index, RING_DEGREE, PLAIN_MODULUS, _BITS).view(np.int64)
 
 
 _PROBE: Final = bytes(range(1, 33))

@@ -1,11 +1,15 @@
 """The constants of the sealed sum and the layout of one exchange: pure arithmetic.
 
 One BFV parameter set serves every study: ring degree 4096, one 60-bit ciphertext prime, a 46-bit plaintext
-prime that is 1 modulo 8192, so that a plaintext has 4096 slots. 60 bits of modulus at degree 4096 lie far
-inside the 109 bits that the Homomorphic Encryption Standard (2018, table 1) allows for 128-bit security.
+prime. Ciphertexts are only ever added, coefficient by coefficient, so the 4096 slots of a plaintext are simply its
+coefficients. Batching would need a prime that is 1 modulo 8192; this one is, but nothing here relies on it. 60 bits
+of modulus at degree 4096 lie far inside the 109 bits that the Homomorphic Encryption Standard (2018, table 1) allows
+for 128-bit security.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from protocol.sealing.errors import LayoutRefused
@@ -20,6 +24,7 @@ MAX_TERMS: Final = 256
 MIN_TERMS: Final = 2
 MAX_VALUES: Final = 2**31
 MAX_PER_SLOT: Final = 8
+MAX_PARTS: Final = 1024
 CIPHERTEXTS_PER_CHUNK: Final = 32
 
 COUNT_SLOT: Final = RING_DEGREE - 1
@@ -31,6 +36,8 @@ TAG_BYTES: Final = 8
 TERM_CIPHERTEXT_BYTES: Final = POLYNOMIAL_BYTES + SEED_BYTES + TAG_BYTES
 FREEZE_BYTES: Final = 32
 MAC_KEY_BYTES: Final = 32
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 def sum_ciphertext_bytes(survivors: int) -> int:
@@ -52,45 +59,34 @@ def most_bits(terms: int, per_slot: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """How a vector of bounded integers lies in ciphertexts.
+class Part:
+    """A named vector of bounded integers, with a precision of its own.
 
+    name:     a lower-case letter, then up to 62 of a-z, 0-9, _ and -.
     values:   length of the vector, 1 to 2^31.
-    terms:    the most silos whose levels may be added, 2 to 256.
     per_slot: values a slot (D), 1 to 8.
-    bits:     bits a level (b); None takes the most that fit. After construction it is always a number, so two
-              layouts are equal exactly when their ciphertexts are compatible.
+    bits:     bits a level (b); None takes the most that fit the terms of its layout, where it becomes a number.
 
-    Raises LayoutRefused when R^D > t, that is when a total of `terms` such values could overflow its slot.
+    Raises LayoutRefused.
     """
 
+    name: str
     values: int
-    terms: int
     per_slot: int = 3
     bits: int | None = None
 
     def __post_init__(self) -> None:
-        _within("values", self.values, 1, MAX_VALUES)
-        _within("terms", self.terms, MIN_TERMS, MAX_TERMS)
-        _within("per_slot", self.per_slot, 1, MAX_PER_SLOT)
-        most = most_bits(self.terms, self.per_slot)
-        if most < 1:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise LayoutRefused(
-                f"per_slot {self.per_slot}: {self.terms} terms leave not even 1 bit a value; use fewer values a slot"
+                f"name {self.name!r}: must be a lower-case letter and up to 62 of a-z, 0-9, _ and -; rename the part"
             )
-        if self.bits is None:
-            object.__setattr__(self, "bits", most)
-            return
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= most:
-            raise LayoutRefused(
-                f"bits {self.bits}: {self.terms} terms at {self.per_slot} values a slot can hold 1 to {most} bits; "
-                "lower the bits or the values a slot"
-            )
+        _within(f"{self.name}.values", self.values, 1, MAX_VALUES)
+        _within(f"{self.name}.per_slot", self.per_slot, 1, MAX_PER_SLOT)
 
     @property
     def level_bits(self) -> int:
-        """b, the bits of one silo's level."""
-        return cast(int, self.bits)  # __post_init__ sets it
+        """b, the bits of one silo's level, of a part of a layout."""
+        return cast(int, self.bits)
 
     @property
     def level_max(self) -> int:
@@ -98,25 +94,108 @@ class Layout:
         return (1 << self.level_bits) - 1
 
     @property
-    def radix(self) -> int:
-        """R, the base of a slot's digits."""
-        return radix_for(self.terms, self.level_bits)
+    def slots(self) -> int:
+        """Slots that the part takes: it begins and ends with a slot of its own."""
+        return -(-self.values // self.per_slot)
+
+    def fitted(self, terms: int) -> "Part":
+        """The part with its bits as a number. Raises LayoutRefused when R^D > t: a total could overflow its slot."""
+        most = most_bits(terms, self.per_slot)
+        if most < 1:
+            raise LayoutRefused(
+                f"{self.name}.per_slot {self.per_slot}: {terms} terms leave not even 1 bit a value; "
+                "use fewer values a slot"
+            )
+        if self.bits is None:
+            return replace(self, bits=most)
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= most:
+            raise LayoutRefused(
+                f"{self.name}.bits {self.bits}: {terms} terms at {self.per_slot} values a slot can hold 1 to {most} "
+                "bits; lower the bits or the values a slot"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a run of ciphertexts holds of one part: values `start` to `stop` of the whole vector.
+
+    They lie in `slots` slots from `slot` on, counted from the first slot of the run, count slots left out.
+    """
+
+    part: Part
+    slot: int
+    slots: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How named vectors of bounded integers lie in ciphertexts, slot after slot, one part after the other.
+
+    parts: 1 to 1024, of different names and at most 2^31 values together. The whole vector is theirs joined.
+    terms: the most silos whose levels may be added, 2 to 256.
+
+    Every part's bits are numbers after construction, so two layouts are equal exactly when their ciphertexts are
+    compatible. Raises LayoutRefused.
+    """
+
+    parts: tuple[Part, ...]
+    terms: int
+
+    def __post_init__(self) -> None:
+        _within("terms", self.terms, MIN_TERMS, MAX_TERMS)
+        _within("parts", len(self.parts), 1, MAX_PARTS)
+        names = [part.name for part in self.parts]
+        if len(set(names)) != len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise LayoutRefused(f"parts: more than one is named {', '.join(twice)}; rename all but one")
+        _within("values", self.values, 1, MAX_VALUES)
+        object.__setattr__(self, "parts", tuple(part.fitted(self.terms) for part in self.parts))
+
+    @classmethod
+    def single(cls, values: int, terms: int, per_slot: int = 3, bits: int | None = None) -> "Layout":
+        """The layout of one vector, a part named "vector"."""
+        return cls((Part("vector", values, per_slot, bits),), terms)
+
+    def part(self, name: str) -> Part:
+        """The part of this name. Raises LayoutRefused when there is none."""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise LayoutRefused(f"part {name!r}: this layout has {', '.join(part.name for part in self.parts)}")
+
+    def radix(self, part: Part) -> int:
+        """R, the base of the digits in this part's slots: honest slots are below R^D."""
+        return radix_for(self.terms, part.level_bits)
 
     @property
-    def slot_limit(self) -> int:
-        """R^D: every honest slot is below it."""
-        limit: int = self.radix**self.per_slot
-        return limit
+    def values(self) -> int:
+        """Values in all parts."""
+        return sum(part.values for part in self.parts)
 
-    @property
-    def values_per_ciphertext(self) -> int:
-        """Values in a full ciphertext: one slot of the 4096 is the count slot."""
-        return DATA_SLOTS * self.per_slot
+    def pieces(self, first: int, count: int) -> Iterator[Piece]:
+        """What `count` ciphertexts from `first` on hold of each part, in order."""
+        low, high = first * DATA_SLOTS, (first + count) * DATA_SLOTS
+        slot = value = 0
+        for part in self.parts:
+            begin, end = max(low, slot), min(high, slot + part.slots)
+            if begin < end:
+                start = value + (begin - slot) * part.per_slot
+                stop = min(value + part.values, value + (end - slot) * part.per_slot)
+                yield Piece(part, begin - low, end - begin, start, stop)
+            slot, value = slot + part.slots, value + part.values
+
+    def run(self, first: int, count: int) -> tuple[int, int]:
+        """The values (start, stop) of the whole vector that `count` ciphertexts from `first` on hold."""
+        pieces = list(self.pieces(first, count))
+        return pieces[0].start, pieces[-1].stop
 
     @property
     def ciphertexts(self) -> int:
         """Ciphertexts of one term."""
-        return -(-self.values // self.values_per_ciphertext)
+        return -(-sum(part.slots for part in self.parts) // DATA_SLOTS)
 
     @property
     def chunks(self) -> int:

@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NoReturn
@@ -62,8 +63,14 @@ class StudySecret:
 
         A bare hash of a small total could be guessed by the hub; this it can't check a guess against.
         """
-        message = len(context).to_bytes(8, "big") + context + state
-        return hmac.digest(self._subkey(b"state"), message, sha256)
+        return self.state_mac_of(context, [state])
+
+    def state_mac_of(self, context: bytes, blocks: Iterable[bytes]) -> bytes:
+        """`state_mac` of a state that comes in `blocks`, cut anywhere, so that a long one is never held whole."""
+        mac = hmac.new(self._subkey(b"state"), len(context).to_bytes(8, "big") + context, sha256)
+        for block in blocks:
+            mac.update(block)
+        return mac.digest()
 
     def reveal_key(self, context: bytes) -> bytes:
         """32 bytes under which shares are revealed to all holders of this secret, in one context."""

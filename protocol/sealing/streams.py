@@ -12,6 +12,7 @@ import struct
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocol.sealing.parameters import RING_DEGREE, SEED_BYTES
 from protocol.sealing.wire import Coefficients
@@ -41,10 +42,10 @@ _SEEDED: Final = _ciphertext(1)
 _SEED: Final = _header(1 + SEED_BYTES) + bytes([_BLAKE2XB])
 _FULL: Final = _ciphertext(2)
 _FULL_NTT: Final = _ciphertext(2, ntt=True)
-# A secret key is saved as a plaintext in NTT form: degree, CKKS scale, array.
-_SECRET: Final = (
-    PARAMETERS_ID + struct.pack("<Qd", RING_DEGREE, 1.0) + _header(8 + _POLYNOMIAL) + struct.pack("<Q", RING_DEGREE)
-)
+# A plaintext: degree, CKKS scale, array. A secret key is saved as one in NTT form, which its parameters' id says.
+_PLAIN_MEMBERS: Final = struct.pack("<Qd", RING_DEGREE, 1.0) + _header(8 + _POLYNOMIAL) + struct.pack("<Q", RING_DEGREE)
+_PLAIN: Final = bytes(len(PARAMETERS_ID)) + _PLAIN_MEMBERS
+_SECRET: Final = PARAMETERS_ID + _PLAIN_MEMBERS
 
 
 def seeded(first: Coefficients, seed: bytes) -> bytes:
@@ -56,6 +57,11 @@ def full(both: Coefficients, ntt: bool = False) -> bytes:
     """Stream of a ciphertext of both polynomials (8192,), in coefficient or NTT form."""
     prefix = _FULL_NTT if ntt else _FULL
     return _stream(prefix + _words(both, 2 * RING_DEGREE), prefix, 2 * RING_DEGREE)
+
+
+def plain(coefficients: NDArray[np.int64]) -> bytes:
+    """Stream of a plaintext of coefficients (4096,), each in [0, t)."""
+    return _stream(_PLAIN + _words(coefficients.astype(np.uint64, copy=False), RING_DEGREE), _PLAIN, RING_DEGREE)
 
 
 def secret(ntt: Coefficients) -> bytes:
@@ -70,7 +76,7 @@ def read_seeded(stream: bytes) -> tuple[Coefficients, bytes]:
 
 
 def read_full(stream: bytes) -> Coefficients:
-    """Both polynomials (8192,) of a ciphertext of this process, in whichever form it has."""
+    """Both polynomials (8192,) of a ciphertext of this process."""
     return _coefficients(_stored(stream, _FULL, 2 * RING_DEGREE), _FULL, 2 * RING_DEGREE)
 
 

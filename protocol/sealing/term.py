@@ -12,9 +12,8 @@ so that how long a silo takes doesn't tell where it failed. A chunk is all that 
 
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from functools import partial
 from hashlib import sha256
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from protocol.sealing.authenticator import Authenticator, same_tag
 from protocol.sealing.errors import Failure, LevelsRefused, SumRejected
 from protocol.sealing.masks import MaskStream
 from protocol.sealing.packing import Levels, Slots
-from protocol.sealing.parameters import CIPHER_MODULUS, CIPHERTEXTS_PER_CHUNK, MIN_TERMS, RING_DEGREE, Layout
+from protocol.sealing.parameters import CIPHERTEXTS_PER_CHUNK, MIN_TERMS, RING_DEGREE, Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.wire import Coefficients
 
@@ -38,9 +37,10 @@ LevelReader = Callable[[int, int], Levels]
 def seal(
     secret: StudySecret, freeze: bytes, silo: str, levels: Levels | LevelReader, layout: Layout, masks: MaskStream
 ) -> Iterator[bytes]:
-    """The upload chunks of one silo's levels (values,), uint64 in [0, 2^b - 1], or of a reader of them.
+    """The upload chunks of one silo's levels (values,), uint64 in [0, 2^b - 1] of their part, or of a reader of them.
 
-    With a reader no more than a chunk's levels are ever held.
+    The levels of a layout's parts stand one after the other (`packing.join` makes them from named vectors). With a
+    reader no more than a chunk's levels are ever held.
 
     freeze: the 32-byte digest of everything that was fixed for this attempt. Call this once for a freeze, keep
     the bytes durably and send those again: sealing other levels under one freeze would give the hub an equation
@@ -53,46 +53,45 @@ def seal(
     """
     if isinstance(levels, np.ndarray):
         packing.check_levels(levels, layout)
+        levels = _reader(levels)
     if not silo:
         raise LevelsRefused("silo: an empty name can't be told from another")
     authenticator = Authenticator(secret.mac_key, freeze)
     cipher = bfv.Cipher(secret.bfv_key)
-    return (_seal_chunk(cipher, authenticator, silo, levels, layout, masks, index) for index in range(layout.chunks))
+    one = partial(_seal_chunk, cipher, authenticator, silo, levels, layout, masks)
+    return (one(index) for index in range(layout.chunks))
 
 
 def _seal_chunk(
     cipher: bfv.Cipher,
     authenticator: Authenticator,
     silo: str,
-    levels: Levels | LevelReader,
+    read: LevelReader,
     layout: Layout,
     masks: MaskStream,
     index: int,
 ) -> bytes:
     first, count = index * CIPHERTEXTS_PER_CHUNK, layout.ciphertexts_in(index)
-    ciphertexts = np.empty((count, 2, RING_DEGREE), dtype=np.uint64)
+    firsts = np.empty((count, RING_DEGREE), dtype=np.uint64)
     records = wire.blank_chunk(count, seeds=1)
-    masked = _packed(levels, layout, first, count)
+    masked = _packed(read, layout, first, count)
     masks.add_to(masked, first)
     for at, slots in enumerate(masked):
-        ciphertexts[at, 0], seed = cipher.encrypt(slots)
-        ciphertexts[at, 1] = bfv.expand([seed])
+        firsts[at], seed = cipher.encrypt(slots)
         records["seeds"][at, 0] = np.frombuffer(seed, np.uint8)
-    wire.put_polynomials(records, ciphertexts[:, 0])
-    records["tag"] = authenticator.tags(silo, first, list(ciphertexts.reshape(count, -1)))
+    wire.put_polynomials(records, firsts)
+    records["tag"] = authenticator.tags([silo], first, firsts, records["seeds"])
     return records.tobytes()
 
 
-def _packed(levels: Levels | LevelReader, layout: Layout, first: int, count: int) -> Slots:
-    if isinstance(levels, np.ndarray):
-        return packing.pack(levels, layout, first, count)
-    start = first * layout.values_per_ciphertext
-    stop = min(layout.values, start + count * layout.values_per_ciphertext)
-    # The run is a vector of its own, of as many ciphertexts, the last one padded alike.
-    run = replace(layout, values=stop - start)
-    block = levels(start, stop)
-    packing.check_levels(block, run)
-    return packing.pack(block, run)
+def _packed(read: LevelReader, layout: Layout, first: int, count: int) -> Slots:
+    levels = read(*layout.run(first, count))
+    packing.check_levels(levels, layout, first, count)
+    return packing.pack(levels, layout, first, count)
+
+
+def _reader(levels: Levels) -> LevelReader:
+    return lambda start, stop: levels[start:stop]
 
 
 def verify_sum(
@@ -103,7 +102,7 @@ def verify_sum(
     survivors: distinct names, in any order.
     Raises SumRejected; the caller tells the hub that the round failed, and nothing more.
     """
-    _verified(secret, freeze, survivors, chunks, layout, None)
+    _verified(secret, freeze, survivors, chunks, layout)
 
 
 def open_sum(
@@ -114,21 +113,20 @@ def open_sum(
     layout: Layout,
     masks: MaskStream,
 ) -> Levels:
-    """The exact totals (values,), uint64, of a sum that verifies.
+    """The exact totals (values,), uint64, of a sum that verifies; `packing.split` gives them by part.
 
     masks: what the sum still carries (`masks_of_sum`).
     chunks: gives the sum's chunks anew at each call; it is called twice, and the second reading must give what
     the first gave. Raises SumRejected before any decryption if a tag fails; afterwards if the bytes have
     changed or the content is not that of `len(survivors)` honest terms.
     """
-    totals = np.zeros((layout.ciphertexts, max(layout.values_per_ciphertext, RING_DEGREE)), dtype=np.uint64)
-    flat = totals.reshape(-1)
+    totals = np.empty(layout.values, dtype=np.uint64)
     at = 0
-    for opened in _opened(secret, freeze, survivors, chunks, layout, masks, _Beside(totals)):
-        flat[at : at + opened.size] = opened
+    for opened in stream_sum(secret, freeze, survivors, chunks, layout, masks):
+        totals[at : at + opened.size] = opened
         at += opened.size
         del opened  # or it would stay until the next chunk's totals are there
-    return flat[:at]
+    return totals
 
 
 def stream_sum(
@@ -138,68 +136,18 @@ def stream_sum(
     chunks: Callable[[], Iterable[bytes]],
     layout: Layout,
     masks: MaskStream,
-    scratch: BinaryIO,
 ) -> Iterator[Levels]:
-    """The totals of `open_sum`, one array a chunk, in order. Nothing held grows with the vector.
-
-    scratch: an empty seekable binary file of the caller's; the expanded second polynomials, which are public, wait
-    in it, 32,768 bytes a ciphertext.
+    """The totals of `open_sum`, one array a chunk, in order. Nothing held grows with the vector but 32 bytes a chunk.
 
     The first array comes only after every tag of the sum has held. Malformed content is found while arrays are
     already coming: SumRejected then follows the last of them, so use none before the iterator has ended.
     """
-    return _opened(secret, freeze, survivors, chunks, layout, masks, _InFile(scratch))
-
-
-class _Beside:
-    """Second polynomials where their totals will stand: ciphertext m's totals end before m + 1's polynomial begins."""
-
-    def __init__(self, totals: Levels) -> None:
-        self._totals = totals
-
-    def put(self, index: int, second: Coefficients) -> None:
-        self._totals[index, :RING_DEGREE] = second
-
-    def take(self, index: int) -> Coefficients:
-        return self._totals[index, :RING_DEGREE]
-
-
-class _InFile:
-    """Second polynomials in a file, as words of 8 bytes, and here what shows that they come back as they went."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._digests: list[bytes] = []
-
-    def put(self, index: int, second: Coefficients) -> None:
-        words = second.astype("<u8", copy=False).tobytes()
-        self._file.seek(index * len(words))
-        self._file.write(words)
-        self._digests.append(sha256(words).digest())
-
-    def take(self, index: int) -> Coefficients:
-        self._file.seek(index * 8 * RING_DEGREE)
-        words = self._file.read(8 * RING_DEGREE)
-        if not hmac.compare_digest(sha256(words).digest(), self._digests[index]):
-            raise SumRejected(Failure.CHANGED, "scratch: its bytes changed between verification and opening")
-        return np.frombuffer(words, "<u8").astype(np.uint64, copy=False)
-
-
-def _opened(
-    secret: StudySecret,
-    freeze: bytes,
-    survivors: Sequence[str],
-    chunks: Callable[[], Iterable[bytes]],
-    layout: Layout,
-    masks: MaskStream,
-    waiting: _Beside | _InFile,
-) -> Iterator[Levels]:
-    digests = _verified(secret, freeze, survivors, chunks(), layout, waiting)
+    digests = _verified(secret, freeze, survivors, chunks(), layout)
     cipher = bfv.Cipher(secret.bfv_key)
     failure: SumRejected | None = None
     for index, chunk in enumerate(_unchanged(chunks(), digests)):
         try:
-            opened = _open_chunk(cipher, chunk, layout, masks, index, len(survivors), waiting)
+            opened = _open_chunk(cipher, chunk, layout, masks, index, len(survivors))
         except SumRejected as rejected:
             failure = failure or rejected
         else:
@@ -216,9 +164,8 @@ def _verified(
     survivors: Sequence[str],
     chunks: Iterable[bytes],
     layout: Layout,
-    waiting: _Beside | _InFile | None,
 ) -> list[bytes]:
-    """SHA-256 of every chunk of a sum whose tags all hold; its second polynomials are put by."""
+    """SHA-256 of every chunk of a sum whose tags all hold."""
     if len(set(survivors)) != len(survivors) or not MIN_TERMS <= len(survivors) <= layout.terms:
         raise SumRejected(Failure.FORMAT, f"survivors: must be 2 to {layout.terms} different silos")
     authenticator = Authenticator(secret.mac_key, freeze)
@@ -227,7 +174,7 @@ def _verified(
     for index, chunk in enumerate(chunks):
         if index >= layout.chunks:
             raise SumRejected(Failure.FORMAT, f"sum: more than {layout.chunks} chunks")
-        sound &= _tags_hold(authenticator, survivors, chunk, layout, index, waiting)
+        sound &= _tags_hold(authenticator, survivors, chunk, layout, index)
         digests.append(sha256(chunk).digest())
     if len(digests) != layout.chunks:
         raise SumRejected(Failure.FORMAT, f"sum: {len(digests)} chunks, must be {layout.chunks}")
@@ -256,37 +203,22 @@ def _summed(chunk: bytes, layout: Layout, index: int, survivors: int) -> tuple[N
 
 
 def _tags_hold(
-    authenticator: Authenticator,
-    survivors: Sequence[str],
-    chunk: bytes,
-    layout: Layout,
-    index: int,
-    waiting: _Beside | _InFile | None,
+    authenticator: Authenticator, survivors: Sequence[str], chunk: bytes, layout: Layout, index: int
 ) -> bool:
-    first = index * CIPHERTEXTS_PER_CHUNK
-    records, coefficients = _summed(chunk, layout, index, len(survivors))
-    pads = authenticator.summed_pads(survivors, first, len(records))
+    records, firsts = _summed(chunk, layout, index, len(survivors))
+    expected = authenticator.tags(survivors, index * CIPHERTEXTS_PER_CHUNK, firsts, records["seeds"])
     sound = True
-    for at, (pad, record) in enumerate(zip(pads, records, strict=True)):
-        second = bfv.expand([bytes(seed) for seed in record["seeds"]])
-        weight = authenticator.weigh(first + at, np.concatenate([coefficients[at], second]))
-        sound &= same_tag((pad + weight) % CIPHER_MODULUS, int(record["tag"]))
-        if waiting is not None:
-            waiting.put(first + at, second)
+    for wanted, found in zip(expected, records["tag"].tolist(), strict=True):
+        sound &= same_tag(wanted, found)
     return sound
 
 
 def _open_chunk(
-    cipher: bfv.Cipher,
-    chunk: bytes,
-    layout: Layout,
-    masks: MaskStream,
-    index: int,
-    survivors: int,
-    waiting: _Beside | _InFile,
+    cipher: bfv.Cipher, chunk: bytes, layout: Layout, masks: MaskStream, index: int, survivors: int
 ) -> Levels:
     first = index * CIPHERTEXTS_PER_CHUNK
-    _, coefficients = _summed(chunk, layout, index, survivors)
-    slots = np.stack([cipher.decrypt(row, waiting.take(first + at)) for at, row in enumerate(coefficients)])
+    records, firsts = _summed(chunk, layout, index, survivors)
+    pairs = zip(firsts, records["seeds"], strict=True)
+    slots = np.stack([cipher.decrypt(polynomial, [bytes(seed) for seed in seeds]) for polynomial, seeds in pairs])
     masks.remove_from(slots, first)
     return packing.unpack(slots, layout, survivors, first)

@@ -6,7 +6,8 @@ is found again and not made anew.
 """
 
 import contextlib
-from typing import Final, Literal
+import io
+from typing import BinaryIO, Final, Literal
 
 import structlog
 
@@ -17,7 +18,7 @@ from protocol.sealing.masks import MaskStream
 from protocol.sealing.secret import StudySecret
 from silo_node.agent import sayings, unmasking
 from silo_node.agent.keying import agreed_secret
-from silo_node.agent.progress import Progress, apply_total, begin, segments_of
+from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.agent.uploading import send_term
@@ -27,7 +28,7 @@ from silo_node.policy.facts import facts_of_round
 from silo_node.policy.gate import Approval
 from silo_node.runner.tasks import task_of_round
 from silo_node.sealing import keys
-from silo_node.sealing.sealer import open_total, seal_update
+from silo_node.sealing.sealer import OpenedTotal, seal_update
 
 log = structlog.get_logger()
 
@@ -105,9 +106,9 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     if isinstance(admitted, Refused):
         raise StudyHalted(str(admitted))
     silo.voice.say(sayings.reserved(silo, study, index, dataset.domain))
-    progress = progress_before(silo, study, index)
-    outcome = silo.runner.run(task_of_round(contract, silo.name, index, progress.state.to_bytes()))
-    silo.tasks.keep_update(study.id, index, outcome.vector, outcome.events_run)
+    with progress_before(silo, study, index) as before:
+        task = task_of_round(contract, silo.name, index, state_in(before))
+        silo.tasks.keep_update(study.id, index, lambda file: silo.runner.run(task, file).events_run)
 
 
 def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
@@ -120,10 +121,12 @@ def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) 
         raise StudyHalted(f"the update of round {index} that this silo announced is not here any more")
     freeze, layout = record.freeze(current), record.layout(current)
     masks = unmasking.masks_for_term(silo, study, current, freeze)
-    segments = segments_of(record.contract, progress_before(silo, study, index), index)
-    files = silo.tasks.seal_once(
-        study.id, index, freeze, lambda: seal_update(update, segments, secret, freeze, silo.name, layout, masks)
-    )
+    with progress_before(silo, study, index) as before:
+        segments = segments_of(record.contract, before, index)
+    with update.open("rb") as values:
+        files = silo.tasks.seal_once(
+            study.id, index, freeze, lambda: seal_update(values, segments, secret, freeze, silo.name, layout, masks)
+        )
     digests = silo.tasks.sealed_digests(study.id, index, freeze)
     send_term(silo, study, current, files, digests, sayings.uploaded(study, current, freeze, digests))
     return True
@@ -193,23 +196,29 @@ def distrust(silo: Silo, study: Study, past: RoundRecord, problem: SumRejected |
 
 
 def apply_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord, masks: MaskStream) -> None:
-    """Fetches a served sum, checks every tag, opens it, applies the total. Raises ``SumRejected``."""
+    """Fetches a served sum, checks every tag, opens it, applies the total. Raises ``SumRejected``.
+
+    The next state is written while the sum is opened, and is kept only if that ended well.
+    """
     record, index = study.record, past.index
     served, layout, freeze = past.total_served, record.layout(past), record.freeze(past)
-    progress = progress_before(silo, study, index)
     files = silo.fetch_sum(study.id, past, layout)
-    total, clipped = open_total(
-        lambda: (file.read_bytes() for file in files),
-        segments_of(record.contract, progress, index),
-        secret,
-        freeze,
-        served.survivors,
-        layout,
-        masks,
-    )
-    _tell_clipped(silo, study, index, min(1.0, clipped / (total.size * len(served.survivors))))
-    after = apply_total(record.contract, progress, index, total, served.survivors)
-    silo.tasks.keep_state(study.id, index, after.to_bytes())
+
+    def write(after: BinaryIO) -> None:
+        with progress_before(silo, study, index) as before:
+            opened = OpenedTotal(
+                lambda: (file.read_bytes() for file in files),
+                segments_of(record.contract, before, index),
+                secret,
+                freeze,
+                served.survivors,
+                layout,
+                masks,
+            )
+            apply_total(record.contract, study.id, index, before, opened, served.survivors, after)
+        _tell_clipped(silo, study, index, min(1.0, opened.clipped / (opened.values * len(served.survivors))))
+
+    silo.tasks.keep_state(study.id, index, write)
 
 
 def _tell_clipped(silo: Silo, study: Study, index: int, share: float) -> None:
@@ -227,23 +236,26 @@ def check_agreement(silo: Silo, study: Study, index: int) -> None:
     if counted < 0:
         return
     secret = agreed_secret(silo, study, record.rounds[counted].keying)
-    state = silo.tasks.state(study.id, index)
-    if secret is None or state is None:
+    if secret is None:
         raise StudyHalted(f"this silo has no state of round {index}")
-    mine = keys.state_mac(secret, study.id, counted, state)
+    with progress_before(silo, study, index + 1) as state:
+        mine = keys.state_mac(secret, study.id, counted, blocks_of(state))
     agreeing = [name for name, mac in record.rounds[counted].macs.items() if mac == mine]
     if len(agreeing) < record.contract.schedule.quorum:
         raise StudyHalted(f"fewer than a quorum of silos reached this silo's state of round {counted}")
 
 
-def progress_before(silo: Silo, study: Study, index: int) -> Progress:
-    """Where the study stands before round ``index``; every silo has the same bytes."""
+def progress_before(silo: Silo, study: Study, index: int) -> BinaryIO:
+    """The file of where the study stands before round ``index``; the caller closes it.
+
+    Every silo has the same bytes. Before round 0 it is empty: that round begins with the contract alone.
+    """
     if index == 0:
-        return begin(study.record.contract, study.id)
-    data = silo.tasks.state(study.id, index - 1)
-    if data is None:
+        return io.BytesIO()
+    file = silo.tasks.open_state(study.id, index - 1)
+    if file is None:
         raise StudyHalted(f"this silo has no state of round {index - 1}")
-    return Progress.from_bytes(data)
+    return file
 
 
 def _say_verified(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
@@ -252,6 +264,7 @@ def _say_verified(silo: Silo, study: Study, secret: StudySecret, current: RoundR
         return False
     if silo.tasks.newest_state(study.id) < current.index:
         return False  # The masks are still on.
-    state = progress_before(silo, study, current.index + 1).to_bytes()
-    silo.voice.say(sayings.verified(study, current, keys.state_mac(secret, study.id, current.index, state)))
+    with progress_before(silo, study, current.index + 1) as state:
+        mac = keys.state_mac(secret, study.id, current.index, blocks_of(state))
+    silo.voice.say(sayings.verified(study, current, mac))
     return True

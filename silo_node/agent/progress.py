@@ -1,8 +1,15 @@
-"""How a study moves from round to round: the opened total of each stage applied to what all silos agree on."""
+"""How a study moves from round to round: the opened total of each stage applied to what all silos agree on.
 
+What they agree on is a file: the number of evaluated silos and their two counts, then the study's state. It is read
+and written in runs, since a model may be larger than memory; only who releases it holds it whole.
+"""
+
+import shutil
 import struct
-from dataclasses import dataclass, replace
-from typing import Final, Self
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +17,21 @@ from numpy.typing import NDArray
 from protocol.rounds import plan_round
 from protocol.sealing.decode import Segment
 from protocol.study import StudyContract
+from silo_node.runner.messages import Payload
 from silo_node.statistics.queries import column_moments
 from silo_node.training.errors import TrainingRefused
-from silo_node.training.strategies import StudyState, averaged_update, initial_state, normalised, training_segments
+from silo_node.training.state import StateFile, StudyState
+from silo_node.training.strategies import apply_update, begin_state, training_segments
 
-_TAIL: Final = struct.Struct("<Qdd")
+Floats = NDArray[np.float64]
+
+_LEAD: Final = struct.Struct("<Qdd")
+_BLOCK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """The study's state with the evaluation's totals; what a silo's state MAC covers.
+    """The study's state with the evaluation's totals, held whole.
 
     right, wrong: noised counts of all ``evaluated`` silos together; zeros before the evaluation.
     """
@@ -29,45 +41,65 @@ class Progress:
     right: float = 0.0
     wrong: float = 0.0
 
-    def to_bytes(self) -> bytes:
-        """Number of evaluated silos and the two counts, little-endian, then the state's own encoding."""
-        return _TAIL.pack(self.evaluated, self.right, self.wrong) + self.state.to_bytes()
-
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Raises ``TrainingRefused`` unless ``data`` is what ``to_bytes`` gives."""
-        if len(data) < _TAIL.size:
+        """Raises ``TrainingRefused`` unless ``data`` is what a file of progress holds."""
+        if len(data) < _LEAD.size:
             raise TrainingRefused("study progress: the bytes don't begin like one")
-        evaluated, right, wrong = _TAIL.unpack(data[: _TAIL.size])
-        return cls(StudyState.from_bytes(data[_TAIL.size :]), evaluated, right, wrong)
+        evaluated, right, wrong = _LEAD.unpack(data[: _LEAD.size])
+        return cls(StudyState.from_bytes(memoryview(data)[_LEAD.size :]), evaluated, right, wrong)
 
 
-def begin(contract: StudyContract, study: str) -> Progress:
-    """Where every silo starts; ``study`` is the contract's digest."""
-    return Progress(initial_state(contract, study))
+def segments_of(contract: StudyContract, before: BinaryIO, index: int) -> tuple[Segment, ...]:
+    """The tensors of round ``index``, each with its scale exponent e: its values are encoded on [-2^e, 2^e].
 
-
-def segments_of(contract: StudyContract, progress: Progress, index: int) -> tuple[Segment, ...]:
-    """The tensors of round ``index``, each with its scale exponent e: its values are encoded on [-2^e, 2^e]."""
+    before: the progress before the round; before round 0 nothing is read of it.
+    """
     plan = plan_round(contract, index)
     match plan.stage:
         case "normalisation":
             return tuple(Segment(length, contract.sealing.normalisation_exponent) for length in plan.tensors)
         case "training":
-            return training_segments(contract, progress.state)
+            return training_segments(contract, StateFile.open(before, _LEAD.size).head)
         case "evaluation":
             return tuple(Segment(length, contract.sealing.evaluation_exponent) for length in plan.tensors)
 
 
 def apply_total(
-    contract: StudyContract, progress: Progress, index: int, total: NDArray[np.float64], survivors: tuple[str, ...]
-) -> Progress:
-    """What all silos agree on after round ``index``, whose opened total over ``survivors`` is ``total``."""
+    contract: StudyContract,
+    study: str,
+    index: int,
+    before: BinaryIO,
+    totals: Iterable[Floats],
+    survivors: tuple[str, ...],
+    after: BinaryIO,
+) -> None:
+    """Writes into ``after``, an empty file, what all silos agree on after round ``index``.
+
+    study: the contract's digest. before: the progress before the round; nothing is read of it before round 0.
+    totals: the opened total over ``survivors`` in runs, in order; read to their end, and what ends them is raised.
+    """
     match plan_round(contract, index).stage:
         case "normalisation":
-            moments = column_moments(contract, total, survivors)
-            return replace(progress, state=normalised(progress.state, moments.mean, moments.deviation))
+            moments = column_moments(contract, np.concatenate(list(totals)), survivors)
+            after.write(_LEAD.pack(0, 0.0, 0.0))
+            begin_state(contract, study, moments.mean, moments.deviation, after, _LEAD.size)
         case "training":
-            return replace(progress, state=averaged_update(contract, progress.state, total, survivors))
+            before.seek(0)
+            after.write(before.read(_LEAD.size))
+            apply_update(contract, StateFile.open(before, _LEAD.size), index, totals, survivors, after)
         case "evaluation":
-            return replace(progress, evaluated=len(survivors), right=float(total[0]), wrong=float(total[1]))
+            right, wrong = np.concatenate(list(totals)).tolist()
+            after.write(_LEAD.pack(len(survivors), right, wrong))
+            before.seek(_LEAD.size)
+            shutil.copyfileobj(before, after, _BLOCK_BYTES)
+
+
+def state_in(progress: BinaryIO) -> Payload:
+    """The study's state in a file of progress, for the process that reads rows; nothing of an empty one."""
+    return Payload.rest_of(progress, _LEAD.size)
+
+
+def blocks_of(progress: BinaryIO) -> Iterator[bytes]:
+    """All of a file, from where it stands, for the state MAC."""
+    return iter(partial(progress.read, _BLOCK_BYTES), b"")

@@ -9,10 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import BinaryIO, Final, Literal
 
 from protocol import canonical
 from protocol.canonical import digest
@@ -21,9 +18,11 @@ from protocol.follow import Follower, Verified
 from protocol.spend import Event, parse_events
 from protocol.statements import Signed, parse
 from protocol.translog import LogView, VerifierKey
-from silo_node.private_files import private_folder, sync_folder, write_private
+from silo_node.private_files import private_folder, sync_folder, write_private, writing_private
 
 Answer = Literal["accept", "refuse", "release"]
+
+_BLOCK_BYTES: Final = 1 << 20
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS follower (
@@ -163,30 +162,45 @@ class Tasks:
     def secret(self, study: str, epoch: int) -> bytes | None:
         return _read(self._study(study) / f"secret-{epoch}")
 
-    def keep_update(self, study: str, index: int, vector: NDArray[np.float64], ran: tuple[Event, ...]) -> None:
-        """The DP update of a round, with the events that were run for it, before anything of it is announced."""
-        events = canonical.encode([event.model_dump(mode="json") for event in ran])
-        write_private(self._round(study, index) / "ran", events)
-        write_private(self._round(study, index) / "update", vector.astype("<f8").tobytes())
+    def keep_update(self, study: str, index: int, compute: Callable[[BinaryIO], tuple[Event, ...]]) -> None:
+        """The DP update of a round, before anything of it is announced.
+
+        ``compute`` writes the update (little-endian float64) and gives the events that were run for it; if it raises,
+        nothing is kept.
+        """
+        with writing_private(self._round(study, index) / "update") as file:
+            events = canonical.encode([event.model_dump(mode="json") for event in compute(file)])
+            # Before the update has its name: where there is an update, it is known what it cost.
+            write_private(self._round(study, index) / "ran", events)
 
     def ran(self, study: str, index: int) -> tuple[Event, ...]:
         """The events that were run for a kept update."""
         return parse_events(canonical.decode((self._round(study, index) / "ran").read_bytes()))
 
-    def update(self, study: str, index: int) -> NDArray[np.float64] | None:
-        data = _read(self._round(study, index) / "update")
-        return None if data is None else np.frombuffer(data, dtype="<f8").astype(np.float64)
+    def update(self, study: str, index: int) -> Path | None:
+        """The file of a round's kept update."""
+        path = self._round(study, index) / "update"
+        return path if path.exists() else None
 
-    def keep_state(self, study: str, index: int, state: bytes) -> None:
-        """The study's state after round ``index``."""
-        write_private(self._study(study) / f"state-{index}", state)
+    def keep_state(self, study: str, index: int, write: Callable[[BinaryIO], None]) -> None:
+        """Keeps what ``write`` writes as the study's state after round ``index``; if it raises, nothing of it."""
+        with writing_private(self._state(study, index)) as file:
+            write(file)
+
+    def open_state(self, study: str, index: int) -> BinaryIO | None:
+        """The study's state after round ``index`` as a file to read, None if it isn't kept."""
+        try:
+            return self._state(study, index).open("rb")
+        except FileNotFoundError:
+            return None
 
     def state(self, study: str, index: int) -> bytes | None:
-        return _read(self._study(study) / f"state-{index}")
+        """The study's state after round ``index``, held whole: for its release."""
+        return _read(self._state(study, index))
 
     def keep_same_state(self, study: str, index: int) -> None:
         """A void round: the state after it is the one before it, whatever was kept. Nothing changes if it is so."""
-        before, after = (self._study(study) / f"state-{number}" for number in (index - 1, index))
+        before, after = (self._state(study, number) for number in (index - 1, index))
         # The state before goes once the one after was made the same.
         if not (after.exists() and (not before.exists() or after.samefile(before))):
             aside = after.with_name(f"same-{index}")
@@ -197,8 +211,8 @@ class Tasks:
 
     def newest_state(self, study: str) -> int:
         """Index of the last round whose state is kept, -1 before any."""
-        kept = (int(path.name.partition("-")[2]) for path in self._study(study).glob("state-*"))
-        return max(kept, default=-1)
+        names = (path.name.partition("-")[2] for path in self._study(study).glob("state-*"))
+        return max((int(name) for name in names if name.isdecimal()), default=-1)
 
     def deal_once(self, study: str, index: int, attempt: int, make: Callable[[], bytes]) -> bytes:
         """The masks of an attempt, made and kept now if there are none; the file goes with its round."""
@@ -252,7 +266,9 @@ class Tasks:
             if int(folder.name.partition("-")[2]) <= through:
                 shutil.rmtree(folder)
         for state in self._study(study).glob("state-*"):
-            if int(state.name.partition("-")[2]) < through:
+            index = state.name.partition("-")[2]
+            # What isn't decimal is the beginning of a state, left by a node that was killed.
+            if not index.isdecimal() or int(index) < through:
                 state.unlink()
 
     def forget_secrets(self, study: str, before: int) -> None:
@@ -266,6 +282,9 @@ class Tasks:
 
     def _study(self, study: str) -> Path:
         return private_folder(self._studies / study)
+
+    def _state(self, study: str, index: int) -> Path:
+        return self._study(study) / f"state-{index}"
 
     def _round(self, study: str, index: int) -> Path:
         return private_folder(self._study(study) / f"round-{index}")

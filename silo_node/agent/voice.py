@@ -64,8 +64,7 @@ class Voice:
     def chunks_sent(self, study: str, index: int, attempt: int, total: int) -> int:
         """How many of an attempt's ``total`` chunks left this silo, by its journal; also in an earlier run."""
         names = {_chunk(index, attempt, number) for number in range(total)}
-        events = (entry.event for entry in self._journal.entries())
-        return len({event.what for event in events if event.study == study and event.kind == "chunk"} & names)
+        return len(self._journal.named(study, "chunk", _chunk(index, attempt, "")) & names)
 
     def send_shares(self, study: str, index: int, attempt: int, bundle: bytes) -> None:
         what = f"round {index} attempt {attempt} mask shares"
@@ -114,6 +113,6 @@ class Voice:
         return JournalEvent.model_validate({**value, "digest": digest(data), "size": len(data)})
 
 
-def _chunk(index: int, attempt: int, number: int) -> str:
+def _chunk(index: int, attempt: int, number: int | str) -> str:
     """A chunk's name in the journal."""
     return f"round {index} attempt {attempt} chunk {number}"

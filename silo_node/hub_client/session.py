@@ -22,6 +22,8 @@ from silo_node.hub_client.retry import Backoff, retrying
 
 LINES = "application/jsonl"
 OCTETS = "application/octet-stream"
+_MOST_PROBLEM_BYTES = 1 << 16
+"""A refusal may be longer than the bytes that were asked for."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -78,7 +80,7 @@ class HubSession:
     def get_sum(self, study: str, index: int, attempt: int, chunk: int, limit: int) -> bytes:
         """One chunk of a sum, at most ``limit`` bytes."""
         path = routes.SUM.format(study=study, round=index, attempt=attempt, index=chunk)
-        data = self._call("GET", path).content
+        data = self._call("GET", path, most=max(limit, _MOST_PROBLEM_BYTES)).content
         if len(data) > limit:
             raise HubDistrusted(f"a chunk of the sum of round {index} has {len(data)} bytes, {limit} are right")
         return data
@@ -91,7 +93,7 @@ class HubSession:
     def get_shares(self, study: str, index: int, attempt: int, silo: str, limit: int) -> bytes:
         """Another silo's bundle, at most ``limit`` bytes."""
         path = routes.SHARES.format(study=study, round=index, attempt=attempt, silo=silo)
-        data = self._call("GET", path).content
+        data = self._call("GET", path, most=max(limit, _MOST_PROBLEM_BYTES)).content
         if len(data) > limit:
             raise HubDistrusted(f"the shares of {silo} in round {index} have {len(data)} bytes, {limit} are right")
         return data
@@ -147,11 +149,24 @@ def checked_url(url: str) -> str:
     raise ConfigRefused(f"hub address {url}: must be https://, or http:// to this machine itself")
 
 
-def send(http: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+def send(http: httpx.Client, method: str, path: str, most: int | None = None, **request: Any) -> httpx.Response:
+    """The hub's answer; of one with more than ``most`` bytes no more is read. Raises ``HubDistrusted`` then."""
     try:
-        return http.request(method, path, **request)
+        if most is None:
+            return http.request(method, path, **request)
+        with http.stream(method, path, **request) as response:
+            return _bounded(response, most)
     except httpx.TransportError as error:
         raise HubUnreachable(f"the hub at {http.base_url} does not answer ({type(error).__name__})") from None
+
+
+def _bounded(response: httpx.Response, most: int) -> httpx.Response:
+    body = bytearray()
+    for part in response.iter_bytes():
+        body += part
+        if len(body) > most:
+            raise HubDistrusted(f"the hub's answer to {response.request.url.path} has more than {most} bytes")
+    return httpx.Response(response.status_code, content=bytes(body), request=response.request)
 
 
 def checked(response: httpx.Response) -> httpx.Response:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from protocol import canonical
 from silo_node.errors import JournalDamaged
-from silo_node.journal.events import JournalEvent
+from silo_node.journal.events import JournalEvent, Kind
 
 EMPTY = "0" * 64
+
+_STUDY, _KIND, _WHAT = (f"json_extract(CAST(event AS TEXT), '$.{name}')" for name in ("study", "kind", "what"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Journal:
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS journal (entry INTEGER PRIMARY KEY, hash TEXT NOT NULL, event BLOB NOT NULL)"
         )
+        self._db.execute(f"CREATE INDEX IF NOT EXISTS journal_what ON journal ({_STUDY}, {_KIND}, {_WHAT})")
 
     def record(self, make: Callable[[str], JournalEvent]) -> str:
         """Appends the event that ``make`` gives for the present head; returns the head before it."""
@@ -75,6 +78,15 @@ class Journal:
                 raise JournalDamaged(f"journal entry {expected} does not fit the chain: it was changed or removed")
             yield JournalEntry(index, stored, JournalEvent.model_validate_json(data))
             expected += 1
+
+    def named(self, study: str, kind: Kind, prefix: str) -> frozenset[str]:
+        """Every ``what`` of that kind and study that begins with ``prefix``, found by an index.
+
+        For showing only: unlike ``entries`` it does not check the chain.
+        """
+        query = f"SELECT {_WHAT} FROM journal WHERE {_STUDY} = ? AND {_KIND} = ? AND {_WHAT} >= ? AND {_WHAT} < ?"  # noqa: S608  # names of ours
+        rows = self._db.execute(query, (study, kind, prefix, prefix + chr(0x10FFFF)))
+        return frozenset(row[0] for row in rows)
 
     def close(self) -> None:
         self._db.close()

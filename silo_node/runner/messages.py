@@ -2,16 +2,17 @@
 
 A frame is ``MAGIC`` (4 bytes), the header's length (u32), the payload's length (u64), both big-endian, then the
 header, canonical JSON (RFC 8785), then the payload: little-endian float64 or opaque bytes. Both lengths are
-checked before anything is read, and memory grows only with what arrives.
+checked before anything is read, and memory grows only with what arrives: of a payload, a block at a time.
 """
 
 import os
 import select
 import struct
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +42,40 @@ class TimedOut(Exception):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Frame:
-    """``header``: JSON types; ``payload``: bytes. Either may hold what must not be logged."""
+class Payload:
+    """``size`` bytes in ``blocks``, which are given once: who only hands them on never holds all of them."""
 
-    header: dict[str, Any]
-    payload: bytes = b""
+    size: int = 0
+    blocks: Iterable[bytes | memoryview] = ()
+
+    @classmethod
+    def of(cls, data: bytes | memoryview) -> "Payload":
+        return cls(len(data), (data,))
+
+    @classmethod
+    def rest_of(cls, file: BinaryIO, start: int) -> "Payload":
+        """What a seekable file holds from byte ``start`` on, read when it is sent; nothing if it ends before."""
+        size = max(0, file.seek(0, os.SEEK_END) - start)
+        file.seek(start)
+        return cls(size, iter(partial(file.read, _PIECE), b""))
+
+    def whole(self) -> bytes:
+        """All of it, held at once; no copy if it was."""
+        return b"".join(self.blocks)
 
     def __repr__(self) -> str:
-        return f"<Frame of {len(self.payload)} payload bytes, redacted>"
+        return f"<Payload of {self.size} bytes, redacted>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Frame:
+    """``header``: JSON types. Both it and the payload may hold what must not be logged."""
+
+    header: dict[str, Any]
+    payload: Payload = field(default_factory=Payload)
+
+    def __repr__(self) -> str:
+        return f"<Frame of {self.payload.size} payload bytes, redacted>"
 
 
 @dataclass(slots=True)
@@ -67,14 +94,27 @@ class Pipe:
         os.set_blocking(self.writing, False)
 
     def send(self, frame: Frame, deadline: float | None = None) -> None:
-        """Raises ``PipeClosed``, ``TimedOut``, or ``BadFrame`` for a frame over the bounds."""
-        header = canonical.encode(frame.header)
-        _check(len(header), len(frame.payload), MAX_PAYLOAD_BYTES)
-        self._write(_PREFIX.pack(MAGIC, len(header), len(frame.payload)) + header, deadline)
-        self._write(frame.payload, deadline)
+        """Raises ``PipeClosed``, ``TimedOut``, or ``BadFrame`` for a frame over the bounds.
+
+        ``BadFrame`` also for a payload that has another size than it says: then half a frame is sent.
+        """
+        header, size = canonical.encode(frame.header), frame.payload.size
+        _check(len(header), size, MAX_PAYLOAD_BYTES)
+        self._write(_PREFIX.pack(MAGIC, len(header), size) + header, deadline)
+        for block in frame.payload.blocks:
+            size -= len(block)
+            if size < 0:
+                break
+            self._write(block, deadline)
+        if size:
+            raise BadFrame(f"a payload that has not the {frame.payload.size} bytes which it was to have")
 
     def receive(self, most: int = MAX_PAYLOAD_BYTES, deadline: float | None = None) -> Frame:
-        """The next frame, of at most ``most`` payload bytes. Raises ``PipeClosed``, ``TimedOut``, ``BadFrame``."""
+        """The next frame, of at most ``most`` payload bytes. Raises ``PipeClosed``, ``TimedOut``, ``BadFrame``.
+
+        Its payload is read from the pipe, in blocks of a whole number of float64, as it is asked for: all of it
+        before the next frame, by ``deadline``, with the same errors.
+        """
         magic, header_bytes, payload_bytes = _PREFIX.unpack(self._read(_PREFIX.size, deadline))
         if magic != MAGIC:
             raise BadFrame("not a frame")
@@ -85,9 +125,13 @@ class Pipe:
             raise BadFrame(str(error)) from None
         if not isinstance(header, dict):
             raise BadFrame("a frame's header is not an object")
-        return Frame(header, bytes(self._read(payload_bytes, deadline)))
+        return Frame(header, Payload(payload_bytes, self._blocks(payload_bytes, deadline)))
 
-    def _write(self, data: bytes, deadline: float | None) -> None:
+    def _blocks(self, size: int, deadline: float | None) -> Iterator[bytes]:
+        for at in range(0, size, _PIECE):
+            yield bytes(self._read(min(_PIECE, size - at), deadline))
+
+    def _write(self, data: bytes | memoryview, deadline: float | None) -> None:
         view = memoryview(data)
         while view:
             self._wait(self.writing, select.POLLOUT, deadline)
@@ -119,16 +163,9 @@ class Pipe:
             raise TimedOut
 
 
-def vector_bytes(vector: NDArray[np.float64]) -> bytes:
-    """A vector (n,) as 8n bytes, little-endian."""
-    return np.ascontiguousarray(vector, dtype="<f8").tobytes()
-
-
-def vector_from(payload: bytes, length: int) -> NDArray[np.float64]:
-    """The vector (``length``,) in ``payload``. Raises ``BadFrame`` unless it has just that length."""
-    if len(payload) != 8 * length:
-        raise BadFrame(f"a vector of {len(payload)} bytes, not of {length} float64")
-    return np.frombuffer(payload, dtype="<f8").astype(np.float64)
+def vector_payload(vector: NDArray[np.float64]) -> Payload:
+    """A vector (n,) as 8n bytes, little-endian; not copied where it lies so already."""
+    return Payload.of(np.ascontiguousarray(vector, dtype="<f8").view(np.uint8).data)
 
 
 def _check(header_bytes: int, payload_bytes: int, most: int) -> None:

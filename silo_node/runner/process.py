@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import BinaryIO, Final, Self, TypeVar
 
 from silo_node.dataset.catalogue import Checked, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
@@ -74,16 +74,15 @@ class Runner:
         with self._lock:
             self._launch()
 
-    def run(self, task: RoundTask) -> Outcome:
-        """The DP outcome of a round. Raises ``DatasetRefused``, or ``RunnerFailed`` after which nothing is known
-        of the steps that were run, so that the full charge stands."""
-        reply = self._ask(task, most=8 * values_of(task))
-        return self._understood(lambda: outcome_from(task, reply))
+    def run(self, task: RoundTask, vector: BinaryIO) -> Outcome:
+        """The outcome of a round, its DP vector written to ``vector``. Raises ``DatasetRefused``, or ``RunnerFailed``
+        after which nothing is known of the steps that were run, so that the full charge stands; after both what was
+        written is nothing."""
+        return self._ask(task, 8 * values_of(task), lambda reply: outcome_from(task, reply, vector))
 
     def check(self, registration: Registration) -> Checked:
         """Reads a source through. Raises ``DatasetRefused`` with what is wrong with it, or ``RunnerFailed``."""
-        reply = self._ask(CheckTask(registration), most=0)
-        return self._understood(lambda: checked_from(reply))
+        return self._ask(CheckTask(registration), 0, checked_from)
 
     def close(self) -> None:
         """Ends the process. A task that runs in another thread fails with ``RunnerFailed``."""
@@ -93,14 +92,17 @@ class Runner:
         with self._lock:
             self._end()
 
-    def _ask(self, task: Task, most: int) -> Frame:
+    def _ask(self, task: Task, most: int, read: Callable[[Frame], _Read]) -> _Read:
+        """What ``read`` makes of the answer to ``task``, which has at most ``most`` bytes of payload."""
         with self._lock:
             child = self._launch()
             try:
                 self._await_ready(child)
                 deadline = self._clock() + self._limit_s
                 child.pipe.send(task_frame(task), deadline)
-                reply = child.pipe.receive(most, deadline)
+                return read(_accepted(child.pipe.receive(most, deadline)))
+            except (DatasetRefused, RunnerFailed):
+                raise  # An answer that was read to its end: the process is as good as before.
             except PipeClosed:
                 raise RunnerFailed(f"the process that reads rows {self._death(child)}; start the task again") from None
             except TimedOut:
@@ -116,7 +118,6 @@ class Runner:
                 # Half a frame may lie in the pipe: what came next on it would be taken for something else.
                 self._end(kill=True)
                 raise
-        return _accepted(reply)
 
     def _launch(self) -> Child:
         if self._child is not None and not self._child.alive():
@@ -144,14 +145,6 @@ class Runner:
         _accepted(hello)
         raise RunnerFailed("the process that reads rows did not say that it is ready")
 
-    def _understood(self, read: Callable[[], _Read]) -> _Read:
-        try:
-            return read()
-        except BadFrame as error:
-            with self._lock:
-                self._end(kill=True)
-            raise RunnerFailed(f"the process that reads rows answered with {error}, and was ended") from None
-
     def _death(self, child: Child) -> str:
         self._end(kill=True)
         code = child.process.returncode
@@ -173,8 +166,10 @@ class Runner:
 
 
 def _accepted(reply: Frame) -> Frame:
-    """``reply`` unless it says that the task was refused or failed."""
+    """``reply`` unless it says that the task was refused or failed, which takes no payload."""
     header = reply.header
+    if header.get("reply") in ("refused", "stopped", "failed") and reply.payload.size:
+        raise BadFrame("a refusal with a payload")
     if header.get("reply") == "refused":
         raise DatasetRefused(str(header.get("reason")))
     if header.get("reply") == "stopped":

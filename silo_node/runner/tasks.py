@@ -1,11 +1,12 @@
 """What the process that reads rows is asked to do, what it answers, and both as frames.
 
-What comes back is a DP vector ready to be sealed; rows never do. Importing this module loads neither torch nor
+What comes back is a DP vector ready to be sealed; rows never do. The agent hands state and vector on in blocks, from
+a file and into one, and holds neither. Importing this module loads neither torch nor
 polars.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from protocol.study import (
     training_events,
 )
 from silo_node.dataset.catalogue import Checked, Registration
-from silo_node.runner.messages import BadFrame, Frame, vector_bytes, vector_from
+from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class TrainTask:
     contract: StudyContract
     silo: str
     round: int
-    state: bytes
+    state: Payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +59,25 @@ class EvaluateTask:
 
     contract: StudyContract
     silo: str
-    state: bytes
+    state: Payload
 
 
 RoundTask = NormaliseTask | TrainTask | EvaluateTask
 Task = CheckTask | RoundTask
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """A round's DP vector, float64 (values of the round,), and what was run to make it, for the ledger.
+    """What was run to make a round's DP vector, for the ledger; the vector itself went into a file.
 
     ``steps_run`` counts the mechanism's steps: noisy gradients in training, 1 elsewhere.
     """
 
-    vector: NDArray[np.float64]
     steps_run: int
     events_run: tuple[Event, ...]
 
-    def __repr__(self) -> str:
-        return f"<Outcome of {self.steps_run} steps, redacted>"
 
-
-def task_of_round(contract: StudyContract, silo: str, index: int, state: bytes) -> RoundTask:
+def task_of_round(contract: StudyContract, silo: str, index: int, state: Payload) -> RoundTask:
     """The task of round ``index`` for ``silo``. Raises ``Malformed`` outside the contract's plan."""
     contract.terms_of(silo)
     stage = plan_round(contract, index).stage
@@ -136,19 +133,19 @@ def task_frame(task: Task) -> Frame:
         return Frame({"task": "check", "registration": task.registration.model_dump(mode="json")})
     name = next(name for name, kind in _ROUND_TASKS.items() if isinstance(task, kind))
     header = {"task": name, "contract": contract_value(task.contract), "silo": task.silo, "round": round_of(task)}
-    return Frame(header, b"" if isinstance(task, NormaliseTask) else task.state)
+    return Frame(header, Payload() if isinstance(task, NormaliseTask) else task.state)
 
 
 def task_from(frame: Frame) -> Task:
-    """The task in ``frame``. Raises ``BadFrame`` for anything else, naming no content."""
-    header = frame.header
+    """The task in ``frame``, its state held whole. Raises ``BadFrame`` for anything else, naming no content."""
+    header, state = frame.header, Payload.of(frame.payload.whole())
     try:
         if header.get("task") == "check":
             _only(header, "task", "registration")
             return CheckTask(Registration.model_validate_json(canonical.encode(header["registration"])))
         _only(header, "task", "contract", "silo", "round")
         kind = _ROUND_TASKS[header["task"]]
-        task = task_of_round(parse_contract(header["contract"]), header["silo"], header["round"], frame.payload)
+        task = task_of_round(parse_contract(header["contract"]), header["silo"], header["round"], state)
     except (ValidationError, ProtocolError, KeyError, TypeError):
         raise BadFrame("a frame that is no task") from None
     if not isinstance(task, kind):
@@ -157,19 +154,26 @@ def task_from(frame: Frame) -> Task:
 
 
 def outcome_frame(vector: NDArray[np.float64], steps_run: int) -> Frame:
-    return Frame({"reply": "outcome", "steps_run": steps_run}, vector_bytes(vector))
+    return Frame({"reply": "outcome", "steps_run": steps_run}, vector_payload(vector))
 
 
-def outcome_from(task: RoundTask, frame: Frame) -> Outcome:
-    """The outcome of ``task`` in ``frame``. Raises ``BadFrame`` unless it is finite and has the round's length."""
+def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
+    """The outcome of ``task`` in ``frame``, whose DP vector is written to ``vector`` as it arrives.
+
+    Little-endian float64, all finite, as many as the round has; else ``BadFrame``, and what was written is nothing.
+    """
     _only(frame.header, "reply", "steps_run")
-    steps = frame.header["steps_run"]
+    steps, values = frame.header["steps_run"], values_of(task)
     if frame.header["reply"] != "outcome" or type(steps) is not int:
         raise BadFrame("a reply that is no outcome")
-    vector = vector_from(frame.payload, values_of(task))
-    if not np.isfinite(vector).all():
-        raise BadFrame("an outcome that is not finite")
-    return Outcome(vector, steps, events_run(task, steps))
+    if frame.payload.size != 8 * values:
+        raise BadFrame(f"a vector of {frame.payload.size} bytes, not of {values} float64")
+    outcome = Outcome(steps, events_run(task, steps))
+    for block in frame.payload.blocks:
+        if not bool(np.isfinite(np.frombuffer(block, "<f8")).all()):
+            raise BadFrame("an outcome that is not finite")
+        vector.write(block)
+    return outcome
 
 
 def checked_frame(checked: Checked) -> Frame:

@@ -14,7 +14,7 @@ from silo_node.runner.tasks import CheckTask, NormaliseTask, Task, TrainTask, ch
 from silo_node.statistics.queries import normalisation_sums
 from silo_node.training.noise import NoiseSource
 from silo_node.training.rows import TrainingRows, scaled
-from silo_node.training.strategies import StudyState
+from silo_node.training.state import StudyState
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -44,7 +44,7 @@ class Workshop:
         if isinstance(task, NormaliseTask):
             rows = _training(self._rows(contract))
             return outcome_frame(normalisation_sums(contract, scaled(contract, rows.features), self._noise), 1)
-        state = StudyState.from_bytes(task.state)
+        state = StudyState.from_bytes(task.state.whole())
         # Imported here: torch takes seconds, and reading a source through does without it.
         if isinstance(task, TrainTask):
             from silo_node.training.trainer import train_round

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Iterable
 
 from protocol import canonical
 from protocol.sealing.envelope import EnvelopeKeys, open_envelope, seal_envelope
@@ -40,10 +41,10 @@ def commitment(secret: StudySecret, study: str, epoch: int) -> str:
     return secret.commitment(canonical.encode(context)).hex()
 
 
-def state_mac(secret: StudySecret, study: str, index: int, state: bytes) -> str:
-    """What a silo logs of the study's state after round ``index`` (hex)."""
+def state_mac(secret: StudySecret, study: str, index: int, state: Iterable[bytes]) -> str:
+    """What a silo logs of the study's state after round ``index``, read in blocks (hex)."""
     context = {"context": "consortia/state/v1", "study": study, "round": index}
-    return secret.state_mac(canonical.encode(context), state).hex()
+    return secret.state_mac_of(canonical.encode(context), state).hex()
 
 
 def release_salt(secret: StudySecret, study: str) -> bytes:

@@ -7,18 +7,21 @@ Weights, exponents and bits are fixed before the round and come from outside; wh
 counted. Rounding is done after any noise was added: the levels and the count are post-processing and cost no privacy.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-from protocol.sealing.decode import Floats, Segment, check_cover
+from protocol.sealing.decode import Floats, Segment, check_cover, runs_within
 from protocol.sealing.errors import LayoutRefused, LevelsRefused, ScaleRefused
 
 Uniforms = Callable[[int], NDArray[np.float64]]
 """count -> that many float64 in [0, 1)."""
+
+Source = Callable[[int], Floats]
+"""count -> the next that many values of a vector."""
 
 MAX_BITS: Final = 46
 KEY_BYTES: Final = 32
@@ -26,24 +29,33 @@ _BLOCK: Final = 1 << 14  # a block's intermediate arrays stay in the processor's
 
 
 class Quantiser:
-    """Levels of weight times the values (n,), float64, run after run, so that a long vector streams.
+    """Levels of weight times the values, float64, run after run, so that a long vector streams.
 
-    segments: runs of values with their power-of-two scales, covering all of them.
+    source:   gives the next so many values of the vector; asked for each once, in order, until all are read.
+    segments: runs of values with their power-of-two scales; together they are as long as the vector.
     uniforms: the source of randomness; `cryptographic_uniforms` in production.
     weight:   the silo's share, in (0, 1].
 
-    Raises LevelsRefused on a value that is not finite (the count is told, no value), ScaleRefused on a weight or
-    segments that don't fit, LayoutRefused on the bits; all before a level is made.
+    Raises ScaleRefused on a weight that doesn't fit, LayoutRefused on the bits, both before a value is asked for.
     """
 
     def __init__(
-        self, values: Floats, segments: Sequence[Segment], bits: int, uniforms: Uniforms, weight: float = 1.0
+        self, source: Source, segments: Sequence[Segment], bits: int, uniforms: Uniforms, weight: float = 1.0
     ) -> None:
-        _check(values, segments, bits, weight)
-        self._values, self._segments, self._uniforms, self._weight = values, tuple(segments), uniforms, weight
+        if isinstance(bits, bool) or not 1 <= bits <= MAX_BITS:
+            raise LayoutRefused(f"bits {bits}: must be 1 to {MAX_BITS}")
+        if not 0 < weight <= 1:
+            raise ScaleRefused(f"weight {weight}: must be above 0 and at most 1")
+        self._source, self._segments, self._uniforms, self._weight = source, tuple(segments), uniforms, weight
+        self._values = sum(segment.length for segment in self._segments)
         self._top = float((1 << bits) - 1)
         self._done = 0
         self._clipped = 0
+
+    @property
+    def values(self) -> int:
+        """How many values the vector has."""
+        return self._values
 
     @property
     def clipped(self) -> int:
@@ -51,22 +63,19 @@ class Quantiser:
         return self._clipped
 
     def read(self, start: int, stop: int) -> NDArray[np.uint64]:
-        """Levels (stop - start,), uint64 in [0, 2^bits - 1]. Each value is read once, in order: LevelsRefused."""
-        if start != self._done or not start <= stop <= self._values.size:
-            raise LevelsRefused(f"values {start} to {stop}: {self._done} of {self._values.size} were read; go on there")
+        """Levels (stop - start,), uint64 in [0, 2^bits - 1]. Each value is read once, in order: LevelsRefused.
+
+        So is a value that is not finite; how many are is told, no value.
+        """
+        if start != self._done or not start <= stop <= self._values:
+            raise LevelsRefused(f"values {start} to {stop}: {self._done} of {self._values} were read; go on there")
         levels = np.empty(stop - start, dtype=np.uint64)
-        for at, end, exponent in self._blocks(start, stop):
-            levels[at - start : end - start] = self._round(self._values[at:end], exponent)
+        for place, first, end in runs_within(self._segments, start, stop):
+            for at in range(first, end, _BLOCK):
+                block = _checked(self._source(min(_BLOCK, end - at)), min(_BLOCK, end - at))
+                levels[at - start : at - start + block.size] = self._round(block, self._segments[place].exponent)
         self._done = stop
         return levels
-
-    def _blocks(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        first = 0
-        for segment in self._segments:
-            low, high = max(start, first), min(stop, first + segment.length)
-            for at in range(low, high, _BLOCK):
-                yield at, min(at + _BLOCK, high), segment.exponent
-            first += segment.length
 
     def _round(self, block: Floats, exponent: int) -> Floats:
         # Powers of two and the halving are exact: one product and one sum round.
@@ -87,8 +96,21 @@ class Quantiser:
 def quantise(
     values: Floats, segments: Sequence[Segment], bits: int, uniforms: Uniforms, weight: float = 1.0
 ) -> NDArray[np.uint64]:
-    """All levels (n,) of a `Quantiser` at once."""
-    return Quantiser(values, segments, bits, uniforms, weight).read(0, values.size)
+    """All levels (n,) of values (n,) that are held whole."""
+    check_cover(segments, values.size)
+    return Quantiser(source_of(values), segments, bits, uniforms, weight).read(0, values.size)
+
+
+def source_of(values: Floats) -> Source:
+    """The values (n,) of an array, the next ones at each call."""
+    done = 0
+
+    def take(count: int) -> Floats:
+        nonlocal done
+        done += count
+        return values[done - count : done]
+
+    return take
 
 
 def cryptographic_uniforms(key: bytes) -> Uniforms:
@@ -109,15 +131,10 @@ def cryptographic_uniforms(key: bytes) -> Uniforms:
     return draw
 
 
-def _check(values: Floats, segments: Sequence[Segment], bits: int, weight: float) -> None:
-    if values.dtype != np.float64 or values.ndim != 1:
-        raise LevelsRefused("values: must be a float64 array of one dimension")
-    if isinstance(bits, bool) or not 1 <= bits <= MAX_BITS:
-        raise LayoutRefused(f"bits {bits}: must be 1 to {MAX_BITS}")
-    if not 0 < weight <= 1:
-        raise ScaleRefused(f"weight {weight}: must be above 0 and at most 1")
-    check_cover(segments, values.size)
-    blocks = (values[at : at + _BLOCK] for at in range(0, values.size, _BLOCK))
-    broken = values.size - sum(int(np.count_nonzero(np.isfinite(block))) for block in blocks)
+def _checked(block: Floats, wanted: int) -> Floats:
+    if block.dtype != np.float64 or block.shape != (wanted,):
+        raise LevelsRefused("values: must be a float64 array of one dimension, as long as the segments")
+    broken = wanted - int(np.count_nonzero(np.isfinite(block)))
     if broken:
-        raise LevelsRefused(f"values: {broken} are not finite; the update must not be sealed")
+        raise LevelsRefused(f"values: {broken} of a block are not finite; the update must not be sealed")
+    return block

@@ -6,6 +6,7 @@ the biases.
 
 import hashlib
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -13,11 +14,12 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract, parameter_count
+from protocol.study import StudyContract
 
 Floats = NDArray[np.float64]
 
 _INITIAL: Final = b"consortia/initial/v1\x00"
+_RUN: Final = 1 << 16
 
 
 def widths(contract: StudyContract) -> tuple[int, ...]:
@@ -26,23 +28,23 @@ def widths(contract: StudyContract) -> tuple[int, ...]:
     return (len(contract.data.features), *hidden, 1)
 
 
-def initial_parameters(contract: StudyContract, study: str) -> Floats:
-    """Where training starts, the same bits at every silo: (p,) float64.
+def initial_runs(contract: StudyContract, study: str) -> Iterator[Floats]:
+    """Where training starts, the same bits at every silo: runs, in order, of the parameters (p,) float64.
 
     Logistic regression starts at zero. An MLP's weights are uniform in [-b, b) with b = sqrt(6 / inputs) (He et
     al., "Delving Deep into Rectifiers", 2015), its biases zero: AES-256 in counter mode under
     SHA-256("consortia/initial/v1" NUL study), 8 bytes a weight, the top 53 bits of each little-endian word k
     giving k 2^-52 - 1. Only integer operations and elementwise IEEE arithmetic: no library's generator decides.
     """
-    start = np.zeros(parameter_count(contract))
-    if contract.model.family == "logistic":
-        return start
     key = hashlib.sha256(_INITIAL + bytes.fromhex(study)).digest()
     stream = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
-    at = 0
     for inputs, outputs in pairwise(widths(contract)):
         weights = inputs * outputs
-        words = np.frombuffer(stream.update(bytes(8 * weights)), "<u8") >> np.uint64(11)
-        start[at : at + weights] = (words.astype(np.float64) * 2.0**-52 - 1.0) * math.sqrt(6.0 / inputs)
-        at += weights + outputs
-    return start
+        for at in range(0, weights, _RUN):
+            run = min(_RUN, weights - at)
+            if contract.model.family == "logistic":
+                yield np.zeros(run)
+                continue
+            words = np.frombuffer(stream.update(bytes(8 * run)), "<u8") >> np.uint64(11)
+            yield (words.astype(np.float64) * 2.0**-52 - 1.0) * math.sqrt(6.0 / inputs)
+        yield np.zeros(outputs)

@@ -10,7 +10,7 @@ from protocol.study import StudyContract
 from silo_node.training.models import logits
 from silo_node.training.noise import NoiseSource
 from silo_node.training.rows import TrainingRows, standardised
-from silo_node.training.strategies import StudyState
+from silo_node.training.state import StudyState
 
 Floats = NDArray[np.float64]
 

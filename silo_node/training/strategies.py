@@ -1,101 +1,46 @@
-"""Federated averaging (McMahan et al., 2017) and the study state that every silo must hold bit for bit.
+"""Federated averaging (McMahan et al., 2017): how the study's state moves, run by run, from file to file.
 
 All arithmetic is elementwise IEEE float64, sums over silos run in the contract's order: from the same totals every
-silo computes the same bytes, which is what the state MACs compare.
+silo computes the same bytes, which is what the state MACs compare. No vector is ever held whole.
 """
 
-import struct
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.sealing.decode import MAX_EXPONENT, MIN_EXPONENT, Segment, next_segments, weighted_mean
-from protocol.study import StudyContract, tensor_lengths
-from silo_node.training.architecture import initial_parameters
+from protocol.sealing.decode import Segment, next_exponent, runs_within, weighted_mean
+from protocol.study import StudyContract, parameter_count, tensor_lengths
+from silo_node.training.architecture import initial_runs
 from silo_node.training.errors import TrainingRefused
+from silo_node.training.state import StateFile, StateHead
 
 Floats = NDArray[np.float64]
 
-_MAGIC: Final = b"consortia/study-state/v2\x00"
-_HEAD: Final = struct.Struct("<QQQQQ")
 
+def begin_state(
+    contract: StudyContract, study: str, mean: Floats, deviation: Floats, after: BinaryIO, start: int
+) -> None:
+    """Writes the state after the normalisation round into ``after``, from byte ``start`` on.
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StudyState:
-    """Where a study stands, between rounds.
-
-    rounds:     training rounds applied so far.
-    exponents:  the scale exponents of the next training round, one a tensor (protocol.study.tensor_lengths).
-    mean, deviation: float64 (d,), the normalisation in units of the scaled features; 0 and 1 where there is none.
-    parameters: float64 (p,), where the next training round starts.
-    summed:     float64 (p,), the sum of the states to be averaged so far; averaged: how many there are.
+    study: the contract's digest. mean, deviation: (d,), in units of the scaled features.
+    Raises TrainingRefused for other shapes, or a deviation that is not above 0.
     """
-
-    rounds: int
-    exponents: tuple[int, ...]
-    mean: Floats
-    deviation: Floats
-    parameters: Floats
-    summed: Floats
-    averaged: int
-
-    def __post_init__(self) -> None:
-        if any(not MIN_EXPONENT <= exponent <= MAX_EXPONENT for exponent in self.exponents):
-            raise TrainingRefused(f"study state: an exponent is not from {MIN_EXPONENT} to {MAX_EXPONENT}")
-        arrays = (self.mean, self.deviation, self.parameters, self.summed)
-        if any(array.dtype != np.float64 or array.ndim != 1 for array in arrays):
-            raise TrainingRefused("study state: its vectors must be float64 of one dimension")
-        if self.mean.shape != self.deviation.shape or self.parameters.shape != self.summed.shape:
-            raise TrainingRefused("study state: its vectors don't have the same lengths")
-        if not all(bool(np.isfinite(array).all()) for array in arrays) or not bool((self.deviation > 0).all()):
-            raise TrainingRefused("study state: a value is not finite, or a deviation not above 0")
-
-    @property
-    def released_parameters(self) -> Floats:
-        """The model to evaluate and release: the mean of the averaged states, before that the current one."""
-        return self.summed / float(self.averaged) if self.averaged else self.parameters
-
-    def to_bytes(self) -> bytes:
-        """The one encoding: magic, five uint64, an int64 a tensor, the vectors as float64, all little-endian."""
-        sizes = (self.mean.size, self.parameters.size, len(self.exponents))
-        head = _HEAD.pack(self.rounds, self.averaged, *sizes) + np.array(self.exponents, dtype="<i8").tobytes()
-        vectors = (self.mean, self.deviation, self.parameters, self.summed)
-        return _MAGIC + head + b"".join(array.astype("<f8").tobytes() for array in vectors)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "StudyState":
-        """The state of these bytes. Raises TrainingRefused unless they are exactly what `to_bytes` gives."""
-        start = len(_MAGIC) + _HEAD.size
-        if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
-            raise TrainingRefused("study state: the bytes don't begin like one")
-        rounds, averaged, features, parameters, tensors = _HEAD.unpack(data[len(_MAGIC) : start])
-        if len(data) != start + 8 * tensors + 16 * (features + parameters):
-            raise TrainingRefused(f"study state: {len(data)} bytes are not what its header announces")
-        exponents = tuple(np.frombuffer(data, "<i8", count=tensors, offset=start).tolist())
-        values = np.frombuffer(data, "<f8", offset=start + 8 * tensors).astype(np.float64)
-        mean, deviation, current, summed = np.split(values, np.cumsum([features, features, parameters]))
-        return cls(rounds, exponents, mean, deviation, current, summed, averaged)
-
-
-def initial_state(contract: StudyContract, study: str) -> StudyState:
-    """The state before the normalisation round; ``study`` is the contract's digest."""
-    features, parameters = len(contract.data.features), initial_parameters(contract, study)
-    return StudyState(
-        rounds=0,
-        exponents=(contract.sealing.training_exponent,) * len(tensor_lengths(contract)),
-        mean=np.zeros(features),
-        deviation=np.ones(features),
-        parameters=parameters,
-        summed=np.zeros_like(parameters),
-        averaged=0,
-    )
-
-
-def normalised(state: StudyState, mean: Floats, deviation: Floats) -> StudyState:
-    """The state after the normalisation round; both (d,), in units of the scaled features."""
-    return replace(state, mean=mean.copy(), deviation=deviation.copy())
+    exponents = (contract.sealing.training_exponent,) * len(tensor_lengths(contract))
+    head = StateHead(0, 0, len(contract.data.features), parameter_count(contract), exponents)
+    if {mean.shape, deviation.shape} != {(head.features,)} or not bool((deviation > 0).all()):
+        raise TrainingRefused(f"normalisation: {head.features} means are needed, and as many deviations above 0")
+    state = StateFile(after, start, head)
+    state.write("mean", 0, mean)
+    state.write("deviation", 0, deviation)
+    at = 0
+    for run in initial_runs(contract, study):
+        state.write("parameters", at, run)
+        state.write("summed", at, np.zeros(run.size))
+        at += run.size
+    state.write_head(head)
 
 
 def survivors_weight(contract: StudyContract, survivors: tuple[str, ...]) -> float:
@@ -108,45 +53,84 @@ def survivors_weight(contract: StudyContract, survivors: tuple[str, ...]) -> flo
     return total
 
 
-def training_segments(contract: StudyContract, state: StudyState) -> tuple[Segment, ...]:
+def training_segments(contract: StudyContract, head: StateHead) -> tuple[Segment, ...]:
     """The tensors of the next training round with their scales. Raises TrainingRefused for another model's state."""
     lengths = tensor_lengths(contract)
-    if len(lengths) != len(state.exponents):
-        raise TrainingRefused(f"study state: {len(state.exponents)} exponents, the model has {len(lengths)} tensors")
-    return tuple(map(Segment, lengths, state.exponents))
+    if len(lengths) != len(head.exponents) or sum(lengths) != head.parameters:
+        raise TrainingRefused(
+            f"study state: {len(head.exponents)} exponents and {head.parameters} parameters, "
+            f"the model has {len(lengths)} tensors of {sum(lengths)}"
+        )
+    return tuple(map(Segment, lengths, head.exponents))
 
 
-def averaged_update(
-    contract: StudyContract, state: StudyState, total: Floats, survivors: tuple[str, ...]
-) -> StudyState:
-    """The state after a training round whose opened sum is ``total`` (p,): sum of weight * (local - global).
+def apply_update(
+    contract: StudyContract,
+    before: StateFile,
+    index: int,
+    totals: Iterable[Floats],
+    survivors: tuple[str, ...],
+    after: BinaryIO,
+) -> None:
+    """Writes the state after training round ``index`` into ``after``, where it begins as it does in ``before``.
 
-    The mean update is total / survivors' weight, each tensor clipped to the largest that an encodable term of it
-    could be. The next scale of a tensor follows its own part of the total.
+    totals: runs, in order, of the opened sum (p,) of weight * (local - global).
+    Raises TrainingRefused for a sum of another length, or one that is not finite; then ``after`` holds no state.
     """
-    if total.dtype != np.float64 or total.shape != state.parameters.shape or not bool(np.isfinite(total).all()):
-        raise TrainingRefused(f"total: must be {state.parameters.size} finite float64 values")
-    segments = training_segments(contract, state)
-    parameters = state.parameters + _mean_update(contract, segments, total, survivors)
-    rounds = state.rounds + 1
-    if rounds > contract.training.rounds:
-        raise TrainingRefused(f"training round {rounds}: the contract has {contract.training.rounds}")
-    averaging = rounds > contract.training.rounds - contract.training.averaged_rounds
-    return replace(
-        state,
-        rounds=rounds,
-        exponents=tuple(segment.exponent for segment in next_segments(segments, total)),
-        parameters=parameters,
-        summed=state.summed + parameters if averaging else state.summed,
-        averaged=state.averaged + 1 if averaging else state.averaged,
-    )
+    mean_update = _MeanUpdate(contract, before.head, index, survivors)
+    state = StateFile(after, before.start, before.head)
+    for vector in ("mean", "deviation"):
+        state.write(vector, 0, before.read(vector, 0, before.head.features))
+    for total in totals:
+        at = mean_update.done
+        parameters = before.read("parameters", at, total.size) + mean_update.of(total)
+        summed = before.read("summed", at, total.size)
+        state.write("parameters", at, parameters)
+        state.write("summed", at, summed + parameters if mean_update.averaging else summed)
+    state.write_head(mean_update.head_after())
 
 
-def _mean_update(
-    contract: StudyContract, segments: tuple[Segment, ...], total: Floats, survivors: tuple[str, ...]
-) -> Floats:
-    weight = survivors_weight(contract, survivors)
-    least = min(contract.terms_of(silo).weight for silo in survivors)
-    tensors = np.split(total, np.cumsum([segment.length for segment in segments])[:-1])
-    limits = [2.0**segment.exponent / least for segment in segments]
-    return np.concatenate([weighted_mean(tensor, weight, limit) for tensor, limit in zip(tensors, limits, strict=True)])
+class _MeanUpdate:
+    """Total / survivors' weight, run by run, each tensor clipped to the largest that an encodable term of it could be.
+
+    The next scale of a tensor follows its own part of the total. ``averaging`` goes by the round's place among the
+    contract's rounds, not by how many were applied: a round of which nothing was applied counts for it too.
+    """
+
+    def __init__(self, contract: StudyContract, head: StateHead, index: int, survivors: tuple[str, ...]) -> None:
+        rounds = contract.training.rounds
+        if not head.rounds < index <= rounds:
+            raise TrainingRefused(f"training round {index}: {head.rounds} of the contract's {rounds} were applied")
+        self._segments = training_segments(contract, head)
+        self._weight = survivors_weight(contract, survivors)
+        least = min(contract.terms_of(silo).weight for silo in survivors)
+        self._limits = [2.0**segment.exponent / least for segment in self._segments]
+        self._largest = [0.0] * len(self._segments)
+        self._head = head
+        self.averaging = index > rounds - contract.training.averaged_rounds
+        self.done = 0
+
+    def of(self, total: Floats) -> Floats:
+        """The mean update of the next values, whose total is given; both (n,). Raises TrainingRefused."""
+        start, stop = self.done, self.done + total.size
+        if total.dtype != np.float64 or stop > self._head.parameters or not bool(np.isfinite(total).all()):
+            raise TrainingRefused(f"total: must be {self._head.parameters} finite float64 values")
+        update = np.empty_like(total)
+        for tensor, first, end in runs_within(self._segments, start, stop):
+            run = total[first - start : end - start]
+            update[first - start : end - start] = weighted_mean(run, self._weight, self._limits[tensor])
+            self._largest[tensor] = max(self._largest[tensor], float(np.max(np.abs(run))))
+        self.done = stop
+        return update
+
+    def head_after(self) -> StateHead:
+        """The next state's head, once all values are done. Raises TrainingRefused before."""
+        if self.done != self._head.parameters:
+            raise TrainingRefused(f"total: {self.done} values, must be {self._head.parameters}")
+        pairs = zip(self._segments, self._largest, strict=True)
+        return replace(
+            self._head,
+            rounds=self._head.rounds + 1,
+            averaged=self._head.averaged + int(self.averaging),
+            exponents=tuple(next_exponent(segment.exponent, largest) for segment, largest in pairs),
+        )

@@ -12,7 +12,7 @@ from silo_node.training.models import build, vector
 from silo_node.training.noise import NoiseSource
 from silo_node.training.private import MAX_ROWS, HardenedOptimizer, require_covered, sampled
 from silo_node.training.rows import TrainingRows, standardised
-from silo_node.training.strategies import StudyState
+from silo_node.training.state import StudyState
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +55,9 @@ def train_round(
     )
     for _ in range(training.local_steps):
         optimizer.private_step(*sampled(inputs, rows.target, terms.sampling_rate, noise))
-    update = terms.weight * (vector(model) - state.parameters)
+    update = vector(model)
+    update -= state.parameters
+    update *= terms.weight
     if not bool(np.isfinite(update).all()):
         raise TrainingRefused("model: diverged in local training; lower learning_rate or weight_decay")
     return RoundUpdate(update, training.local_steps)

@@ -1,11 +1,9 @@
-"""docs/protocol.md is enough to write a second implementation: here is one of its bytes, written from that text alone.
-
-Only SEAL's expansion of a seed is taken from the product; everything else is plain Python after the document.
-"""
+"""docs/protocol.md is enough to write a second implementation: here is one of its bytes, written from that text."""
 
 import base64
 import hashlib
 import hmac
+import io
 import json
 import struct
 from pathlib import Path
@@ -16,13 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from protocol import charter, rounds
-from protocol.sealing import bfv
 from protocol.sealing.decode import Segment, dequantise
-from protocol.sealing.packing import pack
-from protocol.sealing.parameters import Layout
+from protocol.sealing.packing import join, pack
+from protocol.sealing.parameters import Layout, Part
 from protocol.sealing.secret import StudySecret
 from protocol.study import study_id
-from silo_node.agent.progress import begin
+from silo_node.agent.progress import apply_total
 from tests.sample_study import contract, contract_values
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -69,8 +66,8 @@ def record(chunk, seeds):
 
 def rho(mac_key, freeze, index):
     key = hkdf(mac_key, freeze, b"consortia/sealed-sum/v1/rho")
-    words = [word % 2**60 for word in numbers(stream(key, index * 2**64, 8 * 8300), 8)]
-    return [word for word in words if word < Q][:8192]
+    words = [word % 2**60 for word in numbers(stream(key, index * 2**64, 8 * 4200), 8)]
+    return [word for word in words if word < Q][:4096]
 
 
 def pad(mac_key, freeze, silo, index):
@@ -82,13 +79,20 @@ def weigh(mac_key, freeze, index, coefficients):
     return sum(r * c for r, c in zip(rho(mac_key, freeze, index), coefficients, strict=True)) % Q
 
 
+def mark(mac_key, freeze, index, seed):
+    key = hkdf(mac_key, freeze, b"consortia/sealed-sum/v1/seed")
+    return int.from_bytes(hmac.digest(key, index.to_bytes(8, "big") + seed, "sha256"), "little") % Q
+
+
 def test_a_record_of_a_term_and_its_tag_read_as_the_document_says(exchange):
     mac_key = exchange["secret"][-32:]
     for silo, upload in zip(exchange["silos"], exchange["uploads"], strict=True):
-        first, seeds, tag = record(upload, 1)
-        coefficients = first + [int(c) for c in bfv.expand(seeds)]
-        weight = weigh(mac_key, exchange["freeze"], 0, coefficients)
-        assert tag == (pad(mac_key, exchange["freeze"], silo, 0) + weight) % Q
+        first, (seed,), tag = record(upload, 1)
+        freeze = exchange["freeze"]
+        assert (
+            tag
+            == (pad(mac_key, freeze, silo, 0) + weigh(mac_key, freeze, 0, first) + mark(mac_key, freeze, 0, seed)) % Q
+        )
 
 
 def test_a_sum_is_made_and_checked_as_the_document_says(exchange):
@@ -99,7 +103,8 @@ def test_a_sum_is_made_and_checked_as_the_document_says(exchange):
     assert tag == sum(term[2] for term in terms) % Q
     mac_key, freeze = exchange["secret"][-32:], exchange["freeze"]
     pads = sum(pad(mac_key, freeze, silo, 0) for silo in exchange["silos"])
-    assert tag == (pads + weigh(mac_key, freeze, 0, total + [int(c) for c in bfv.expand(seeds)])) % Q
+    marks = sum(mark(mac_key, freeze, 0, seed) for seed in seeds)
+    assert tag == (pads + weigh(mac_key, freeze, 0, total) + marks) % Q
 
 
 def test_the_secret_reads_as_the_document_says(exchange):
@@ -126,38 +131,55 @@ def test_commitments_and_state_macs_are_those_of_the_document(exchange):
 def test_levels_stand_in_slots_and_totals_decode_as_the_document_says(terms, per_slot, bits):
     radix = terms * (2**bits - 1) + 1
     assert radix**per_slot <= T < (terms * (2 ** (bits + 1) - 1) + 1) ** per_slot
-    layout = Layout(4095 * per_slot + 5, terms, per_slot)
+    layout = Layout.single(4095 * per_slot + 5, terms, per_slot)
     levels = np.arange(layout.values, dtype=np.uint64) % np.uint64(2**bits)
     slots = pack(levels, layout)
     for value in (0, 1, per_slot, 4095 * per_slot - 1, layout.values - 1):
         slot = int(slots[value // (4095 * per_slot), value // per_slot % 4095])
         assert slot // radix ** (value % per_slot) % radix == levels[value]
     assert (slots[:, 4095] == 1).all()
-    total = dequantise(levels, layout, terms, [Segment(layout.values, 3)])
+    total = dequantise(levels, layout.parts[0], terms, [Segment(layout.values, 3)])
     assert total[7] == (2 * int(levels[7]) - terms * (2**bits - 1)) / (2**bits - 1) * 2.0**3
 
 
-def test_a_round_ends_with_the_digits_of_the_clipped_count_as_the_document_says():
+def test_parts_lie_one_after_the_other_as_the_document_says():
+    parts = (Part("ages", 50, 4, 5), Part("stays", 4095 * 2 + 3, 2, 16), Part("deaths", 1, 1, 20))
+    layout, begins = Layout(parts, 3), (0, 13, 13 + 4097)
+    levels = {part.name: np.arange(1, part.values + 1, dtype=np.uint64) % np.uint64(2**part.bits) for part in parts}
+    slots = pack(join(levels, layout), layout)
+    for part, first in zip(parts, begins, strict=True):
+        radix = 3 * (2**part.bits - 1) + 1
+        for value in {0, 1, part.values // 2, part.values - 1} - {part.values}:
+            place = first + value // part.per_slot
+            digit = int(slots[place // 4095, place % 4095]) // radix ** (value % part.per_slot) % radix
+            assert digit == levels[part.name][value]
+    assert slots.shape == (2, 4096) and (slots[:, 4095] == 1).all()
+
+
+def test_a_round_has_its_vector_and_the_clipped_count_as_the_document_says():
     study = contract(sealing={**contract_values()["sealing"], "values_per_slot": None, "bits": 2})
-    for index, values in ((0, 4), (1, 3), (3, 2)):
+    for index, vector, values in ((0, "moments", 4), (1, "update", 3), (3, "counts", 2)):
         layout = rounds.round_layout(study, index, 4)
-        digits = -(-len(f"{values:b}") // 2)
-        assert (layout.values, layout.bits) == (values + digits, 2)
+        binary = len(f"{values:b}")
+        assert layout.parts == (Part(vector, values, 8, 2), Part("clipped", 1, 1, binary))
 
 
 def test_the_state_reads_as_the_document_says():
     study = contract()
-    state = begin(study, study_id(study)).to_bytes()
+    after = io.BytesIO()
+    apply_total(study, study_id(study), 0, io.BytesIO(), [np.zeros(4)], study.silo_names, after)
+    state = after.getvalue()
     assert struct.unpack("<Qdd", state[:24]) == (0, 0.0, 0.0)
     magic = b"consortia/study-state/v2\x00"
     assert state[24:].startswith(magic)
     head = 24 + len(magic)
     assert struct.unpack("<5Q2q", state[head : head + 56]) == (0, 0, 2, 3, 2, 1, 1)
-    assert struct.unpack("<10d", state[head + 56 :]) == (0.0, 0.0, 1.0, 1.0, *[0.0] * 6)
+    assert struct.unpack("<10d", state[head + 56 :]) == (0.0, 0.0, 0.2, 0.2, *[0.0] * 6)
 
 
 def test_the_freeze_digest_is_that_of_the_document():
-    layout, ready = Layout(40, 3), {"west": "1" * 64, "east": "2" * 64, "north": "3" * 64}
+    parts = (Part("update", 40, 3, 13), Part("clipped", 1, 1, 6))
+    layout, ready = Layout(parts, 3), {"west": "1" * 64, "east": "2" * 64, "north": "3" * 64}
     silos = ("east", "north", "west")
     made = rounds.freeze_digest(
         study="ab" * 32, index=2, attempt=1, silos=silos, ready=ready, layout=layout, base="0" * 64
@@ -169,9 +191,10 @@ def test_the_freeze_digest_is_that_of_the_document():
         "attempt": 1,
         "silos": list(silos),
         "ready": ready,
-        "bits": layout.bits,
-        "values_per_slot": 3,
-        "values": 40,
+        "parts": [
+            {"name": "update", "values": 40, "values_per_slot": 3, "bits": 13},
+            {"name": "clipped", "values": 1, "values_per_slot": 1, "bits": 6},
+        ],
         "base": "0" * 64,
     }
     assert made == hashlib.sha256(canonical(told)).digest()

@@ -16,8 +16,9 @@ from protocol.release import release_commitment, release_context
 from protocol.sealing.envelope import seal_envelope
 from protocol.study import StudyContract, contract_value, study_id
 from silo_node.agent.bundle import release_bundle
-from silo_node.agent.progress import Progress, begin
+from silo_node.agent.progress import Progress
 from tests.unit.client.conftest import World, found_world, make_contract, run_study
+from tests.whole_states import initial_state
 
 SALT = b"s" * 32
 UNKNOWN = "not known: the noise that protects the records drowned the counts"
@@ -26,8 +27,8 @@ UNKNOWN = "not known: the noise that protects the records drowned the counts"
 def drowned(contract: StudyContract) -> bytes:
     """The bundle that a silo makes when the noised counts sum to less than nothing."""
     study = study_id(contract)
-    start = begin(contract, study)
-    return release_bundle(contract, study, Progress(start.state, evaluated=4, right=-3.25, wrong=1.5))
+    start = initial_state(contract, study)
+    return release_bundle(contract, study, Progress(start, evaluated=4, right=-3.25, wrong=1.5))
 
 
 def released(world: World, contract: StudyContract, data: bytes) -> str:

@@ -94,7 +94,7 @@ def test_more_values_a_slot_than_the_silos_leave_room_for_are_refused():
     many = {"silos": silos, "schedule": {"quorum": 60, "step_timeout_s": 60}}
     with pytest.raises(Malformed, match="values_per_slot: 8 totals of 100 silos don't fit a slot, at most 6 do; lower"):
         contract(**many, sealing=precision(values_per_slot=8))
-    assert round_layout(contract(**many, sealing=precision(values_per_slot=6)), 1, 100).bits == 1
+    assert round_layout(contract(**many, sealing=precision(values_per_slot=6)), 1, 100).part("update").bits == 1
 
 
 @given(st.integers(3, 256), st.none() | st.integers(1, 8), st.none() | st.integers(1, 46))

@@ -18,7 +18,7 @@ from protocol.sealing.secret import StudySecret
 from protocol.sealing.term import open_sum, seal
 
 SILOS = ("ada", "bern", "cork")
-LAYOUT = Layout(50, 3, 3)
+LAYOUT = Layout.single(50, 3, 3)
 FREEZE = bytes(32)
 UNMASKED = MaskStream((), ())
 STUDY = "a" * 64

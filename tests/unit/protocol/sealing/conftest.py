@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from protocol.sealing import term
 from protocol.sealing.masks import MaskStream
-from protocol.sealing.parameters import Layout
+from protocol.sealing.parameters import Layout, Part, most_bits
 from protocol.sealing.secret import StudySecret
 
 FREEZE = bytes(range(32))
@@ -56,6 +57,26 @@ def exchange_of(
     return Exchange(secret, layout, silos, levels, uploads, freeze)
 
 
+@st.composite
+def layouts(draw: st.DrawFn, longest: int, terms: int | None = None) -> Layout:
+    """Any parts at all for any number of terms, of up to `longest` values each."""
+    terms = terms or draw(st.integers(3, 256))
+    parts = []
+    for number in range(draw(st.integers(1, 8))):
+        per_slot = draw(st.integers(1, 8).filter(lambda count: most_bits(terms, count) > 0))
+        bits = draw(st.none() | st.integers(1, most_bits(terms, per_slot)))
+        values = draw(st.one_of(st.integers(1, 40), st.integers(1, longest)))
+        parts.append(Part(f"part-{number}", values, per_slot, bits))
+    return Layout(tuple(parts), terms)
+
+
+def levels_of(layout: Layout, source: np.random.Generator, top: bool = False) -> NDArray[np.uint64]:
+    """Random levels of all parts, or the largest."""
+    low = [part.level_max if top else 0 for part in layout.parts]
+    drawn = zip(low, layout.parts, strict=True)
+    return np.concatenate([source.integers(one, p.level_max, p.values, np.uint64, endpoint=True) for one, p in drawn])
+
+
 @pytest.fixture(scope="session")
 def secret() -> StudySecret:
     return StudySecret.generate()
@@ -65,10 +86,7 @@ def secret() -> StudySecret:
 def make_exchange(secret: StudySecret) -> Callable[[Layout, int], Exchange]:
     def make(layout: Layout, silos: int, seed: int = 1) -> Exchange:
         random = np.random.default_rng(seed)
-        levels = [
-            random.integers(0, layout.level_max, layout.values, dtype=np.uint64, endpoint=True) for _ in range(silos)
-        ]
-        return exchange_of(secret, layout, levels)
+        return exchange_of(secret, layout, [levels_of(layout, random) for _ in range(silos)])
 
     return make
 
@@ -76,10 +94,10 @@ def make_exchange(secret: StudySecret) -> Callable[[Layout, int], Exchange]:
 @pytest.fixture(scope="session")
 def small(make_exchange: Callable[[Layout, int], Exchange]) -> Exchange:
     """Three silos, two ciphertexts each, one chunk, the second ciphertext mostly padding."""
-    return make_exchange(Layout(13_000, 4), 3)
+    return make_exchange(Layout.single(13_000, 4), 3)
 
 
 @pytest.fixture(scope="session")
 def wide(make_exchange: Callable[[Layout, int], Exchange]) -> Exchange:
     """Three silos, 33 ciphertexts in two chunks."""
-    return make_exchange(Layout(4095 * 32 + 10, 3, per_slot=1), 3)
+    return make_exchange(Layout.single(4095 * 32 + 10, 3, per_slot=1), 3)

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocol.sealing import bfv, streams, wire
 from protocol.sealing.errors import KeyRefused
 from protocol.sealing.parameters import CIPHER_MODULUS, PLAIN_MODULUS
+
+CIPHER = bfv.Cipher(bfv.generate_key())
 
 
 def random_slots(seed: int):
@@ -22,7 +26,32 @@ def key() -> bytes:
 def test_what_was_encrypted_decrypts_to_the_same_slots(key: bytes) -> None:
     cipher, slots = bfv.Cipher(key), random_slots(1)
     first, seed = cipher.encrypt(slots)
-    assert np.array_equal(cipher.decrypt(first, bfv.expand([seed])), slots)
+    assert np.array_equal(cipher.decrypt(first, [seed]), slots)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2, PLAIN_MODULUS // 2, PLAIN_MODULUS // 2 + 1, PLAIN_MODULUS - 1])
+def test_slots_at_the_ends_of_their_range_decrypt_to_themselves(key: bytes, value: int) -> None:
+    cipher = bfv.Cipher(key)
+    one_alone = np.zeros(4096, dtype=np.int64)
+    one_alone[7] = value
+    for slots in (np.full(4096, value), one_alone, one_alone[::-1].copy()):
+        first, seed = cipher.encrypt(slots)
+        assert np.array_equal(cipher.decrypt(first, [seed]), slots)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(0, PLAIN_MODULUS - 1), min_size=1, max_size=4096), st.integers(0, 2**32))
+def test_any_slots_decrypt_to_themselves(some: list[int], seed: int) -> None:
+    slots = random_slots(seed)
+    slots[: len(some)] = some
+    first, made = CIPHER.encrypt(slots)
+    assert np.array_equal(CIPHER.decrypt(first, [made]), slots)
+
+
+def test_a_slot_outside_the_plaintext_modulus_is_never_encrypted(key: bytes) -> None:
+    for value in (PLAIN_MODULUS, -1, 2**62):
+        with pytest.raises((RuntimeError, ValueError), match="invalid"):
+            bfv.Cipher(key).encrypt(np.full(4096, value))
 
 
 def test_256_terms_at_the_top_of_the_range_add_up_exactly(key: bytes) -> None:
@@ -33,7 +62,7 @@ def test_256_terms_at_the_top_of_the_range_add_up_exactly(key: bytes) -> None:
         first, seed = cipher.encrypt(slots)
         wire.add_modulo(total, first)
         seeds.append(seed)
-    assert np.array_equal(cipher.decrypt(total, bfv.expand(seeds)), 256 * slots)
+    assert np.array_equal(cipher.decrypt(total, seeds), 256 * slots)
 
 
 def test_the_same_slots_never_encrypt_to_the_same_bytes(key: bytes) -> None:
@@ -45,17 +74,19 @@ def test_the_same_slots_never_encrypt_to_the_same_bytes(key: bytes) -> None:
 def test_another_key_decrypts_to_noise(key: bytes) -> None:
     slots = random_slots(3)
     first, seed = bfv.Cipher(key).encrypt(slots)
-    found = bfv.Cipher(bfv.generate_key()).decrypt(first, bfv.expand([seed]))
+    found = bfv.Cipher(bfv.generate_key()).decrypt(first, [seed])
     assert np.count_nonzero(found == slots) < 8
 
 
-def test_expansion_is_additive_and_below_the_modulus() -> None:
-    seeds = [bytes([number]) * 64 for number in (1, 2, 3)]
-    total = np.zeros(4096, dtype=np.uint64)
-    for seed in seeds:
-        wire.add_modulo(total, bfv.expand([seed]))
-    assert np.array_equal(bfv.expand(seeds), total)
-    assert int(total.max()) < CIPHER_MODULUS
+def test_a_sum_decrypts_alike_whatever_the_order_of_its_seeds(key: bytes) -> None:
+    cipher, total, seeds = bfv.Cipher(key), np.zeros(4096, dtype=np.uint64), []
+    for number in range(3):
+        first, seed = cipher.encrypt(random_slots(number))
+        wire.add_modulo(total, first)
+        seeds.append(seed)
+    expected = sum(random_slots(number) for number in range(3)) % PLAIN_MODULUS
+    for order in (seeds, seeds[::-1], [seeds[1], seeds[0], seeds[2]]):
+        assert np.array_equal(cipher.decrypt(total, order), expected)
 
 
 def test_a_key_is_ternary_and_packs_into_1024_bytes(key: bytes) -> None:
@@ -89,7 +120,7 @@ def test_without_memory_files_a_private_temporary_file_serves_and_is_removed(
     first, seed = cipher.encrypt(slots)
     (scratch,) = tmp_path.iterdir()
     assert scratch.stat().st_mode & 0o777 == 0o600
-    assert np.array_equal(cipher.decrypt(first, bfv.expand([seed])), slots)
+    assert np.array_equal(cipher.decrypt(first, [seed]), slots)
     del bfv._local.scratch  # as when its thread ends
     assert list(tmp_path.iterdir()) == []
 
@@ -105,7 +136,7 @@ def _encrypt_many(key: bytes, seed: int) -> bool:
     cipher, slots = bfv.Cipher(key), random_slots(seed)
     for _ in range(20):
         first, its_seed = cipher.encrypt(slots)
-        if not np.array_equal(cipher.decrypt(first, bfv.expand([its_seed])), slots):
+        if not np.array_equal(cipher.decrypt(first, [its_seed]), slots):
             return False
     return True
 
@@ -133,4 +164,4 @@ def test_a_stream_of_the_wrong_size_is_never_handed_to_seal() -> None:
     with pytest.raises(ValueError, match="coefficients"):
         streams.full(np.zeros(4096, dtype=np.uint64))
     with pytest.raises(RuntimeError, match="another form"):
-        streams.read_full(bytes(65_658))
+        streams.read_seeded(bytes(32_971))

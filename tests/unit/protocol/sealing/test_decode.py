@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.sealing.decode import Segment, dequantise, next_exponent, next_segments, weighted_mean
-from protocol.sealing.errors import LayoutRefused, ScaleRefused
-from protocol.sealing.parameters import Layout
+from protocol.sealing.decode import Segment, dequantise, next_exponent, runs_within, weighted_mean
+from protocol.sealing.errors import ScaleRefused
+from protocol.sealing.parameters import Layout, Part
 
 
 @settings(deadline=None, max_examples=50)
@@ -16,30 +16,35 @@ from protocol.sealing.parameters import Layout
 def test_totals_decode_to_the_nearest_float_of_the_exact_fraction(
     terms: int, per_slot: int, exponent: int, data: st.DataObject
 ) -> None:
-    layout = Layout(5, terms, per_slot)
+    layout = Layout.single(5, terms, per_slot)
     survivors = data.draw(st.integers(2, terms))
-    top = survivors * layout.level_max
+    top = survivors * layout.parts[0].level_max
     totals = data.draw(st.lists(st.integers(0, top), min_size=5, max_size=5))
-    found = dequantise(np.array(totals, dtype=np.uint64), layout, survivors, [Segment(5, exponent)])
+    found = dequantise(np.array(totals, dtype=np.uint64), layout.parts[0], survivors, [Segment(5, exponent)])
     scale = Fraction(2) ** exponent
-    exact = [(Fraction(2 * total, layout.level_max) - survivors) * scale for total in totals]
+    exact = [(Fraction(2 * total, layout.parts[0].level_max) - survivors) * scale for total in totals]
     assert found.tolist() == [float(value) for value in exact]
 
 
 def test_each_segment_has_its_own_scale() -> None:
-    layout = Layout(4, 2)
-    totals = np.full(4, 2 * layout.level_max, dtype=np.uint64)
-    found = dequantise(totals, layout, 2, [Segment(1, 0), Segment(2, 3), Segment(1, -4)])
+    layout = Layout.single(4, 2)
+    totals = np.full(4, 2 * layout.parts[0].level_max, dtype=np.uint64)
+    found = dequantise(totals, layout.parts[0], 2, [Segment(1, 0), Segment(2, 3), Segment(1, -4)])
     assert found.tolist() == [2.0, 16.0, 16.0, 0.125]
 
 
-def test_segments_must_cover_the_vector_and_survivors_fit_the_layout() -> None:
-    layout, totals = Layout(4, 3), np.zeros(4, dtype=np.uint64)
+def test_segments_must_cover_the_vector() -> None:
+    totals = np.zeros(4, dtype=np.uint64)
     with pytest.raises(ScaleRefused, match="cover 3 values"):
-        dequantise(totals, layout, 2, [Segment(3, 0)])
-    for survivors in (1, 4):
-        with pytest.raises(LayoutRefused, match="survivors"):
-            dequantise(totals, layout, survivors, [Segment(4, 0)])
+        dequantise(totals, Part("update", 4, bits=13), 2, [Segment(3, 0)])
+
+
+def test_a_run_of_totals_decodes_as_it_does_within_the_whole() -> None:
+    part = Part("update", 9, bits=13)
+    totals = np.arange(9, dtype=np.uint64) * np.uint64(900)
+    whole = dequantise(totals, part, 3, [Segment(9, -3)])
+    runs = [dequantise(totals[at : at + 4], part, 3, [Segment(min(4, 9 - at), -3)]) for at in range(0, 9, 4)]
+    assert np.concatenate(runs).tolist() == whole.tolist()
 
 
 @pytest.mark.parametrize(("length", "exponent"), [(0, 0), (-1, 0), (1, 127), (1, -127), (1, True)])
@@ -76,9 +81,16 @@ def test_an_impossible_largest_total_is_refused(largest: float) -> None:
         next_exponent(0, largest)
 
 
-def test_segments_move_each_by_its_own_sums() -> None:
-    moved = next_segments([Segment(2, 0), Segment(1, 5)], np.array([0.1, -1.0, 0.0]))
-    assert moved == (Segment(2, 1), Segment(1, 3))
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=5), st.data())
+def test_runs_of_a_vector_keep_to_their_segments_wherever_it_is_cut(lengths: list[int], data: st.DataObject) -> None:
+    segments = [Segment(length, place) for place, length in enumerate(lengths)]
+    owners = [place for place, length in enumerate(lengths) for _ in range(length)]
+    start = data.draw(st.integers(0, len(owners)))
+    stop = data.draw(st.integers(start, len(owners)))
+    runs = list(runs_within(segments, start, stop))
+    assert [place for place, first, end in runs for _ in range(first, end)] == owners[start:stop]
+    assert [at for _, first, end in runs for at in range(first, end)] == list(range(start, stop))
+    assert len({place for place, _, _ in runs}) == len(runs)
 
 
 def test_the_mean_is_clipped_to_the_legal_range() -> None:

@@ -4,7 +4,7 @@ Every attack on the sum must end in SumRejected *before* anything is decrypted: 
 hub made up answers questions about the key. Attacks that also need K are caught after decryption, by what the
 plaintext holds.
 
-Not attacks: another order of the survivors (a sum has none), a resend of the same bytes.
+Not attacks: another order of the survivors or of a ciphertext's seeds (a sum has none), a resend of the same bytes.
 """
 
 from collections.abc import Callable
@@ -83,6 +83,34 @@ def new_seed(records: Records) -> None:
     records["seeds"][0, 0] = 7
 
 
+def one_bit_of_a_seed(records: Records) -> None:
+    records["seeds"][1, 2, 63] ^= 128
+
+
+def seed_twice(records: Records) -> None:
+    records["seeds"][0, 0] = records["seeds"][0, 1]
+
+
+def swap_seeds_between_ciphertexts(records: Records) -> None:
+    records["seeds"][[0, 1]] = records["seeds"][[1, 0]]
+
+
+def swap_one_terms_seeds(records: Records) -> None:
+    records["seeds"][[0, 1], 1] = records["seeds"][[1, 0], 1]
+
+
+def swap_seeds_of_two_terms(records: Records) -> None:
+    """One term's seed of the first ciphertext against another's of the second."""
+    held = records["seeds"][0, 0].copy()
+    records["seeds"][0, 0] = records["seeds"][1, 2]
+    records["seeds"][1, 2] = held
+
+
+def move_seeds_round(records: Records) -> None:
+    """Every seed stays in the sum, each at a ciphertext that is not its own."""
+    records["seeds"][...] = np.roll(records["seeds"].reshape(-1, 64), 1, axis=0).reshape(records["seeds"].shape)
+
+
 ALTERATIONS = {
     "adds a constant": shift_plaintext,
     "adds one to a coefficient": shift_noise,
@@ -91,6 +119,12 @@ ALTERATIONS = {
     "swaps two tags": swap_tags,
     "sends zeros": zero_everything,
     "replaces a seed": new_seed,
+    "changes one bit of a seed": one_bit_of_a_seed,
+    "puts a seed twice": seed_twice,
+    "swaps two ciphertexts' seeds": swap_seeds_between_ciphertexts,
+    "swaps one term's seeds": swap_one_terms_seeds,
+    "swaps the seeds of two terms": swap_seeds_of_two_terms,
+    "moves every seed on by one": move_seeds_round,
 }
 
 
@@ -100,9 +134,9 @@ def decrypted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     honest = bfv.Cipher.decrypt
 
-    def spy(self: bfv.Cipher, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    def spy(self: bfv.Cipher, first: np.ndarray, seeds: list[bytes]) -> np.ndarray:
         calls.append(1)
-        return honest(self, first, second)
+        return honest(self, first, seeds)
 
     monkeypatch.setattr(bfv.Cipher, "decrypt", spy)
     return calls
@@ -176,6 +210,32 @@ def test_the_order_of_the_survivors_does_not_matter(small) -> None:
     term.verify_sum(small.secret, small.freeze, small.silos[::-1], small.sum_chunks, small.layout)
 
 
+def test_the_order_of_a_ciphertexts_seeds_does_not_matter_and_changes_no_total(small) -> None:
+    def turn(records: Records) -> None:
+        records["seeds"][...] = records["seeds"][:, ::-1].copy()
+
+    chunk = altered(small.sum_chunks[0], 3, turn)
+    assert chunk != small.sum_chunks[0]
+    opened = term.open_sum(small.secret, small.freeze, small.silos, lambda: [chunk], small.layout, UNMASKED)
+    assert np.array_equal(opened, small.totals)
+
+
+def test_an_uploaded_seed_that_is_not_its_ciphertexts_fails_the_sum(small, decrypted: list[int]) -> None:
+    """As when the hub, or one who uploads under a silo's name, puts another seed to an honest polynomial."""
+    honest = [upload[0] for upload in small.uploads]
+    for change in (swap_seeds_between_ciphertexts, lambda records: records["seeds"].fill(9)):
+        first = altered(honest[0], 1, change)
+        assert_rejected(small, decrypted, [unchecked_sum([first, *honest[1:]])])
+
+
+def test_a_tag_that_leaves_the_seed_out_fails_the_sum(small, decrypted: list[int], monkeypatch) -> None:
+    honest = Authenticator.mark
+    monkeypatch.setattr(Authenticator, "mark", lambda *_: 0)
+    unmarked = small.resealed(small.freeze)
+    monkeypatch.setattr(Authenticator, "mark", honest)
+    assert_rejected(small, decrypted, unmarked.sum_chunks)
+
+
 def test_last_rounds_sum_is_rejected(small, decrypted: list[int]) -> None:
     assert_rejected(small, decrypted, small.sum_chunks, freeze=bytes(32))
 
@@ -199,7 +259,7 @@ def test_another_studys_secret_rejects_the_sum(small, decrypted: list[int]) -> N
 
 
 def test_chunks_swapped_missing_repeated_or_added_are_rejected(make_exchange, decrypted: list[int]) -> None:
-    full = make_exchange(Layout(4095 * 64, 2, per_slot=1), 2)
+    full = make_exchange(Layout.single(4095 * 64, 2, per_slot=1), 2)
     first, second = full.sum_chunks
     assert_rejected(full, decrypted, [second, first])
     assert_rejected(full, decrypted, [first, first])
@@ -253,19 +313,19 @@ def test_no_single_bit_of_an_upload_can_be_flipped(small, decrypted: list[int], 
 
 def test_a_failing_sum_is_examined_to_its_end(wide, monkeypatch: pytest.MonkeyPatch) -> None:
     examined: list[int] = []
-    honest = bfv.expand
+    honest = Authenticator.weigh
 
-    def counting(seeds: list[bytes]) -> np.ndarray:
-        examined.append(1)
-        return honest(seeds)
+    def counting(self: Authenticator, index: int, polynomial: np.ndarray) -> int:
+        examined.append(index)
+        return honest(self, index, polynomial)
 
-    monkeypatch.setattr(bfv, "expand", counting)
+    monkeypatch.setattr(Authenticator, "weigh", counting)
     chunks = wide.sum_chunks
     with pytest.raises(SumRejected):
         term.verify_sum(
             wide.secret, wide.freeze, wide.silos, [altered(chunks[0], 3, shift_noise), chunks[1]], wide.layout
         )
-    assert len(examined) == wide.layout.ciphertexts
+    assert examined == list(range(wide.layout.ciphertexts))
 
 
 def changing(*readings: list[bytes]) -> Callable[[], list[bytes]]:
@@ -295,14 +355,12 @@ def insider_chunk(exchange, silo: str, slots: np.ndarray) -> bytes:
     cipher = bfv.Cipher(exchange.secret.bfv_key)
     authenticator = Authenticator(exchange.secret.mac_key, exchange.freeze)
     records = wire.blank_chunk(len(slots), 1)
-    firsts, both = [], []
+    firsts = np.empty(slots.shape, dtype=np.uint64)
     for at, row in enumerate(slots):
-        first, seed = cipher.encrypt(row)
+        firsts[at], seed = cipher.encrypt(row)
         records["seeds"][at, 0] = np.frombuffer(seed, np.uint8)
-        firsts.append(first)
-        both.append(np.concatenate([first, bfv.expand([seed])]))
-    wire.put_polynomials(records, np.stack(firsts))
-    records["tag"] = authenticator.tags(silo, 0, both)
+    wire.put_polynomials(records, firsts)
+    records["tag"] = authenticator.tags([silo], 0, firsts, records["seeds"])
     return records.tobytes()
 
 
@@ -311,7 +369,7 @@ def insider_chunk(exchange, silo: str, slots: np.ndarray) -> bytes:
     [
         ("count slot", 0, COUNT_SLOT, 0),
         ("count slot", 1, COUNT_SLOT, 2),
-        ("slot", 0, 3, Layout(13_000, 4).slot_limit),
+        ("slot", 0, 3, (4 * (2**13 - 1) + 1) ** 3),
         ("padding", 1, 4000, 1),
     ],
 )

@@ -26,6 +26,7 @@ from protocol.sealing.parameters import PLAIN_MODULUS, RING_DEGREE, Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.shares import NO_SHARE, PRIME, SHARE_BYTES, combine, split
 from protocol.sealing.sharing import Bundle, bundle_bytes, deal, open_reveal, recover, seal_reveal
+from tests.unit.protocol.sealing.conftest import layouts, levels_of
 
 FREEZE = bytes(range(32))
 VECTORS = Path(__file__).parents[3] / "vectors"
@@ -77,9 +78,11 @@ def group():
 
 @pytest.mark.parametrize("survivors", [NAMES, NAMES[:3], NAMES[1:], (NAMES[0], NAMES[2], NAMES[3])])
 def test_a_masked_exchange_is_exact_for_every_pattern_of_dropouts_that_leaves_the_quorum(group, survivors):
-    layout, secret = Layout(13_000, 4), StudySecret.generate()
+    layout, secret = Layout.single(13_000, 4), StudySecret.generate()
     random = np.random.default_rng(7)
-    levels = {name: random.integers(0, layout.level_max, layout.values, np.uint64, endpoint=True) for name in NAMES}
+    levels = {
+        name: random.integers(0, layout.parts[0].level_max, layout.values, np.uint64, endpoint=True) for name in NAMES
+    }
     terms = {name: list(term.seal(secret, FREEZE, name, levels[name], layout, group.masks(name))) for name in NAMES}
     total = [term.add_chunks([terms[name][0] for name in survivors], layout, 0)]
     revealed = {name: group.reveal(name, survivors) for name in survivors}
@@ -91,14 +94,12 @@ def test_a_masked_exchange_is_exact_for_every_pattern_of_dropouts_that_leaves_th
 
 @settings(deadline=None, max_examples=12)
 @given(st.data())
-def test_any_number_of_silos_with_any_bits_and_any_dropouts_add_up_exactly(data):
+def test_any_number_of_silos_with_any_parts_any_bits_and_any_dropouts_add_up_exactly(data):
     """At the level of slots: sealing and tags are per silo and have tests of their own."""
     silos = data.draw(st.one_of(st.integers(3, 12), st.integers(13, 256)))
     quorum = max(3, math.ceil((silos + 2) / 2))
     names = [f"silo-{number:03}" for number in range(silos)]
-    per_slot = data.draw(st.integers(1, 4))
-    most = Layout(1, silos, per_slot).level_bits
-    layout = Layout(data.draw(st.integers(1, 40)), silos, per_slot, data.draw(st.integers(1, most)))
+    layout = data.draw(layouts(longest=100, terms=silos))
     secrets = {name: MaskSecrets.generate() for name in names}
     offers = {name: one.offer for name, one in secrets.items()}
     dropped = data.draw(st.integers(0, min(silos - quorum, 6)))
@@ -108,7 +109,7 @@ def test_any_number_of_silos_with_any_bits_and_any_dropouts_add_up_exactly(data)
     total = np.zeros((1, RING_DEGREE), dtype=np.int64)
     expected = np.zeros(layout.values, dtype=np.uint64)
     for name in survivors:
-        levels = random.integers(0, layout.level_max, layout.values, np.uint64, endpoint=True)
+        levels = levels_of(layout, random)
         slots = packing.pack(levels, layout)
         own_masks(secrets[name], FREEZE, name, offers).add_to(slots, 0)
         total = (total + slots) % PLAIN_MODULUS
@@ -121,16 +122,16 @@ def test_any_number_of_silos_with_any_bits_and_any_dropouts_add_up_exactly(data)
 
 @pytest.mark.parametrize("update", ["zeros", "ones", "top", "alternating"])
 def test_an_insider_with_the_key_sees_uniform_slots_whatever_the_update_was(group, update):
-    layout, secret = Layout(4095 * 3 * 2, 4), StudySecret.generate()
-    made = {"zeros": 0, "ones": 1, "top": layout.level_max, "alternating": 0}
+    layout, secret = Layout.single(4095 * 3 * 2, 4), StudySecret.generate()
+    made = {"zeros": 0, "ones": 1, "top": layout.parts[0].level_max, "alternating": 0}
     levels = np.full(layout.values, made[update], dtype=np.uint64)
     if update == "alternating":
-        levels[::2] = layout.level_max
+        levels[::2] = layout.parts[0].level_max
     (chunk,) = term.seal(secret, FREEZE, "bravo", levels, layout, group.masks("bravo"))
     records, first = wire.parse(chunk, 2, seeds=1)
     cipher = bfv.Cipher(secret.bfv_key)
     pairs = zip(first, records, strict=True)
-    slots = np.stack([cipher.decrypt(row, bfv.expand([bytes(rec["seeds"][0])])) for row, rec in pairs])
+    slots = np.stack([cipher.decrypt(row, [bytes(rec["seeds"][0])]) for row, rec in pairs])
     counts, _ = np.histogram(slots, bins=64, range=(0, PLAIN_MODULUS))
     expected = slots.size / 64
     assert float(((counts - expected) ** 2 / expected).sum()) < 140  # 63 degrees of freedom: p < 1e-7
@@ -139,7 +140,7 @@ def test_an_insider_with_the_key_sees_uniform_slots_whatever_the_update_was(grou
 
 def test_without_a_survivors_self_mask_the_rest_of_its_masks_opens_nothing(group):
     """Everyone else's mask keys are known: the self mask alone still hides the term."""
-    slots = packing.pack(np.zeros(10, dtype=np.uint64), Layout(10, 4))
+    slots = packing.pack(np.zeros(10, dtype=np.uint64), Layout.single(10, 4))
     group.masks("bravo").add_to(slots, 0)
     masks = group.masks("bravo")
     MaskStream(masks.plus[1:], masks.minus).remove_from(slots, 0)
@@ -148,11 +149,11 @@ def test_without_a_survivors_self_mask_the_rest_of_its_masks_opens_nothing(group
 
 
 def test_masks_of_another_freeze_open_nothing(group):
-    slots = packing.pack(np.zeros(10, dtype=np.uint64), Layout(10, 4))
+    slots = packing.pack(np.zeros(10, dtype=np.uint64), Layout.single(10, 4))
     group.masks("bravo").add_to(slots, 0)
     group.masks("bravo", bytes(32)).remove_from(slots, 0)
     with pytest.raises(SumRejected):
-        packing.unpack(slots, Layout(10, 4), 1)
+        packing.unpack(slots, Layout.single(10, 4), 1)
 
 
 def test_masking_needs_the_offer_that_this_silo_made(group):

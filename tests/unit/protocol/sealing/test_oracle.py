@@ -44,7 +44,7 @@ def shifted(chunk: bytes, coefficient: int, by: int) -> bytes:
 
 def test_thousands_of_sums_shifted_near_the_noise_bound_all_fail_alike(make_exchange, undecrypted: None) -> None:
     """Whether such a sum still decrypts depends on its noise, hence on the key: nobody may ever see which did."""
-    exchange = make_exchange(Layout(10, 2), 2)
+    exchange = make_exchange(Layout.single(10, 2), 2)
     (honest,) = exchange.sum_chunks
     random = np.random.default_rng(5)
     places = random.integers(0, 4096, QUERIES).tolist()
@@ -54,7 +54,7 @@ def test_thousands_of_sums_shifted_near_the_noise_bound_all_fail_alike(make_exch
 
 
 def test_whether_a_sum_is_rejected_does_not_depend_on_the_bfv_key(make_exchange, undecrypted: None) -> None:
-    exchange = make_exchange(Layout(10, 2), 2)
+    exchange = make_exchange(Layout.single(10, 2), 2)
     (honest,) = exchange.sum_chunks
     queries = [honest, *(shifted(honest, 7, DELTA // 2 + step) for step in range(-20, 21))]
     keys = [StudySecret(bfv.generate_key(), exchange.secret.mac_key) for _ in range(3)]

@@ -65,3 +65,13 @@ def test_state_macs_bind_context_and_state_apart(secret: StudySecret) -> None:
     }
     assert len(macs) == 5 and all(len(mac) == 32 for mac in macs)
     assert StudySecret.from_bytes(secret.to_bytes()).state_mac(b"round 1", b"model") in macs
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 63, 64, 65, 1000, 1001])
+def test_a_state_that_comes_in_blocks_has_the_mac_of_the_whole_wherever_it_is_cut(
+    secret: StudySecret, size: int
+) -> None:
+    state = bytes(range(250)) * 4
+    blocks = (state[at : at + size] for at in range(0, len(state), size))
+    assert secret.state_mac_of(b"round 1", blocks) == secret.state_mac(b"round 1", state)
+    assert secret.state_mac_of(b"round 1", []) == secret.state_mac(b"round 1", b"")

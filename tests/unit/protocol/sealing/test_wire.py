@@ -30,7 +30,7 @@ def test_a_packed_polynomial_wastes_no_bit() -> None:
 
 
 def test_record_sizes_are_those_of_the_layout() -> None:
-    layout = Layout(1000, 5)
+    layout = Layout.single(1000, 5)
     assert wire.chunk_type(1).itemsize == layout.upload_chunk_bytes(0)
     assert wire.chunk_type(5).itemsize == layout.sum_chunk_bytes(0, 5)
 

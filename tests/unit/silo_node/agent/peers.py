@@ -1,5 +1,7 @@
 """The hub and the other silos of a study, moved step by step by a test; they seal, add and open for real."""
 
+import io
+
 import numpy as np
 
 from protocol.canonical import digest
@@ -33,9 +35,9 @@ from protocol.statements import (
     VerificationFailed,
 )
 from protocol.study import study_id
-from silo_node.agent.progress import apply_total, begin, segments_of
+from silo_node.agent.progress import apply_total, segments_of
 from silo_node.sealing import keys, masking
-from silo_node.sealing.sealer import open_total, seal_update
+from silo_node.sealing.sealer import OpenedTotal, seal_update
 from tests.sample_study import SILOS
 
 OTHERS = SILOS[1:]
@@ -53,9 +55,14 @@ class Peers:
 
     def __init__(self, hub, contract):
         self.hub, self.contract, self.study = hub, contract, study_id(contract)
-        self.secret, self.progress = None, begin(contract, self.study)
+        self.secret = None
         self.totals, self.steps, self.states, self.terms, self.reserved = {}, {}, {}, {}, set()
         self.dealt, self.clipped = {}, {}
+
+    def before(self, index):
+        """The file of where the study stands before a round: after the last one that counts."""
+        counted = [at for at in self.states if at < index]
+        return io.BytesIO(self.states[max(counted)] if counted else b"")
 
     @property
     def record(self):
@@ -157,12 +164,13 @@ class Peers:
         record = self.record
         one = record.current
         layout, freeze = record.layout(one), record.freeze(one)
-        segments = segments_of(self.contract, self.progress, one.index)
+        segments = segments_of(self.contract, self.before(one.index), one.index)
         for name in names or sorted(set(one.frozen_ready) - {"alpha"}):
             update = vector(one.index, plan_round(self.contract, one.index).values, name)
             secrets = self.dealt[one.index, one.attempt, name].secrets
             masks = own_masks(secrets, freeze, name, masking.offers_of(one))
-            term = list(seal_update(update, segments, self.secret, freeze, name, layout, masks))
+            values = io.BytesIO(update.tobytes())
+            term = list(seal_update(values, segments, self.secret, freeze, name, layout, masks))
             self.terms[one.index, one.attempt, name] = term
             done = {"freeze": freeze.hex(), "chunks": tuple(digest(chunk) for chunk in term)}
             self.say(UploadComplete, f"silo:{name}", round=one.index, attempt=one.attempt, **done)
@@ -228,17 +236,17 @@ class Peers:
         record = self.record
         one = record.current
         survivors, index = one.total_served.survivors, one.index
-        segments = segments_of(self.contract, self.progress, index)
+        segments = segments_of(self.contract, self.before(index), index)
         chunks = self.hub.sums[index, one.attempt]
         freeze, quorum = record.freeze(one), self.contract.schedule.quorum
         masks = masking.masks_left(self.secret, self.study, one, freeze, self.bundles(one), quorum)
-        total, self.clipped[index] = open_total(
-            lambda: chunks, segments, self.secret, freeze, survivors, record.layout(one), masks
-        )
-        self.progress = apply_total(self.contract, self.progress, index, total, survivors)
-        self.steps[index] = 2.0 ** (segments[0].exponent + 1) / record.layout(one).level_max
-        self.totals[index], self.states[index] = total, self.progress.to_bytes()
-        mac = keys.state_mac(self.secret, self.study, index, self.states[index])
+        opened = OpenedTotal(lambda: chunks, segments, self.secret, freeze, survivors, record.layout(one), masks)
+        runs, after = list(opened), io.BytesIO()
+        apply_total(self.contract, self.study, index, self.before(index), runs, survivors, after)
+        self.steps[index] = 2.0 ** (segments[0].exponent + 1) / record.layout(one).parts[0].level_max
+        self.totals[index], self.clipped[index] = np.concatenate(runs), opened.clipped
+        self.states[index] = after.getvalue()
+        mac = keys.state_mac(self.secret, self.study, index, [self.states[index]])
         for name in sorted(set(survivors) - {"alpha"}):
             word = {"sum": one.served_digest, "state_mac": mac}
             self.say(SumVerified, f"silo:{name}", round=index, attempt=one.attempt, **word)

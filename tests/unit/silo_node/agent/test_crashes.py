@@ -1,6 +1,7 @@
 """A silo that dies behind every durable step it takes, and is started again on what it left."""
 
 from collections import defaultdict
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -34,13 +35,21 @@ class Mortal:
             "journal": self.dying(Journal, "record"),
             "ledger": self.dying(SqliteLedger, "reserve", "settle"),
         }
-        write = memory.write_private
+        write, writing = memory.write_private, memory.writing_private
 
         def write_and_die(path, data):
             write(path, data)
             self.step(f"write {path.name}")
 
+        @contextmanager
+        def writing_and_die(path):
+            with writing(path) as file:
+                yield file
+                self.step(f"write all but the name of {path.name}")
+            self.step(f"write {path.name}")
+
         monkeypatch.setattr(memory, "write_private", write_and_die)
+        monkeypatch.setattr(memory, "writing_private", writing_and_die)
         node.restart()
 
     def dying(self, kind, *methods):
@@ -105,9 +114,12 @@ def test_a_silo_that_dies_behind_every_step_goes_through_the_study_as_if_it_had_
         plain = plain + sum(vector(index, plain.size, name) for name in OTHERS)
         np.testing.assert_allclose(peers.totals[index], plain, rtol=0, atol=4 * peers.steps[index])
     everywhere = {"advance", "reserve", "settle", "say_once", "write ran", "write update", "write digests", "seal_once"}
+    everywhere |= {"write all but the name of update"}
     everywhere |= {"post", "posted", "chunk", "chunk arrived", "record round-ready", "record upload-complete"}
     assert {step for step in everywhere if mortal.deaths.count(step) <= last} == set()
-    assert {"write secret-1", *(f"write state-{index}" for index in range(last + 1))} <= set(mortal.deaths)
+    states = [f"state-{index}" for index in range(last + 1)]
+    written = {f"write {what}{name}" for what in ("", "all but the name of ") for name in states}
+    assert {"write secret-1", *written} <= set(mortal.deaths)
     assert len(mortal.deaths) > 60
 
 

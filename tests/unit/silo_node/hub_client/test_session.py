@@ -124,6 +124,30 @@ def test_a_sum_longer_than_it_can_be_is_refused(tmp_path):
         made.get_sum("a" * 64, 0, 1, 0, 10)
 
 
+@pytest.mark.parametrize("ask", ["get_sum", "get_shares"])
+def test_an_answer_without_end_is_left_at_the_bytes_that_were_asked_for(tmp_path, ask):
+    read = []
+
+    def endless():
+        while len(read) < 100:
+            read.append(1)
+            yield bytes(1 << 16)
+        raise AssertionError("all of it was read")
+
+    made, _ = session(tmp_path, Hub(answers=[httpx.Response(200, content=endless())]))
+    given = {"get_sum": (0, 100_000), "get_shares": ("bravo", 100_000)}[ask]
+    with pytest.raises(HubDistrusted, match="more than 100000 bytes"):
+        getattr(made, ask)("a" * 64, 0, 1, *given)
+    assert len(read) < 10
+
+
+def test_a_refusal_of_a_small_thing_is_read_to_its_end(tmp_path):
+    problem = {"type": "consortia:x", "title": "Gone", "status": 404, "detail": "y" * 1000, "incident": None}
+    made, _ = session(tmp_path, Hub(answers=[httpx.Response(404, content=json.dumps(problem))]))
+    with pytest.raises(HubRefused, match="yyyy"):
+        made.get_sum("a" * 64, 0, 1, 0, 10)
+
+
 @pytest.mark.parametrize(
     "url", ["http://hub.example", "ftp://hub.example", "hub.example", "http://127.0.0.1.evil.example"]
 )

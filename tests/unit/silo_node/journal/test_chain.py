@@ -72,6 +72,40 @@ def test_an_entry_that_cannot_be_made_leaves_nothing(path):
     assert len(list(journal.entries())) == 1
 
 
+def test_what_left_is_found_by_its_name_without_reading_all_entries(path):
+    journal = Journal(path)
+    for study, kind, what in [
+        ("a", "chunk", "round 1 attempt 1 chunk 0"),
+        ("a", "chunk", "round 1 attempt 1 chunk 0"),
+        ("a", "chunk", "round 1 attempt 1 chunk 11"),
+        ("a", "chunk", "round 1 attempt 11 chunk 2"),
+        ("a", "decision", "round 1 attempt 1 chunk 3"),
+        ("b", "chunk", "round 1 attempt 1 chunk 4"),
+    ]:
+        made = event(what).model_copy(update={"study": study * 64, "kind": kind})
+        journal.record(lambda _, made=made: made)
+    asked = []
+    journal._db.set_trace_callback(asked.append)
+    found = journal.named("a" * 64, "chunk", "round 1 attempt 1 chunk ")
+    journal._db.set_trace_callback(None)
+    assert found == {"round 1 attempt 1 chunk 0", "round 1 attempt 1 chunk 11"}
+    assert journal.named("c" * 64, "chunk", "") == frozenset()
+    (plan,) = journal._db.execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
+    assert plan[3].startswith("SEARCH journal USING INDEX journal_what")
+
+
+def test_a_journal_of_before_the_index_gets_one_when_it_is_opened(path):
+    journal = Journal(path)
+    made = event("round 1 attempt 1 chunk 0").model_copy(update={"study": "a" * 64, "kind": "chunk"})
+    journal.record(lambda _: made)
+    journal.close()
+    with sqlite3.connect(path) as database:
+        database.execute("DROP INDEX journal_what")
+    again = Journal(path)
+    assert again.named("a" * 64, "chunk", "round 1 ") == {"round 1 attempt 1 chunk 0"}
+    assert [entry.event for entry in again.entries()] == [made]
+
+
 def _write(path, name):
     journal = Journal(path)
     for number in range(25):

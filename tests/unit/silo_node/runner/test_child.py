@@ -14,22 +14,23 @@ from silo_node.dataset.catalogue import Catalogue, register
 from silo_node.dataset.schema import Schema, parse_schema
 from silo_node.errors import DatasetRefused
 from silo_node.runner.child import answer, serve
-from silo_node.runner.messages import Frame, Pipe, vector_from
-from silo_node.runner.tasks import Task, task_frame, task_of_round, values_of
+from silo_node.runner.messages import Frame, Payload, Pipe
+from silo_node.runner.tasks import Task, task_frame, task_of_round
 from silo_node.runner.work import Workshop
 from silo_node.statistics.queries import normalisation_sums
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.evaluation import evaluation_counts
 from silo_node.training.noise import SeededNoise
 from silo_node.training.rows import TrainingRows, scaled
-from silo_node.training.strategies import StudyState, initial_state
+from silo_node.training.state import StudyState
 from silo_node.training.trainer import train_round
+from tests.whole_states import initial_state, state_bytes
 
 ROW = "Ada Lovelace, 63 years"
 
 
 def task(contract: StudyContract, index: int = 1) -> Task:
-    return task_of_round(contract, "cleveland", index, state_of(contract).to_bytes())
+    return task_of_round(contract, "cleveland", index, Payload.of(state_bytes(state_of(contract))))
 
 
 def state_of(contract: StudyContract) -> StudyState:
@@ -56,7 +57,7 @@ def test_a_failure_says_where_and_of_which_class_and_not_with_what(contract: Stu
     assert reply.header["kind"] == "ValueError"
     assert len(reply.header["incident"]) == 8
     assert "Ada" not in str(reply.header)
-    assert reply.payload == b""
+    assert reply.payload.size == 0
 
 
 def test_two_failures_are_two_incidents(contract: StudyContract) -> None:
@@ -113,9 +114,9 @@ def test_training_and_statistics_see_the_training_rows_and_evaluation_the_held_o
         evaluation_counts(contract, held_out, state, noise()),
     )
     for index, vector in enumerate(expected):
-        asked = task_of_round(contract, "cleveland", index, state.to_bytes())
+        asked = task_of_round(contract, "cleveland", index, Payload.of(state_bytes(state)))
         frame = Workshop(catalogue, noise()).perform(asked)
-        assert np.array_equal(vector_from(frame.payload, values_of(asked)), vector)
+        assert np.array_equal(np.frombuffer(frame.payload.whole(), "<f8"), vector)
 
 
 def test_rows_are_read_once_and_again_when_the_file_changes(

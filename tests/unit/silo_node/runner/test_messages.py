@@ -1,8 +1,10 @@
 """Frames carry JSON and numbers, whole and within bounds, or are refused."""
 
+import io
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +17,11 @@ from silo_node.runner.messages import (
     MAX_PAYLOAD_BYTES,
     BadFrame,
     Frame,
+    Payload,
     Pipe,
     PipeClosed,
     TimedOut,
-    vector_bytes,
-    vector_from,
+    vector_payload,
 )
 
 
@@ -58,7 +60,7 @@ def prefix(magic: bytes, header: int, payload: int) -> bytes:
 
 
 def test_a_frame_is_these_bytes(ends: Ends) -> None:
-    ends.pipe.send(Frame({"reply": "outcome", "steps_run": 5}, vector_bytes(np.array([1.0]))))
+    ends.pipe.send(Frame({"reply": "outcome", "steps_run": 5}, vector_payload(np.array([1.0]))))
     header = b'{"reply":"outcome","steps_run":5}'
     assert os.read(ends.taken, 1000) == prefix(b"CSR1", len(header), 8) + header + bytes(6) + b"\xf0\x3f"
 
@@ -69,21 +71,24 @@ def test_what_is_sent_is_received(header: dict[str, object], payload: bytes) -> 
     reading, writing = os.pipe()
     pipe = Pipe(reading, writing)
     try:
-        pipe.send(Frame(header, payload))
+        pipe.send(Frame(header, Payload.of(payload)))
         frame = pipe.receive()
+        received = frame.payload.whole()
     finally:
         os.close(reading)
         os.close(writing)
-    assert (frame.header, frame.payload) == (header, payload)
+    assert (frame.header, frame.payload.size, received) == (header, len(payload), payload)
 
 
 def test_a_frame_larger_than_the_pipe_comes_through_whole() -> None:
     reading, writing = os.pipe()
     pipe = Pipe(reading, writing)
     payload = os.urandom(3_000_000)
-    sender = threading.Thread(target=pipe.send, args=(Frame({"big": True}, payload),))
+    sender = threading.Thread(target=pipe.send, args=(Frame({"big": True}, Payload.of(payload)),))
     sender.start()
-    assert pipe.receive(deadline=pipe.clock() + 60).payload == payload
+    blocks = list(pipe.receive(deadline=pipe.clock() + 60).payload.blocks)
+    assert b"".join(blocks) == payload
+    assert [len(block) for block in blocks] == [1 << 20, 1 << 20, 3_000_000 - (2 << 20)]
     sender.join()
     os.close(reading)
     os.close(writing)
@@ -127,18 +132,18 @@ def test_an_oversize_header_is_not_sent(ends: Ends) -> None:
 def test_a_truncated_frame_is_the_other_ends_death(size: int, ends: Ends) -> None:
     ends.feed((prefix(MAGIC, 2, 8) + b"{}" + bytes(8))[:size])
     with pytest.raises(PipeClosed):
-        ends.pipe.receive()
+        ends.pipe.receive().payload.whole()
 
 
 def test_silence_ends_at_the_deadline(ends: Ends) -> None:
     os.write(ends.fed, prefix(MAGIC, 2, 8) + b"{}")
     with pytest.raises(TimedOut):
-        ends.pipe.receive(8, ends.pipe.clock() + 0.05)
+        ends.pipe.receive(8, ends.pipe.clock() + 0.05).payload.whole()
 
 
 def test_a_reader_that_does_not_read_is_waited_for_until_the_deadline(ends: Ends) -> None:
     with pytest.raises(TimedOut):
-        ends.pipe.send(Frame({}, bytes(10_000_000)), ends.pipe.clock() + 0.05)
+        ends.pipe.send(Frame({}, Payload.of(bytes(10_000_000))), ends.pipe.clock() + 0.05)
 
 
 def test_writing_to_nobody_is_noticed(ends: Ends) -> None:
@@ -147,11 +152,36 @@ def test_writing_to_nobody_is_noticed(ends: Ends) -> None:
         ends.pipe.send(Frame({}))
 
 
-@pytest.mark.parametrize("size", [0, 7, 15, 17, 24])
-def test_a_vector_of_another_length_is_refused(size: int) -> None:
-    with pytest.raises(BadFrame, match="not of 2 float64"):
-        vector_from(bytes(size), 2)
+def test_a_frame_from_a_file_is_one_from_memory(ends: Ends, tmp_path: Path) -> None:
+    (tmp_path / "progress").write_bytes(b"lead" + bytes(range(200)))
+    with (tmp_path / "progress").open("rb") as file:
+        ends.pipe.send(Frame({}, Payload.rest_of(file, 4)))
+    from_file = os.read(ends.taken, 1000)
+    ends.pipe.send(Frame({}, Payload.of(bytes(range(200)))))
+    assert os.read(ends.taken, 1000) == from_file == prefix(MAGIC, 2, 200) + b"{}" + bytes(range(200))
+
+
+@pytest.mark.parametrize("size", [0, 3, 4])
+def test_of_a_file_that_ends_before_the_payload_nothing_is_sent(size: int) -> None:
+    payload = Payload.rest_of(io.BytesIO(bytes(size)), 4)
+    assert (payload.size, payload.whole()) == (0, b"")
+
+
+@pytest.mark.parametrize("blocks", [(b"12345",), (b"1234", b"56789"), (b"123456789",), ()])
+def test_a_payload_of_another_size_than_it_says_is_not_passed_off_as_one(blocks: tuple[bytes, ...], ends: Ends) -> None:
+    with pytest.raises(BadFrame, match="not the 8 bytes"):
+        ends.pipe.send(Frame({}, Payload(8, blocks)))
+
+
+def test_a_vector_is_sent_from_where_it_lies_and_any_other_in_its_form() -> None:
+    vector = np.arange(4, dtype="<f8")
+    (block,) = vector_payload(vector).blocks
+    assert np.shares_memory(np.frombuffer(block, np.uint8), vector)
+    for other in (vector.astype(">f8"), np.stack([vector, vector], axis=1)[:, 0]):
+        assert vector_payload(other).whole() == vector.tobytes()
+    assert vector_payload(np.zeros(0)).size == 0
 
 
 def test_a_frame_shows_nothing_when_printed() -> None:
-    assert "hunter2" not in repr(Frame({"reason": "hunter2"}, b"hunter2"))
+    assert "hunter2" not in repr(Payload.of(b"hunter2"))
+    assert "hunter2" not in repr(Frame({"reason": "hunter2"}, Payload.of(b"hunter2")))

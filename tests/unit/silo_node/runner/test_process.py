@@ -1,5 +1,7 @@
 """The process that reads rows: what it is given, what comes back, and what happens when either end dies."""
 
+import errno
+import io
 import json
 import os
 import signal
@@ -20,17 +22,23 @@ from protocol.study import StudyContract, study_id
 from silo_node.dataset.catalogue import Catalogue, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
 from silo_node.runner import process
-from silo_node.runner.messages import MAGIC
+from silo_node.runner.messages import MAGIC, Payload
 from silo_node.runner.process import Runner
-from silo_node.runner.tasks import RoundTask, task_of_round, values_of
-from silo_node.training.strategies import initial_state
+from silo_node.runner.tasks import Outcome, RoundTask, task_of_round, values_of
+from tests.whole_states import initial_state, state_bytes
 
 ROOT = Path(process.__file__).resolve().parents[2]
 
 
 def task(contract: StudyContract, index: int = 1) -> RoundTask:
-    state = initial_state(contract, study_id(contract)).to_bytes()
-    return task_of_round(contract, "cleveland", index, state)
+    state = state_bytes(initial_state(contract, study_id(contract)))
+    return task_of_round(contract, "cleveland", index, Payload.of(state))
+
+
+def run(runner: Runner, task: RoundTask) -> tuple[Outcome, np.ndarray]:
+    file = io.BytesIO()
+    outcome = runner.run(task, file)
+    return outcome, np.frombuffer(file.getvalue(), "<f8")
 
 
 def gone(pid: int, within_s: float = 60) -> bool:
@@ -51,14 +59,14 @@ def test_each_round_of_a_study_comes_back_as_a_vector_and_what_to_settle(
     index: int, runner: Runner, contract: StudyContract
 ) -> None:
     asked = task(contract, index)
-    outcome = runner.run(asked)
-    assert outcome.vector.shape == (values_of(asked),)
-    assert np.isfinite(outcome.vector).all() and outcome.vector.any()
+    outcome, vector = run(runner, asked)
+    assert vector.shape == (values_of(asked),)
+    assert np.isfinite(vector).all() and vector.any()
     assert outcome.events_run == round_events(contract, "cleveland", index)
 
 
 def test_two_runs_have_different_noise(runner: Runner, contract: StudyContract) -> None:
-    assert not np.array_equal(runner.run(task(contract)).vector, runner.run(task(contract)).vector)
+    assert not np.array_equal(run(runner, task(contract))[1], run(runner, task(contract))[1])
 
 
 def test_a_check_by_the_process_is_the_check_itself(
@@ -69,7 +77,7 @@ def test_a_check_by_the_process_is_the_check_itself(
 
 def test_a_refusal_comes_through_with_its_text(runner: Runner, elsewhere: StudyContract) -> None:
     with pytest.raises(DatasetRefused, match="no dataset lungs is registered"):
-        runner.run(task(elsewhere))
+        run(runner, task(elsewhere))
 
 
 def test_a_refused_source_is_told_without_its_values(
@@ -84,11 +92,11 @@ def test_a_refused_source_is_told_without_its_values(
 
 
 def test_a_state_that_is_none_fails_and_the_process_goes_on(runner: Runner, contract: StudyContract) -> None:
-    runner.run(task(contract))
+    run(runner, task(contract))
     before = runner.process_id
     with pytest.raises(RunnerFailed, match="study state"):
-        runner.run(task_of_round(contract, "cleveland", 1, b"hunter2"))
-    runner.run(task(contract))
+        run(runner, task_of_round(contract, "cleveland", 1, Payload.of(b"hunter2")))
+    run(runner, task(contract))
     assert runner.process_id == before
 
 
@@ -108,28 +116,28 @@ def test_the_process_is_kept_between_tasks_and_started_by_the_first(fresh: Runne
 def test_a_killed_process_fails_its_task_and_the_next_task_starts_another(
     fresh: Runner, contract: StudyContract, long_contract: StudyContract
 ) -> None:
-    fresh.run(task(contract))
+    run(fresh, task(contract))
     first = fresh.process_id
     assert first is not None
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(fresh.run, task(long_contract))
+        running = pool.submit(run, fresh, task(long_contract))
         time.sleep(1.0)
         os.kill(first, signal.SIGKILL)
         with pytest.raises(RunnerFailed, match="was killed by signal 9"):
             running.result(60)
-    assert fresh.run(task(contract)).steps_run == 5
+    assert run(fresh, task(contract))[0].steps_run == 5
     assert fresh.process_id != first
 
 
 def test_a_process_that_died_between_tasks_is_not_missed(fresh: Runner, contract: StudyContract) -> None:
-    fresh.run(task(contract))
+    run(fresh, task(contract))
     first = fresh.process_id
     assert first is not None
     os.kill(first, signal.SIGKILL)
     assert gone(first)
     while fresh.process_id is not None:
         time.sleep(0.01)
-    assert fresh.run(task(contract)).steps_run == 5
+    assert run(fresh, task(contract))[0].steps_run == 5
 
 
 def test_a_task_over_its_limit_is_ended(catalogue: Catalogue, long_contract: StudyContract) -> None:
@@ -137,7 +145,7 @@ def test_a_task_over_its_limit_is_ended(catalogue: Catalogue, long_contract: Stu
         runner.start()
         first = runner.process_id
         with pytest.raises(RunnerFailed, match=r"took longer than 0\.5 s"):
-            runner.run(task(long_contract))
+            run(runner, task(long_contract))
         assert runner.process_id is None
         assert first is not None
         assert gone(first)
@@ -146,7 +154,7 @@ def test_a_task_over_its_limit_is_ended(catalogue: Catalogue, long_contract: Stu
 def test_closing_ends_a_task_that_runs_in_another_thread(fresh: Runner, long_contract: StudyContract) -> None:
     fresh.start()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(fresh.run, task(long_contract))
+        running = pool.submit(run, fresh, task(long_contract))
         time.sleep(0.5)
         fresh.close()
         with pytest.raises(RunnerFailed):
@@ -169,15 +177,15 @@ import sys, time
 from pathlib import Path
 from silo_node.runner.process import Runner
 from silo_node.runner.tasks import task_from
-from silo_node.runner.messages import Frame
+from silo_node.runner.messages import Frame, Payload
 runner = Runner(Path(sys.argv[1]), limit_s=600)
 runner.start()
 print(runner.process_id, flush=True)
 if sys.argv[2] == "idle":
     time.sleep(600)
-task = task_from(Frame(eval(sys.stdin.readline()), bytes.fromhex(sys.stdin.readline())))
+task = task_from(Frame(eval(sys.stdin.readline()), Payload.of(bytes.fromhex(sys.stdin.readline()))))
 print("asked", flush=True)
-runner.run(task)
+runner.run(task, open("/dev/null", "wb"))
 """
 
 
@@ -200,7 +208,7 @@ def test_when_the_agent_is_killed_its_process_goes_too(
     with agent:
         pid = int(agent.stdout.readline())
         if moment == "task":
-            agent.stdin.write(f"{frame.header!r}\n{frame.payload.hex()}\n")
+            agent.stdin.write(f"{frame.header!r}\n{frame.payload.whole().hex()}\n")
             agent.stdin.flush()
             assert agent.stdout.readline() == "asked\n"
         time.sleep(wait_s)
@@ -263,6 +271,57 @@ def test_what_is_no_answer_fails_and_ends_the_process(
     assert said in str(failure.value)
     assert "hunter2" not in str(failure.value)
     assert fresh.process_id is None
+
+
+OUTCOME = 'h = b\'{"reply":"outcome","steps_run":5}\'\n'
+
+
+@pytest.mark.parametrize(
+    ("sent", "size", "said"),
+    [
+        ("bytes(8)", "8 * VALUES - 8", "a vector of"),
+        ("bytes(8)", "8 * VALUES + 8", "a payload of"),
+        ("bytes(8 * VALUES - 8) + b'\\xff' * 8", "8 * VALUES", "an outcome that is not finite"),
+        ("bytes(8 * VALUES - 1)", "8 * VALUES", "ended with exit status 0"),
+    ],
+)
+def test_of_an_outcome_that_is_none_the_agent_is_told_and_the_process_is_ended(
+    sent: str, size: str, said: str, impostor: Impostor, fresh: Runner, contract: StudyContract
+) -> None:
+    asked = task(contract)
+    program = f"VALUES = {values_of(asked)}\nout.write(READY)\n{OUTCOME}"
+    program += f"out.write(b'CSR1' + len(h).to_bytes(4, 'big') + ({size}).to_bytes(8, 'big') + h + {sent})\n"
+    impostor(program + "out.flush()\nsys.stdin.buffer.read(100)")
+    with pytest.raises(RunnerFailed) as failure:
+        run(fresh, asked)
+    assert said in str(failure.value)
+    assert fresh.process_id is None
+
+
+def test_a_refusal_that_carries_a_payload_is_no_answer(
+    impostor: Impostor, fresh: Runner, contract: StudyContract
+) -> None:
+    """What it carried would be taken for the next answer."""
+    header = b'{"reason":"no","reply":"refused"}'
+    impostor(
+        f"out.write(READY + {MAGIC!r} + bytes([0, 0, 0, {len(header)}]) + bytes(7) + b'\\x08' + {header!r} + READY)"
+    )
+    with pytest.raises(RunnerFailed, match="a refusal with a payload"):
+        run(fresh, task(contract))
+    assert fresh.process_id is None
+
+
+def test_a_full_disk_in_the_middle_of_a_vector_ends_the_process_and_nothing_is_taken_for_an_answer(
+    fresh: Runner, contract: StudyContract
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        fresh.run(task(contract), Full())
+    assert fresh.process_id is None
+    assert run(fresh, task(contract))[0].steps_run == 5
 
 
 def test_a_program_that_cannot_be_started_is_told(

@@ -1,5 +1,8 @@
 """Tasks and outcomes survive the pipe, and nothing else does."""
 
+import io
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -7,11 +10,12 @@ from protocol.errors import Malformed
 from protocol.rounds import round_events
 from protocol.study import StudyContract, parameter_count
 from silo_node.dataset.catalogue import Checked, Registration
-from silo_node.runner.messages import BadFrame, Frame, vector_bytes
+from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 from silo_node.runner.tasks import (
     CheckTask,
     EvaluateTask,
     NormaliseTask,
+    Outcome,
     TrainTask,
     checked_frame,
     checked_from,
@@ -25,7 +29,7 @@ from silo_node.runner.tasks import (
     values_of,
 )
 
-STATE = b"a study's state"
+STATE = Payload.of(b"a study's state")
 
 
 def test_each_round_of_the_plan_has_its_task(contract: StudyContract) -> None:
@@ -97,10 +101,10 @@ def test_fewer_steps_cost_less_and_more_are_refused(contract: StudyContract) -> 
 
 def test_an_outcome_survives_the_pipe(contract: StudyContract) -> None:
     task = task_of_round(contract, "cleveland", 3, STATE)
-    outcome = outcome_from(task, outcome_frame(np.array([71.0, -2.5]), 1))
-    assert outcome.vector.tolist() == [71.0, -2.5]
-    assert outcome.steps_run == 1
-    assert "71" not in repr(outcome)
+    file = io.BytesIO()
+    outcome = outcome_from(task, outcome_frame(np.array([71.0, -2.5]), 1), file)
+    assert np.frombuffer(file.getvalue(), "<f8").tolist() == [71.0, -2.5]
+    assert outcome == Outcome(1, round_events(contract, "cleveland", 3))
 
 
 @pytest.mark.parametrize(
@@ -110,11 +114,29 @@ def test_an_outcome_survives_the_pipe(contract: StudyContract) -> None:
         outcome_frame(np.array([1.0, np.nan]), 1),
         outcome_frame(np.array([1.0, -np.inf]), 1),
         outcome_frame(np.zeros(2), 2),
-        Frame({"reply": "outcome", "steps_run": True}, vector_bytes(np.zeros(2))),
-        Frame({"reply": "outcome"}, vector_bytes(np.zeros(2))),
-        Frame({"reply": "checked", "steps_run": 1}, vector_bytes(np.zeros(2))),
+        Frame({"reply": "outcome", "steps_run": True}, vector_payload(np.zeros(2))),
+        Frame({"reply": "outcome"}, vector_payload(np.zeros(2))),
+        Frame({"reply": "checked", "steps_run": 1}, vector_payload(np.zeros(2))),
     ],
 )
 def test_what_is_no_outcome_of_the_round_is_refused(contract: StudyContract, frame: Frame) -> None:
     with pytest.raises(BadFrame):
-        outcome_from(task_of_round(contract, "cleveland", 3, STATE), frame)
+        outcome_from(task_of_round(contract, "cleveland", 3, STATE), frame, io.BytesIO())
+
+
+def test_a_vector_of_another_length_is_refused_before_it_is_read(contract: StudyContract) -> None:
+    def never() -> Iterator[bytes]:
+        raise AssertionError("the payload was read")
+        yield b""
+
+    frame = Frame({"reply": "outcome", "steps_run": 1}, Payload(24, never()))
+    with pytest.raises(BadFrame, match="a vector of 24 bytes, not of 2 float64"):
+        outcome_from(task_of_round(contract, "cleveland", 3, STATE), frame, io.BytesIO())
+
+
+def test_a_vector_is_written_as_it_arrives_until_a_value_is_not_finite(contract: StudyContract) -> None:
+    first, second = np.array([1.0]).tobytes(), np.array([np.inf]).tobytes()
+    file, frame = io.BytesIO(), Frame({"reply": "outcome", "steps_run": 1}, Payload(16, (first, second)))
+    with pytest.raises(BadFrame, match="not finite"):
+        outcome_from(task_of_round(contract, "cleveland", 3, STATE), frame, file)
+    assert file.getvalue() == first

@@ -1,5 +1,6 @@
 """What rounding costs beside the noise that privacy costs, and what a silo that lies can do to the scale."""
 
+import io
 import math
 
 import numpy as np
@@ -12,7 +13,9 @@ from protocol.precision import resolved
 from protocol.sealing.decode import MAX_STEP, Segment
 from protocol.study import StudyContract, study_id, tensor_lengths
 from silo_node.sealing.quantise import quantise
-from silo_node.training.strategies import averaged_update, initial_state, training_segments
+from silo_node.training.state import StateFile
+from silo_node.training.strategies import training_segments
+from tests.whole_states import initial_state, state_bytes, streamed_update
 
 ROWS = {"cleveland": 303, "hungarian": 294, "switzerland": 123, "va-long-beach": 200}
 DRAWS = 40_000
@@ -71,7 +74,8 @@ def test_the_rounding_error_is_that_of_a_stochastic_rounding() -> None:
 
 def total_of(contract: StudyContract, liar: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """(opened total, first exponents) of a training round in which three silos are honest and one sends ``liar``."""
-    segments = training_segments(contract, initial_state(contract, study_id(contract)))
+    before = io.BytesIO(state_bytes(initial_state(contract, study_id(contract))))
+    segments = training_segments(contract, StateFile.open(before, 0).head)
     _, bits = resolved(contract.sealing, len(contract.silos))
     updates = [np.full(liar.size, 0.01)] * 3 + [liar]
     levels = [quantise(one, segments, bits, np.random.default_rng(6).random) for one in updates]
@@ -85,7 +89,7 @@ def total_of(contract: StudyContract, liar: np.ndarray) -> tuple[np.ndarray, tup
 def test_a_silo_that_reports_absurd_values_moves_no_scale_by_more_than_the_step(absurd: float, per_slot: int) -> None:
     contract = contract_at(per_slot)
     total, first = total_of(contract, np.full(sum(tensor_lengths(contract)), absurd))
-    after = averaged_update(contract, initial_state(contract, study_id(contract)), total, contract.silo_names)
+    after = streamed_update(contract, initial_state(contract, study_id(contract)), 1, total, contract.silo_names)
     assert all(abs(now - before) <= MAX_STEP for now, before in zip(after.exponents, first, strict=True))
 
 
@@ -95,7 +99,7 @@ def test_absurd_values_in_one_tensor_leave_the_others_scales_alone() -> None:
     honest, absurd = np.full(weights + biases, 0.01), np.full(weights + biases, 0.01)
     absurd[:weights] = 1e300
     scales = [
-        averaged_update(contract, start, total_of(contract, liar)[0], contract.silo_names).exponents
+        streamed_update(contract, start, 1, total_of(contract, liar)[0], contract.silo_names).exponents
         for liar in (honest, absurd)
     ]
     assert scales[1][0] == start.exponents[0] + MAX_STEP

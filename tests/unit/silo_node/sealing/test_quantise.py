@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from protocol.sealing.decode import Segment, dequantise
 from protocol.sealing.errors import LayoutRefused, LevelsRefused, ScaleRefused
 from protocol.sealing.parameters import Layout
-from silo_node.sealing.quantise import Quantiser, cryptographic_uniforms, quantise
+from silo_node.sealing.quantise import Quantiser, cryptographic_uniforms, quantise, source_of
 
 
 def always(chance: float):
@@ -73,7 +73,7 @@ def test_segments_have_their_own_scales_and_blocks_do_not_show() -> None:
 def test_a_vector_read_in_runs_has_the_levels_and_the_count_of_one_read_at_once(cuts: list[int], seed: int) -> None:
     values = np.random.default_rng(seed).normal(0, 1, 40_000)
     segments = [Segment(25_000, 0), Segment(15_000, 1)]
-    whole, runs = (Quantiser(values, segments, 13, seeded(seed)) for _ in range(2))
+    whole, runs = (Quantiser(source_of(values), segments, 13, seeded(seed)) for _ in range(2))
     levels = whole.read(0, values.size)
     places = [0, *sorted(cuts), values.size]
     pieces = [runs.read(start, stop) for start, stop in pairwise(places)]
@@ -83,7 +83,7 @@ def test_a_vector_read_in_runs_has_the_levels_and_the_count_of_one_read_at_once(
 
 
 def test_what_lies_on_the_edge_of_the_range_is_not_counted_as_clipped() -> None:
-    one = Quantiser(np.array([-1.0, 1.0, -1.0001, 1.0001, 0.5]), [Segment(5, 0)], 13, always(0.5))
+    one = Quantiser(source_of(np.array([-1.0, 1.0, -1.0001, 1.0001, 0.5])), [Segment(5, 0)], 13, always(0.5))
     assert one.clipped == 0
     one.read(0, 3)
     assert one.clipped == 1
@@ -92,7 +92,7 @@ def test_what_lies_on_the_edge_of_the_range_is_not_counted_as_clipped() -> None:
 
 
 def test_a_value_is_read_once_and_in_order() -> None:
-    one = Quantiser(np.zeros(10), [Segment(10, 0)], 13, always(0.5))
+    one = Quantiser(source_of(np.zeros(10)), [Segment(10, 0)], 13, always(0.5))
     one.read(0, 4)
     for start, stop in ((0, 4), (5, 6), (4, 11), (4, 3)):
         with pytest.raises(LevelsRefused, match="4 of 10 were read"):
@@ -100,17 +100,44 @@ def test_a_value_is_read_once_and_in_order() -> None:
 
 
 def test_quantised_terms_decode_to_the_sum_within_a_step_each() -> None:
-    layout, segments = Layout(500, 3), [Segment(500, -2)]
+    layout, segments = Layout.single(500, 3), [Segment(500, -2)]
     values = [np.random.default_rng(number).uniform(-0.25, 0.25, 500) for number in range(3)]
-    levels = [quantise(its, segments, layout.level_bits, seeded(9)) for its in values]
-    sums = dequantise(np.sum(levels, axis=0, dtype=np.uint64), layout, 3, segments)
-    assert np.abs(sums - np.sum(values, axis=0)).max() < 3 * 2 * 0.25 / layout.level_max
+    levels = [quantise(its, segments, layout.parts[0].level_bits, seeded(9)) for its in values]
+    sums = dequantise(np.sum(levels, axis=0, dtype=np.uint64), layout.parts[0], 3, segments)
+    assert np.abs(sums - np.sum(values, axis=0)).max() < 3 * 2 * 0.25 / layout.parts[0].level_max
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_values_that_are_not_finite_are_refused_by_number_only(bad: float) -> None:
-    with pytest.raises(LevelsRefused, match=r"^values: 2 are not finite"):
+    with pytest.raises(LevelsRefused, match=r"^values: 2 of a block are not finite"):
         quantise(np.array([1.0, bad, bad]), [Segment(3, 0)], 8, seeded(1))
+
+
+def test_a_value_that_is_not_finite_is_found_when_its_block_is_read() -> None:
+    values = np.append(np.zeros(40_000), math.nan)
+    one = Quantiser(source_of(values), [Segment(40_001, 0)], 8, seeded(1))
+    assert one.read(0, 40_000).size == 40_000
+    with pytest.raises(LevelsRefused, match="not finite"):
+        one.read(40_000, 40_001)
+
+
+def test_a_source_is_asked_for_small_blocks_in_order_and_never_past_a_segment() -> None:
+    asked: list[int] = []
+
+    def source(count: int) -> np.ndarray:
+        asked.append(count)
+        return np.zeros(count)
+
+    one = Quantiser(source, [Segment(5, 0), Segment(100_000, 1)], 8, seeded(1))
+    one.read(0, 3)
+    one.read(3, 100_005)
+    assert asked[:3] == [3, 2, 1 << 14]
+    assert sum(asked) == 100_005 and max(asked) == 1 << 14
+
+
+def test_a_source_that_runs_dry_is_refused() -> None:
+    with pytest.raises(LevelsRefused, match="as long as the segments"):
+        Quantiser(source_of(np.zeros(3)), [Segment(4, 0)], 8, seeded(1)).read(0, 4)
 
 
 def test_what_does_not_fit_is_refused() -> None:

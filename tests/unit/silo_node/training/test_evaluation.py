@@ -11,7 +11,8 @@ from silo_node.training.estimate import estimate_accuracy
 from silo_node.training.evaluation import evaluation_counts
 from silo_node.training.noise import SystemNoise
 from silo_node.training.rows import TrainingRows
-from silo_node.training.strategies import StudyState, initial_state
+from silo_node.training.state import StudyState
+from tests.whole_states import initial_state
 
 
 def knowing(contract: Any) -> StudyState:

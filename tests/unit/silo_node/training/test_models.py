@@ -10,7 +10,8 @@ import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from protocol.study import parameter_count
-from silo_node.training.architecture import initial_parameters, widths
+from silo_node.training import architecture
+from silo_node.training.architecture import initial_runs, widths
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.models import build, load, logits, vector
 
@@ -45,6 +46,20 @@ def test_logits_are_the_formula_of_the_family(contract_of: Any) -> None:
 def test_no_rows_have_no_logits(contract_of: Any) -> None:
     contract = contract_of([5])
     assert logits(contract, np.zeros(parameter_count(contract)), np.zeros((0, 4))).shape == (0,)
+
+
+def initial_parameters(contract: Any, study: str) -> np.ndarray:
+    return np.concatenate(list(initial_runs(contract, study)))
+
+
+def test_where_training_starts_is_never_held_whole_and_its_runs_do_not_show(
+    contract_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = contract_of([64, 32])
+    whole = initial_parameters(contract, STUDY)
+    monkeypatch.setattr(architecture, "_RUN", 7)
+    assert max(run.size for run in initial_runs(contract, STUDY)) == 64  # a layer's biases
+    assert initial_parameters(contract, STUDY).tobytes() == whole.tobytes()
 
 
 def test_logistic_regression_starts_at_zero(contract_of: Any) -> None:

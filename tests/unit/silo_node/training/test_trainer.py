@@ -13,8 +13,9 @@ from silo_node.training.errors import TrainingRefused
 from silo_node.training.models import logits
 from silo_node.training.noise import SeededNoise, SystemNoise
 from silo_node.training.rows import TrainingRows, standardised
-from silo_node.training.strategies import StudyState, averaged_update, initial_state
+from silo_node.training.state import StudyState
 from silo_node.training.trainer import train_round
+from tests.whole_states import initial_state, streamed_update
 
 pytestmark = pytest.mark.filterwarnings("ignore::silo_node.training.noise.InsecureNoiseWarning")
 
@@ -83,7 +84,7 @@ def test_three_silos_learn_together_what_can_be_learnt(
     for _ in range(10):
         total = sum(train_round(contract, silo, rows, state, noiseless).vector for silo, rows in silos.items())
         wide = replace(state, exponents=(6,) * len(state.exponents))
-        state = averaged_update(contract, wide, np.asarray(total), SILOS)
+        state = streamed_update(contract, wide, state.rounds + 1, np.asarray(total), SILOS)
     unseen = rows_of(1000, 99)
     inputs = standardised(contract, unseen.features, state.mean, state.deviation)
     right = (logits(contract, state.released_parameters, inputs) > 0) == (unseen.target > 0.5)
