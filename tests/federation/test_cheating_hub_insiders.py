@@ -62,9 +62,7 @@ def test_an_insider_opens_what_the_hub_holds_of_a_silo_and_sees_uniform_values(
     layout = round_layout(record_of(group.nodes["bravo"], long).contract, index, len(SILOS))
     chunk = group.hub.services.rounds.blobs.read(upload_name(long, index, 1, "alpha", 0))
     records, first = wire.parse(chunk, layout.ciphertexts_in(0), seeds=1)
-    slots = np.stack(
-        [cipher.decrypt(row, bfv.expand([bytes(one["seeds"][0])])) for row, one in zip(first, records, strict=True)]
-    )
+    slots = np.stack([cipher.decrypt(row, [bytes(one["seeds"][0])]) for row, one in zip(first, records, strict=True)])
     counts, _ = np.histogram(slots, bins=BINS, range=(0, PLAIN_MODULUS))
     expected = slots.size / BINS
     assert float(((counts - expected) ** 2 / expected).sum()) < CHI_SQUARE

@@ -21,13 +21,14 @@ from protocol.statements import (
     UploadComplete,
     VerificationFailed,
 )
-from silo_node.agent.progress import Progress, apply_total
+from silo_node.agent.progress import Progress
 from silo_node.errors import HubDistrusted
 from tests.federation.rig.cheating import Cheat
 from tests.federation.rig.cheating_reveals import KEY, SELF, all_given, record_of
 from tests.federation.rig.cheating_silos import TRAINING, Group, founded_group
 from tests.sample_study import SILOS
 from tests.unit.silo_node.agent.test_cheats import Sum, adds_a_constant
+from tests.whole_states import averaged_update
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,7 @@ def parameters_after(group: Group, study: str, survivors: tuple[str, ...]) -> np
     alpha = group.nodes["alpha"]
     before = Progress.from_bytes(alpha.state(study, TRAINING - 1))
     total = sum(group.nodes[name].runner.given[study, TRAINING] for name in survivors)
-    return apply_total(record_of(alpha, study).contract, before, TRAINING, total, survivors).state.parameters
+    return averaged_update(record_of(alpha, study).contract, before.state, TRAINING, total, survivors).parameters
 
 
 def test_a_live_silo_called_dead_loses_its_term_and_nothing_else(group: Group) -> None:
@@ -160,7 +161,9 @@ def test_one_silo_given_the_true_sum_of_a_round_that_fails_for_the_others_is_not
     group.hub.cheat = Cheat(adds=adds, serves=serves)
     study = group.study()
     alpha = group.nodes["alpha"]
-    group.run_to(lambda: alpha.ended is not None and bool(group.words(RoundVoided, study)))
+    group.run_to(lambda: served(group, study))
+    group.run_to(lambda: alpha.ended is not None, "alpha")
+    group.run_to(lambda: bool(group.words(RoundVoided, study)))
     assert isinstance(alpha.ended, HubDistrusted)
     assert group.who(VerificationFailed, study, TRAINING) <= set(SILOS[1:])
     group.honest().completed(study)

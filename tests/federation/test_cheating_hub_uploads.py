@@ -13,6 +13,7 @@ import tenseal.sealapi as sealapi
 
 from hub.store.blobs import upload_name
 from protocol import routes
+from protocol.rounds import round_layout
 from protocol.sealing import wire
 from protocol.sealing.parameters import CIPHER_MODULUS
 from protocol.statements import RoundReady, SumServed, SumVerified, UploadComplete
@@ -20,6 +21,7 @@ from silo_node.agent import pipeline
 from tests.federation.rig.cheating_silos import Group, founded_group
 from tests.sample_study import SILOS
 from tests.unit.hub.rig.consortium import Consortium
+from tests.unit.hub.rig.contract import contract
 from tests.unit.hub.rig.process import HubProcess
 from tests.unit.hub.rig.silo import FakeSilo
 
@@ -49,6 +51,8 @@ class Frozen:
             for silo in consortium.silos:
                 for _, _, signed in silo.poll():
                     silo.act(signed)
+        agreed = contract(tuple(silo.name for silo in consortium.silos))
+        self.chunk = secrets.token_bytes(round_layout(agreed, 0, len(consortium.silos)).upload_chunk_bytes(0))
         self.silo: FakeSilo = consortium.silo("dale")
         self.path = routes.CHUNK.format(study=self.study, round=0, attempt=1, index=0)
 
@@ -90,8 +94,7 @@ STREAMS: dict[str, Callable[[Path, bytes], bytes]] = {
 
 @pytest.mark.parametrize("what", STREAMS)
 def test_what_has_not_the_exact_size_of_a_chunk_is_refused(frozen: Frozen, tmp_path: Path, what: str) -> None:
-    good = secrets.token_bytes(32_984)
-    answer = frozen.silo.put_chunk(frozen.study, 0, 1, 0, STREAMS[what](tmp_path, good))
+    answer = frozen.silo.put_chunk(frozen.study, 0, 1, 0, STREAMS[what](tmp_path, frozen.chunk))
     assert answer.status_code in (400, 413)
     assert "bytes" in answer.json()["detail"]
     held = frozen.silo.get(routes.CHUNKS.format(study=frozen.study, round=0, attempt=1)).json()
