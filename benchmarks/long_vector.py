@@ -36,9 +36,9 @@ from numpy.typing import NDArray
 
 from benchmarks.heart_contract import heart_contract
 from benchmarks.peers.roles import Figures, peak_mb
+from hub.aggregation.adding import add
 from hub.aggregation.aggregator import Added, SumJob
 from hub.aggregation.quorum import survivors_digest
-from hub.aggregation.workers import add
 from hub.store.blobs import FILE, BlobPlace, open_blobs, sum_name, upload_name
 from protocol.rounds import plan_round, round_layout
 from protocol.sealing.decode import Segment

@@ -10,7 +10,10 @@ from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 
 from hub.aggregation.aggregator import Aggregator
-from hub.aggregation.workers import WorkerPool
+from hub.aggregation.process_pool import ProcessPool
+from hub.aggregation.ray_driver import RayCluster
+from hub.aggregation.ray_executor import RayExecutor, require_ray
+from hub.aggregation.supervisor import Supervisor
 from hub.api import budgets, enrolment, health, identity, log, problems, rounds, studies
 from hub.api.server import LateRequests
 from hub.config import keys
@@ -29,8 +32,8 @@ def utc_now() -> datetime:
 
 def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock: Clock = utc_now) -> FastAPI:
     """The application. Raises `SetupRefused` when folder, keys or settings aren't fit."""
-    pool = WorkerPool(settings.workers) if aggregator is None else aggregator
-    services = build(settings, keys.load(settings.keys), pool, clock)
+    aggregator = aggregator or open_aggregator(settings)
+    services = build(settings, keys.load(settings.keys), aggregator, clock)
     driver = RoundDriver(services.rounds, settings.tick_s, settings.keep_sums_s)
     checkpointer = Checkpointer(services.recorder, settings.checkpoint_age_s)
     services.course.wake = driver.wake
@@ -39,13 +42,13 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.news.attach(asyncio.get_running_loop())
         watcher = asyncio.create_task(_watch_other_replicas(services))
-        pool.start(services.rounds.added)
+        aggregator.start(services.rounds.added)
         driver.start()
         checkpointer.start()
         yield
         watcher.cancel()
         services.news.detach()
-        for stop in (driver.stop, checkpointer.stop, pool.close, services.database.close):
+        for stop in (driver.stop, checkpointer.stop, aggregator.close, services.database.close):
             await run_in_threadpool(stop)
 
     app = FastAPI(title="Consortia hub", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -58,6 +61,15 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
         app.include_router(part.router(services))
     app.include_router(health.router(services, registry))
     return app
+
+
+def open_aggregator(settings: HubSettings) -> Aggregator:
+    """The one that the settings ask for; nothing is started yet. Raises `SetupRefused`."""
+    if settings.aggregator == "processes":
+        return Supervisor(lambda: ProcessPool(settings.workers))
+    require_ray(settings.ray_token)
+    cluster = RayCluster(settings.ray_address, settings.workers, settings.ray_token)
+    return Supervisor(lambda: RayExecutor(cluster))
 
 
 async def _watch_other_replicas(services: Services) -> None:

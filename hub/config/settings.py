@@ -1,9 +1,10 @@
 """The hub's settings: hub.toml in its folder, then environment variables CONSORTIA_HUB_*, which win."""
 
 import ipaddress
+import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
@@ -13,6 +14,13 @@ from hub.errors import SetupRefused
 from protocol.study import explain
 
 SETTINGS_FILE = "hub.toml"
+MAX_WORKERS = 64
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on, which may be fewer than the machine has."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_WORKERS)
 
 
 class HubSettings(BaseSettings):
@@ -37,7 +45,14 @@ class HubSettings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     behind_proxy: bool = False
-    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    aggregator: Literal["processes", "ray"] = "processes"
+    """What adds ciphertexts: processes of the hub's own, or Ray (the extra `ray`)."""
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = Field(default_factory=usable_cores)
+    """Processes that add, each on a core of its own; by default as many as the hub may use, at most 64."""
+    ray_address: Annotated[str, Field(pattern=r"^(local|[A-Za-z0-9.-]+:[0-9]{1,5})$")] = "local"
+    """HOST:PORT of a running cluster, or local: one on this machine that starts and ends with the hub."""
+    ray_token: Path | None = None
+    """A file (0600) with the running cluster's token."""
     tick_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
     checkpoint_age_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
@@ -59,6 +74,20 @@ class HubSettings(BaseSettings):
             )
         if self.s3_endpoint and not is_safe_endpoint(self.s3_endpoint):
             raise ValueError("s3_endpoint: an https:// address is needed, or http:// to this machine itself")
+        return self
+
+    @model_validator(mode="after")
+    def _ray_is_closed_and_sees_the_blobs(self) -> Self:
+        if self.ray_address == "local":
+            if self.ray_token is not None:
+                raise ValueError("ray_token: a local cluster makes its own; remove it, or give ray_address")
+            return self
+        if self.ray_token is None:
+            raise ValueError(
+                f"ray_address: {self.ray_address} needs ray_token; without one anybody could run code there"
+            )
+        if not self.blobs_url.startswith("s3://"):
+            raise ValueError("blobs_url: workers of a cluster run on other machines, so an s3:// address is needed")
         return self
 
     @property

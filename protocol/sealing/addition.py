@@ -24,6 +24,11 @@ def check_upload_chunk(chunk: bytes, layout: Layout, index: int) -> None:
     _term(chunk, layout, index)
 
 
+def seeds_of(chunk: bytes) -> list[bytes]:
+    """The seed of each ciphertext, in order, of a checked upload chunk: no two encryptions share one."""
+    return [seed.tobytes() for seed in np.frombuffer(chunk, dtype=wire.chunk_type(seeds=1))["seeds"]]
+
+
 def add_chunks(chunks: Iterable[bytes], layout: Layout, index: int) -> bytes:
     """Chunk `index` of the sum of 2 to `layout.terms` terms, given in the order of the announced survivors.
 

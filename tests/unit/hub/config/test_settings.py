@@ -1,11 +1,14 @@
 """Settings and keys: nothing loose, nothing unknown, nothing exposed."""
 
+import importlib.util
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from hub.__main__ import create
+from hub.app import open_aggregator
 from hub.config import keys
 from hub.config.settings import HubSettings, load
 from hub.errors import SetupRefused
@@ -91,3 +94,49 @@ def test_the_settings_are_frozen(folder: Path) -> None:
     settings: HubSettings = load(folder)
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1  # type: ignore[misc]
+
+
+def test_as_many_workers_add_as_there_are_cores_for_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, workers in ((1, 1), (7, 7), (200, 64)):
+        with monkeypatch.context() as machine:
+            machine.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+            assert load(folder).workers == workers
+    assert load(folder, {"workers": 3}).workers == 3
+
+
+def test_a_cluster_needs_a_token_and_blobs_that_its_machines_see(folder: Path) -> None:
+    cluster = {"aggregator": "ray", "ray_address": "head.example:6379"}
+    with pytest.raises(SetupRefused, match="needs ray_token"):
+        load(folder, cluster)
+    cluster["ray_token"] = folder / "ray.token"
+    with pytest.raises(SetupRefused, match="s3://"):
+        load(folder, cluster)
+    assert load(folder, {**cluster, "blobs_url": "s3://bucket/blobs"}).ray_address == "head.example:6379"
+
+
+def test_a_local_cluster_takes_no_token_of_others(folder: Path) -> None:
+    with pytest.raises(SetupRefused, match="ray_token"):
+        load(folder, {"aggregator": "ray", "ray_token": folder / "ray.token"})
+
+
+def test_an_aggregator_without_its_extra_is_refused_with_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SetupRefused, match=r"pip install -c constraints.txt '.\[hub,ray\]'"):
+        open_aggregator(load(folder, {"aggregator": "ray"}))
+
+
+def test_a_token_that_is_missing_or_open_to_others_is_refused(folder: Path) -> None:
+    token = folder / "ray.token"
+    settings = load(
+        folder,
+        {"aggregator": "ray", "ray_address": "a:1", "ray_token": token, "blobs_url": "s3://bucket/blobs"},
+    )
+    with pytest.raises(SetupRefused, match="names no file"):
+        open_aggregator(settings)
+    token.write_text("hidden")
+    token.chmod(0o640)
+    with pytest.raises(SetupRefused, match="chmod") as refused:
+        open_aggregator(settings)
+    assert "hidden" not in str(refused.value)
