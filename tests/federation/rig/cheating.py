@@ -16,9 +16,9 @@ from unittest import mock
 import uvicorn
 
 from hub.__main__ import create
+from hub.aggregation.adding import add
 from hub.aggregation.aggregator import Added, Done, SumJob
 from hub.aggregation.quorum import survivors_digest
-from hub.aggregation.workers import add
 from hub.app import make_app
 from hub.config.settings import load
 from hub.services import wiring
