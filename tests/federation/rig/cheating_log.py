@@ -8,7 +8,6 @@ from hub.services.wiring import Services
 from hub.store import log as log_store
 from hub.store import silos as silo_store
 from hub.store.log import Reader
-from protocol.canonical import digest
 from protocol.chain import study_of
 from protocol.ids import timestamp
 from protocol.routes import Follow, LoggedEntry, ReceivedChunks
@@ -104,7 +103,3 @@ class SplitLog:
     def words(self, kind: type[Any]) -> list[Any]:
         """The silo's statements of a kind since the split."""
         return [signed.body for signed in self.said if isinstance(signed.body, kind)]
-
-    def digests(self) -> dict[int, str]:
-        """SHA-256 of the chunks that the silo sent here, by position."""
-        return {position: digest(chunk) for (_, _, position), chunk in self.chunks.items()}
