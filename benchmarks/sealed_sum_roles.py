@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers.roles import Figures, largest_error, peak_mb, silo_values
+from benchmarks.peers.roles import Figures, largest_error, peak_mb, silo_blocks
 from protocol.sealing import term
 from protocol.sealing.addition import add_chunks, check_upload_chunk
 from protocol.sealing.decode import Segment, dequantise
 from protocol.sealing.envelope import from_private, generate_keys
 from protocol.sealing.masks import MaskOffer, MaskSecrets, MaskStream, masks_of_sum, own_masks
-from protocol.sealing.packing import Slots
+from protocol.sealing.packing import Levels, Slots
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.sharing import Bundle, SharePair, deal, recover
@@ -46,10 +46,6 @@ class Exchange:
     def threshold(self) -> int:
         """The least quorum that a contract may ask for: 3, and 2q >= n + 2."""
         return max(3, -(-(self.layout.terms + 2) // 2))
-
-    @property
-    def segments(self) -> list[Segment]:
-        return [Segment(self.layout.values, 0)]
 
     @property
     def secret(self) -> StudySecret:
@@ -128,18 +124,32 @@ def seal_role(exchange: Exchange, first: int) -> Figures:
 
 
 def _seal(exchange: Exchange, number: int) -> Figures:
-    silo, layout, secret = exchange.silos[number], exchange.layout, exchange.secret
-    values, offers = silo_values(layout.values, number), exchange.offers
+    silo, layout, secret, offers = exchange.silos[number], exchange.layout, exchange.secret, exchange.offers
+    values = exchange.folder / f"values-{silo}"
+    with values.open("wb") as file:
+        for block in silo_blocks(layout.values, number):
+            block.tofile(file)
     started = time.perf_counter()
     mine = MaskSecrets.from_bytes(exchange.read(f"masks-{silo}"))
     masks = _timed(own_masks(mine, exchange.freeze, silo, offers))
     derived = time.perf_counter() - started
-    levels = quantise(
-        values, exchange.segments, layout.parts[0].level_bits, cryptographic_uniforms(secrets.token_bytes(32))
-    )
+    levels = _levels_of(values, layout.parts[0].level_bits)
     for index, chunk in enumerate(term.seal(secret, exchange.freeze, silo, levels, layout, masks)):
         exchange.chunk(silo, index).write_bytes(chunk)
-    return {"seconds": time.perf_counter() - started, "mask_s": derived + sum(masks.spent)}
+    seconds = time.perf_counter() - started
+    values.unlink()
+    return {"seconds": seconds, "mask_s": derived + sum(masks.spent)}
+
+
+def _levels_of(values: Path, bits: int) -> term.LevelReader:
+    """Reads and rounds the values of a file, a run at a time."""
+    uniforms = cryptographic_uniforms(secrets.token_bytes(32))
+
+    def read(start: int, stop: int) -> Levels:
+        run = np.fromfile(values, np.float64, stop - start, offset=8 * start)
+        return quantise(run, [Segment(run.size, 0)], bits, uniforms)
+
+    return read
 
 
 def add_role(exchange: Exchange, _: int) -> Figures:
@@ -159,11 +169,16 @@ def add_role(exchange: Exchange, _: int) -> Figures:
 
 
 def _add(exchange: Exchange, index: int) -> float:
-    chunks = [exchange.chunk(silo, index).read_bytes() for silo in exchange.silos]
-    for chunk in chunks:
-        check_upload_chunk(chunk, exchange.layout, index)
-    exchange.chunk("sum", index).write_bytes(add_chunks(chunks, exchange.layout, index))
+    exchange.chunk("sum", index).write_bytes(add_chunks(_checked(exchange, index), exchange.layout, index))
     return peak_mb()
+
+
+def _checked(exchange: Exchange, index: int) -> Iterator[bytes]:
+    """Every silo's chunk, read and checked as the hub does when it arrives."""
+    for silo in exchange.silos:
+        chunk = exchange.chunk(silo, index).read_bytes()
+        check_upload_chunk(chunk, exchange.layout, index)
+        yield chunk
 
 
 def _ready(_: int) -> float:
@@ -182,7 +197,10 @@ def plain_role(exchange: Exchange, _: int) -> Figures:
 
 
 def open_role(exchange: Exchange, _: int) -> Figures:
-    """The first silo: shares opened, masks recovered, the sum verified, opened and decoded."""
+    """The first silo: shares opened, masks recovered, the sum verified, opened and decoded, chunk by chunk.
+
+    Sums are put into a file, which isn't timed: what a silo does with them is its own.
+    """
     layout, secret, offers, bundles = exchange.layout, exchange.secret, exchange.offers, exchange.bundles
     silos, me = exchange.silos, exchange.silos[0]
 
@@ -197,10 +215,17 @@ def open_role(exchange: Exchange, _: int) -> Figures:
     seeds = recover(silos, silos, offers, bundles, revealed, exchange.threshold)
     masks = _timed(masks_of_sum(exchange.freeze, silos, offers, seeds))
     recovered = time.perf_counter() - started
-    totals = term.open_sum(secret, exchange.freeze, silos, chunks, layout, masks)
-    sums = dequantise(totals, layout.parts[0], layout.terms, exchange.segments)
-    seconds, peak = time.perf_counter() - started, peak_mb()
-    error = largest_error(sums, layout.terms)
+    part, seconds = layout.parts[0], time.perf_counter() - started
+    with (exchange.folder / "sums").open("wb") as file:
+        started = time.perf_counter()
+        for totals in term.stream_sum(secret, exchange.freeze, silos, chunks, layout, masks):
+            sums = dequantise(totals, part, layout.terms, [Segment(totals.size, 0)])
+            seconds += time.perf_counter() - started
+            sums.tofile(file)
+            started = time.perf_counter()
+        seconds += time.perf_counter() - started
+    peak = peak_mb()
+    error = largest_error(np.memmap(exchange.folder / "sums", np.float64, "r"), layout.terms)
     return {"seconds": seconds, "peak_mb": peak, "mask_s": recovered + sum(masks.spent), "error": error}
 
 

@@ -6,7 +6,7 @@ its own: `keys`, `seal`, `add`, `open`. It may run under another interpreter, so
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 Figures = dict[str, float]
 
 _SEED: Final = 20240607
+_BLOCK: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,25 @@ class Task:
 Role = Callable[[Task], Figures]
 
 
+def silo_blocks(values: int, number: int) -> Iterator[Floats]:
+    """A silo's vector (values,) in [-1, 1], the same in every run and for every peer, in blocks of 2^18."""
+    for at in range(0, values, _BLOCK):
+        yield np.random.default_rng([_SEED, number, at]).uniform(-1, 1, min(_BLOCK, values - at))
+
+
 def silo_values(values: int, number: int) -> Floats:
-    """A silo's vector (values,) in [-1, 1], the same in every run and for every peer."""
-    return np.random.default_rng([_SEED, number]).uniform(-1, 1, values)
+    """All of a silo's vector."""
+    return np.concatenate(list(silo_blocks(values, number)))
 
 
 def largest_error(sums: Floats, silos: int) -> float:
-    """The largest absolute difference between `sums` (values,) and the sum of the silos' vectors."""
-    expected = np.zeros(sums.size)
-    for number in range(silos):
-        expected += silo_values(sums.size, number)
-    return float(np.max(np.abs(sums - expected)))
+    """The largest absolute difference between `sums` (values,), which may lie in a file, and the silos' sum."""
+    largest, at = 0.0, 0
+    for blocks in zip(*(silo_blocks(sums.size, number) for number in range(silos)), strict=True):
+        expected = sum(blocks[1:], start=blocks[0])
+        largest = max(largest, float(np.max(np.abs(sums[at : at + expected.size] - expected))))
+        at += expected.size
+    return largest
 
 
 def peak_mb() -> float:

@@ -1,7 +1,7 @@
 """BFV by SEAL, through `tenseal.sealapi`: the only importer of it, and the only code here that touches a file.
 
 SEAL reads and writes its objects at paths, so they pass through an anonymous memory file, or a private
-temporary file where the system has none. What passes is built or read by streams.py.
+temporary file where the system has none. What passes is built or read by streams.py; plaintexts pass masked.
 
 A slot is a coefficient of the plaintext polynomial: SEAL's batch encoder, whose slots can also be multiplied, would
 cost a transform and a list of Python integers each way.
@@ -180,7 +180,8 @@ def _slots_of(plain: sealapi.Plaintext) -> Slots:
 
     SEAL hands them out one by one, or compressed. So they are added to a ciphertext that is known, which adds
     round(m Q / t) to each coefficient of its first polynomial, and that difference is scaled back. In float64 its
-    relative error is below 2^-51, the result below 2^46: rounding to the nearest whole number is exact.
+    relative error is below 2^-51, the result below 2^46: rounding to the nearest whole number is exact. What is saved
+    stays noise that SEAL can't compress, for the slots of a masked sum are uniform.
     """
     shifted = sealapi.Ciphertext()
     _evaluator().add_plain(_known(), plain, shifted)

@@ -56,15 +56,14 @@ def dequantise(totals: Levels, part: Part, survivors: int, segments: Sequence[Se
     """The sum of the survivors' scaled values (values,), float64, in the unit of the values, of a part or a run of it.
 
     A level is q = (x / 2^e + 1) / 2 * (2^b - 1), so a sum of n of them gives (2 total / (2^b - 1) - n) 2^e. The
-    numerator is exact in integers, and one division rounds.
+    numerator is a whole number below 2^48 and exact, and one division rounds.
     Raises ScaleRefused when the segments don't cover the totals.
     """
     check_cover(segments, totals.size)
-    numerator = totals.astype(np.int64)
-    numerator *= 2
-    numerator -= survivors * part.level_max
-    sums = numerator.astype(np.float64)
-    sums /= float(part.level_max)
+    sums = totals.view(np.int64).astype(np.float64)  # the same numbers, which NumPy converts faster when signed
+    sums *= 2
+    sums -= survivors * part.level_max
+    sums /= part.level_max
     start = 0
     for segment in segments:
         sums[start : start + segment.length] *= 2.0**segment.exponent

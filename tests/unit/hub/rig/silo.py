@@ -200,9 +200,9 @@ class FakeSilo(Party):
         self.frozen[body.study, body.round, body.attempt] = (signed, freeze)
         if self.name not in silos or (body.round, "upload") in self.silent_in:
             return
-        levels = self.sent.setdefault(
-            (body.study, body.round), np.random.default_rng().integers(0, 99, layout.values, dtype=np.uint64)
-        )
+        drawn = np.random.default_rng().integers(0, 99, layout.values, dtype=np.uint64)
+        drawn[-1] = 0  # nothing was clipped
+        levels = self.sent.setdefault((body.study, body.round), drawn)
         mine, _ = self.masks[body.study, body.round, body.attempt]
         masks = own_masks(mine, freeze, self.name, self._offers(body))
         chunks = list(seal(self.secrets[body.study], freeze, self.name, levels, layout, masks))

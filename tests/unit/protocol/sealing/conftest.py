@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from protocol.sealing import term
+from protocol.sealing import bfv, term
 from protocol.sealing.masks import MaskStream
 from protocol.sealing.parameters import Layout, Part, most_bits
 from protocol.sealing.secret import StudySecret
@@ -101,3 +101,17 @@ def small(make_exchange: Callable[[Layout, int], Exchange]) -> Exchange:
 def wide(make_exchange: Callable[[Layout, int], Exchange]) -> Exchange:
     """Three silos, 33 ciphertexts in two chunks."""
     return make_exchange(Layout.single(4095 * 32 + 10, 3, per_slot=1), 3)
+
+
+@pytest.fixture
+def decrypted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Fills when anything is decrypted."""
+    calls: list[int] = []
+    honest = bfv.Cipher.decrypt
+
+    def spy(self: bfv.Cipher, first: np.ndarray, seeds: list[bytes]) -> np.ndarray:
+        calls.append(1)
+        return honest(self, first, seeds)
+
+    monkeypatch.setattr(bfv.Cipher, "decrypt", spy)
+    return calls

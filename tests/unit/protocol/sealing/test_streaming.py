@@ -10,7 +10,8 @@ from protocol.sealing import bfv, packing, term, wire
 from protocol.sealing.errors import ChunkRefused, Failure, LevelsRefused, SumRejected
 from protocol.sealing.parameters import COUNT_SLOT, Layout, Part
 from tests.unit.protocol.sealing.conftest import UNMASKED, levels_of
-from tests.unit.protocol.sealing.test_malicious_hub import altered, insider_chunk, shift_noise
+from tests.unit.protocol.sealing.test_insider import insider_chunk
+from tests.unit.protocol.sealing.test_malicious_hub import altered, shift_noise
 
 
 def streamed(exchange, chunks) -> Iterator[np.ndarray]:
