@@ -16,13 +16,14 @@ from client.errors import HubUntrusted, UsageRefused
 from client.follow import Record
 from client.keys import Card, Identity
 from client.session import HubSession
-from protocol import canonical, routes, statements
+from protocol import canonical, routes, signing
 from protocol.charter import Charter, Role, charter_digest, check_succession, key_words
 from protocol.errors import ProtocolError
 from protocol.ids import Hex32, Strict, moment, timestamp
 from protocol.routes import BudgetStatus, PendingEnrolment, SiloStatus
 from protocol.sealing.envelope import check_public
-from protocol.statements import CharterPublished, Enrolment, Invitation, Signed, StudyApproved
+from protocol.signing import Signed
+from protocol.statements import CharterPublished, Enrolment, Invitation, StudyApproved
 from protocol.study import explain
 
 CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -91,7 +92,7 @@ def founding_charter(card: HubCard, identity: Identity, now: datetime) -> Charte
 def found(session: HubSession, charter: Charter, identity: Identity, now: datetime) -> Signed:
     """Sign version 1 and post it to a hub that has no charter yet."""
     body = CharterPublished(type="charter", charter=charter, **heading(identity, now))
-    signed = statements.sign(body, identity.signing)
+    signed = signing.sign(body, identity.signing)
     session.post_charter(signed)
     return signed
 
@@ -138,7 +139,7 @@ def applicants(connection: Connection) -> tuple[Applicant, ...]:
 def _applicant(connection: Connection, pending: PendingEnrolment) -> Applicant:
     log = connection.log
     try:
-        signed = statements.parse(pending.statement.encode())
+        signed = signing.parse(pending.statement.encode())
         log.chain.check(signed)
     except ProtocolError as error:
         raise HubUntrusted(f"the enrolment of {pending.silo} does not verify: {error}") from None

@@ -12,23 +12,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from client.errors import AuditFailed
-from protocol import statements
+from protocol import signing
 from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import charter_digest
 from protocol.errors import ProtocolError, RuleBroken
 from protocol.export import Export, ExportRefused, VerifiedExport, read_export, verify_tree
 from protocol.record import StudyRecord
 from protocol.signed_note import VerifierKey
+from protocol.signing import Signed
 from protocol.spending import Spending
-from protocol.statements import (
-    Body,
-    CharterPublished,
-    DatasetRegistered,
-    Enrolment,
-    Invitation,
-    Signed,
-    StudyProposed,
-)
+from protocol.statements import Body, CharterPublished, DatasetRegistered, Enrolment, Invitation, StudyProposed
 from protocol.study import study_id
 from protocol.translog import Checkpoint, LogEntry
 
@@ -134,7 +127,7 @@ def _trusted_key(export: Export, founding: str) -> VerifierKey:
         if leaf.leaf.kind != "charter" or leaf.statement is None:
             continue
         try:
-            body = statements.parse(leaf.statement.encode()).body
+            body = signing.parse(leaf.statement.encode()).body
         except ProtocolError as error:
             raise AuditFailed(f"the charter's statement can't be read: {error}", index) from None
         if isinstance(body, CharterPublished) and charter_digest(body.charter) == founding:

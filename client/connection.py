@@ -15,7 +15,7 @@ from client.follow import FollowedLog, Notice, Record, open_log
 from client.keys import Identity, read_identity
 from client.pinned import PinnedStore
 from client.session import HubSession, open_http
-from protocol import statements
+from protocol import signing
 from protocol.ids import moment, timestamp
 from protocol.statements import Body
 
@@ -55,7 +55,7 @@ class Connection:
 
         Raises ``HubUntrusted`` if the hub says that it recorded the statement and its log doesn't hold it.
         """
-        signed = statements.sign(body, self.identity.signing)
+        signed = signing.sign(body, self.identity.signing)
         (index,) = self.session.post_statements([signed])
         for _ in range(LONGEST_CONFIRM_POLLS):
             self.log.refresh(CONFIRM_WAIT_S if self.log.size <= index else 0)

@@ -10,13 +10,14 @@ from pydantic import TypeAdapter, ValidationError
 from client.errors import HubUntrusted, UsageRefused
 from client.pinned import Cached, Pinned, PinnedStore
 from client.session import HubSession
-from protocol import routes, statements
+from protocol import routes, signing, statements
 from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import Charter, charter_digest
 from protocol.errors import Malformed, ProtocolError
 from protocol.ids import Hex32
 from protocol.routes import Follow, LoggedEntry
-from protocol.statements import Signed, Statement, StudyProposed
+from protocol.signing import Signed
+from protocol.statements import Statement, StudyProposed
 from protocol.study import StudyContract, explain, study_id
 from protocol.translog import (
     LogEntry,
@@ -178,7 +179,7 @@ def read_charters(lines: bytes, founding: str | None) -> tuple[Charter, ...]:
     try:
         chain = CharterChain(founding or "")
         for line in lines.splitlines():
-            signed = statements.parse(line)
+            signed = signing.parse(line)
             if not isinstance(signed.body, statements.CharterPublished):
                 raise HubUntrusted("the hub shows something else than a charter")
             if not chain.founding:

@@ -17,7 +17,7 @@ from client.errors import HubRefused, HubUnreachable, HubUntrusted, UsageRefused
 from client.keys import Identity
 from protocol import problems, routes
 from protocol.problems import Problem
-from protocol.statements import Signed
+from protocol.signing import Signed
 from protocol.tokens import client_assertion, token_request
 
 # A token is renewed this long before it ends, so that none runs out on its way.

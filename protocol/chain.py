@@ -15,7 +15,8 @@ from protocol.authority import SPEAKERS, check_authority
 from protocol.charter import Charter, charter_digest, check_succession
 from protocol.errors import BadSignature, CharterRefused, Malformed
 from protocol.ids import person_party
-from protocol.statements import Body, CharterPublished, Enrolment, Signed, StudyProposed, parse, verify, verify_by
+from protocol.signing import Signed, parse, verify, verify_by
+from protocol.statements import Body, CharterPublished, Enrolment, StudyProposed
 from protocol.study import study_id
 from protocol.translog import LogEntry
 

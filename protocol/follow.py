@@ -19,7 +19,7 @@ from protocol.chain import STATEMENT_KINDS, CharterChain, in_force_after, read_l
 from protocol.charter import Charter, charter_digest
 from protocol.errors import Malformed
 from protocol.routes import Follow, LoggedEntry
-from protocol.statements import Signed, parse
+from protocol.signing import Signed, parse
 from protocol.translog import (
     Checkpoint,
     LogEntry,

@@ -33,6 +33,7 @@ from protocol.round_record import NO_BASE, RoundRecord
 from protocol.round_rules import require
 from protocol.rounds import freeze_digest, last_round, round_layout
 from protocol.sealing.parameters import Layout
+from protocol.signing import Signed
 from protocol.statements import (
     Body,
     ReleaseApproved,
@@ -46,7 +47,6 @@ from protocol.statements import (
     SecretCommitment,
     SecretSealed,
     SharesRevealed,
-    Signed,
     SpendReserved,
     SpendSettled,
     StudyAccepted,

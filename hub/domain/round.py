@@ -18,6 +18,7 @@ from protocol.ids import moment
 from protocol.rounds import freeze_digest, round_layout
 from protocol.sealing.shares import SHARE_BYTES
 from protocol.sealing.sharing import SEALED_REVEAL_OVERHEAD
+from protocol.signing import Signed
 from protocol.statements import (
     RoundClosed,
     RoundFrozen,
@@ -25,7 +26,6 @@ from protocol.statements import (
     RoundReady,
     RoundVoided,
     SharesRevealed,
-    Signed,
     SumServed,
     SumVerified,
     SurvivorsSigned,

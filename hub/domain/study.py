@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from hub.errors import Conflict, Expired, Forbidden
 from protocol.ids import moment
 from protocol.routes import StudyState
+from protocol.signing import Signed
 from protocol.statements import (
     Body,
     ReleaseApproved,
@@ -21,7 +22,6 @@ from protocol.statements import (
     RoundVoided,
     SecretCommitment,
     SecretSealed,
-    Signed,
     StudyAccepted,
     StudyApproved,
     StudyClosed,

@@ -15,7 +15,8 @@ from hub.store import silos as silo_store
 from hub.store.database import Database
 from protocol.charter import Charter, charter_digest, check_succession
 from protocol.ids import person_party, timestamp
-from protocol.statements import CharterPublished, Signed, parse, verify_by
+from protocol.signing import Signed, parse, verify_by
+from protocol.statements import CharterPublished
 
 RECENT_S = 1.0
 

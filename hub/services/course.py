@@ -20,6 +20,7 @@ from hub.services.voice import Voice
 from hub.store import rounds as round_store
 from hub.store import studies as study_store
 from protocol.rounds import round_layout
+from protocol.signing import Signed
 from protocol.statements import (
     RoundClosed,
     RoundFrozen,
@@ -27,7 +28,6 @@ from protocol.statements import (
     RoundReady,
     RoundVoided,
     SharesRevealed,
-    Signed,
     SpendReserved,
     SpendSettled,
     SumServed,

@@ -12,7 +12,7 @@ from hub.store import log as log_store
 from hub.store import silos as silo_store
 from hub.store.database import Database
 from hub.store.silos import Enrolled
-from protocol import statements
+from protocol import signing, statements
 from protocol.charter import Charter, key_words
 from protocol.errors import Malformed
 from protocol.ids import moment, silo_party
@@ -20,7 +20,8 @@ from protocol.ids import timestamp as as_timestamp
 from protocol.routes import EnrolmentRequest, PendingEnrolment, SiloStatus
 from protocol.sealing.envelope import check_public
 from protocol.sealing.errors import KeyRefused
-from protocol.statements import Enrolment, Signed
+from protocol.signing import Signed
+from protocol.statements import Enrolment
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,11 @@ class Enrolments:
 
     def enrol(self, request: EnrolmentRequest) -> int:
         """Record a silo's request to be a member; the same request again gives the same index."""
-        signed = statements.parse(request.statement.encode())
+        signed = signing.parse(request.statement.encode())
         body = signed.body
         if not isinstance(body, Enrolment) or body.issuer != silo_party(body.silo):
             raise Forbidden("enrolment: only a silo's own enrolment statement is taken here")
-        statements.verify(signed, body.signing_key)
+        signing.verify(signed, body.signing_key)
         _check_receiving_key(body)
         with self.recorder.transaction() as recording:
             connection = recording.connection

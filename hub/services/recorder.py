@@ -16,7 +16,7 @@ from hub.store import silos as silo_store
 from hub.store.database import Database
 from hub.store.log import Entry, Head, NodeTable
 from protocol import canonical
-from protocol.statements import Signed
+from protocol.signing import Signed
 
 Clock = Callable[[], datetime]
 """The time, with a zone."""

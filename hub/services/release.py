@@ -15,7 +15,8 @@ from hub.store import studies as study_store
 from hub.store.blobs import Blobs, bundle_name
 from hub.store.bundles import Bundle
 from hub.store.database import Database
-from protocol.statements import ReleaseSealed, Signed
+from protocol.signing import Signed
+from protocol.statements import ReleaseSealed
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from protocol.charter import Charter
 from protocol.errors import BadSignature, ProtocolError
 from protocol.ids import person_party
 from protocol.routes import MAX_STATEMENTS_PER_POST
+from protocol.signing import Signed, parse, verify_by
 from protocol.statements import (
     Body,
     CharterPublished,
@@ -25,10 +26,7 @@ from protocol.statements import (
     Invitation,
     ReleaseRequested,
     ReleaseSealed,
-    Signed,
     StudyProposed,
-    parse,
-    verify_by,
 )
 
 

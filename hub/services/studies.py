@@ -23,7 +23,8 @@ from protocol.errors import BadSignature
 from protocol.ids import person_party, timestamp
 from protocol.rounds import last_round, plan_round, round_layout
 from protocol.routes import RoundProgress, StudyStatus
-from protocol.statements import DatasetRegistered, Signed, StudyProposed, parse
+from protocol.signing import Signed, parse
+from protocol.statements import DatasetRegistered, StudyProposed
 from protocol.study import StudyContract, study_id
 
 

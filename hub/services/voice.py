@@ -9,17 +9,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.domain.says import CloseRound, CloseStudy, FreezeRound, OpenRound, Say, ServeSum, StartKeying, VoidRound
 from protocol.ids import timestamp
+from protocol.signing import Signed, sign
 from protocol.statements import (
     Body,
     RoundClosed,
     RoundFrozen,
     RoundOpened,
     RoundVoided,
-    Signed,
     StudyClosed,
     StudyKeying,
     SumServed,
-    sign,
 )
 
 

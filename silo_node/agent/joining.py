@@ -8,7 +8,8 @@ from pathlib import Path
 from protocol.errors import ProtocolError
 from protocol.follow import begin
 from protocol.ids import timestamp
-from protocol.statements import Enrolment, sign
+from protocol.signing import sign
+from protocol.statements import Enrolment
 from silo_node.config import SiloConfig, save
 from silo_node.errors import ConfigRefused, HubDistrusted
 from silo_node.hub_client.identity import Identity

@@ -15,8 +15,8 @@ from protocol import canonical
 from protocol.canonical import digest
 from protocol.charter import Charter
 from protocol.follow import Follower, Verified
+from protocol.signing import Signed, parse
 from protocol.spend import Event, parse_events
-from protocol.statements import Signed, parse
 from protocol.translog import LogView, VerifierKey
 from silo_node.private_files import private_folder, sync_folder, write_private, writing_private
 

@@ -10,7 +10,8 @@ from typing import Any
 from protocol.canonical import digest
 from protocol.ids import as_sentence, timestamp
 from protocol.routes import MAX_STATEMENTS_PER_POST
-from protocol.statements import Body, Signed, sign
+from protocol.signing import Signed, sign
+from protocol.statements import Body
 from silo_node.agent.tasks import Tasks
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import HubSession

@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from protocol import routes
 from protocol.ids import Hex32
 from protocol.problems import Problem
-from protocol.statements import Signed
+from protocol.signing import Signed
 from protocol.tokens import client_assertion, token_request
 from silo_node.errors import ConfigRefused, HubDistrusted, HubRefused, HubUnreachable
 from silo_node.hub_client.identity import Identity

@@ -29,7 +29,8 @@ from hub.store.database import Database
 from hub.store.log import NodeTable, Reader
 from hub.store.schema import migrate
 from protocol.ids import timestamp
-from protocol.statements import Signed, StudyApproved, StudyClosed, sign
+from protocol.signing import Signed, sign
+from protocol.statements import StudyApproved, StudyClosed
 from protocol.study import study_id
 from protocol.translog import tree_root
 from tests.unit.hub.rig.consortium import Consortium

@@ -12,11 +12,11 @@ import pytest
 
 from protocol.canonical import digest
 from protocol.sealing.addition import add_chunks
+from protocol.signing import Signed
 from protocol.statements import (
     Body,
     RoundFrozen,
     SharesRevealed,
-    Signed,
     SumServed,
     SumVerified,
     SurvivorsSigned,

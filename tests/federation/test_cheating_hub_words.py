@@ -10,15 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.sealing.secret import StudySecret
-from protocol.statements import (
-    RoundFrozen,
-    SecretCommitment,
-    SecretSealed,
-    SharesRevealed,
-    Signed,
-    StudyKeying,
-    sign,
-)
+from protocol.signing import Signed, sign
+from protocol.statements import RoundFrozen, SecretCommitment, SecretSealed, SharesRevealed, StudyKeying
 from silo_node.errors import HubDistrusted
 from silo_node.sealing import keys
 from tests.federation.rig.cheating import Cheat

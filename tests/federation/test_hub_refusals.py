@@ -16,7 +16,7 @@ import pytest
 from protocol import canonical, routes
 from protocol.rounds import round_events, round_layout
 from protocol.sealing.sharing import bundle_bytes
-from protocol.statements import Signed, sign
+from protocol.signing import Signed, sign
 from tests.unit.hub.rig.consortium import Consortium
 from tests.unit.hub.rig.contract import contract, contract_value
 from tests.unit.hub.rig.party import Party, Refusal

@@ -30,7 +30,8 @@ from hub.store.log import Reader
 from protocol.canonical import digest
 from protocol.ids import timestamp
 from protocol.sealing.addition import add_chunks
-from protocol.statements import Body, Signed, parse, sign
+from protocol.signing import Signed, parse, sign
+from protocol.statements import Body
 from tests.federation.rig.cheating_log import SplitLog
 
 TICK_S = 0.05

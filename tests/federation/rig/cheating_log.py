@@ -11,7 +11,7 @@ from hub.store.log import Reader
 from protocol.chain import study_of
 from protocol.ids import timestamp
 from protocol.routes import Follow, LoggedEntry, ReceivedChunks
-from protocol.statements import Signed, parse
+from protocol.signing import Signed, parse
 from protocol.translog import Checkpoint, LogEntry, leaf_hash, sign_checkpoint
 
 

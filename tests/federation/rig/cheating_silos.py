@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from protocol.canonical import digest
 from protocol.ids import timestamp
 from protocol.rounds import last_round
-from protocol.statements import Body, RoundOpened, Signed, StudyClosed
+from protocol.signing import Signed
+from protocol.statements import Body, RoundOpened, StudyClosed
 from protocol.study import StudyContract, study_id
 from silo_node.agent.joining import join
 from silo_node.agent.registering import register_dataset, try_to_publish

@@ -18,14 +18,14 @@ from client.calibration import build_contract
 from client.connection import Connection, Surroundings, connect
 from client.draft import read_draft
 from client.keys import Identity, new_identity, write_identity
-from protocol import canonical, routes, statements
+from protocol import canonical, routes, signing, statements
 from protocol.charter import Charter, charter_digest
 from protocol.export import write_export
 from protocol.ids import timestamp
 from protocol.rounds import freeze_digest, last_round, round_events, round_layout
 from protocol.sealing.envelope import generate_keys
 from protocol.signed_note import VerifierKey
-from protocol.statements import Signed
+from protocol.signing import Signed
 from protocol.study import StudyContract, study_id
 from protocol.translog import Checkpoint, LogEntry, TreeHead, sign_checkpoint, tree_root
 
@@ -125,7 +125,7 @@ class World:
 
     def signed(self, kind: Any, issuer: str, **fields: Any) -> Signed:
         body = kind(type=kind.model_fields["type"].annotation.__args__[0], **fields, **self.heading(issuer))
-        return statements.sign(body, self.key_of(issuer))
+        return signing.sign(body, self.key_of(issuer))
 
     def record(self, signed: Signed) -> int:
         body = signed.body
@@ -182,14 +182,14 @@ class World:
             return httpx.Response(self.faults.pop(0))
         path, query = request.url.path, parse_qs(request.url.query.decode())
         if path == routes.CHARTER and request.method == "POST":
-            return httpx.Response(200, json={"indices": [self.record(statements.parse(request.content.rstrip()))]})
+            return httpx.Response(200, json={"indices": [self.record(signing.parse(request.content.rstrip()))]})
         if path == routes.CHARTER:
             wires = [wire for entry, wire in self.leaves if entry.kind == "charter"]
             return httpx.Response(200, content=b"".join(wire + b"\n" for wire in wires))
         if path == routes.TOKENS:
             return httpx.Response(200, json={"access_token": "token", "token_type": "Bearer", "expires_in": 300})
         if path == routes.STATEMENTS and request.method == "POST":
-            signed = [statements.parse(line) for line in request.content.splitlines()]
+            signed = [signing.parse(line) for line in request.content.splitlines()]
             return httpx.Response(200, json={"indices": [self.record(one) for one in signed]})
         if request.headers.get("Authorization") != "Bearer token":
             problem = {"type": "consortia:unauthenticated", "title": "Who?", "status": 401, "detail": "no token"}
@@ -274,7 +274,7 @@ def register(world: World, name: str, rows: int, cap: float) -> None:
 def make_contract(world: World, **changes: Any) -> StudyContract:
     found = {}
     for _, wire in world.leaves:
-        body = statements.parse(wire).body
+        body = signing.parse(wire).body
         if isinstance(body, statements.DatasetRegistered):
             found[body.issuer.removeprefix("silo:")] = body
     draft = read_draft(SAMPLE)

@@ -11,7 +11,7 @@ from client import admin
 from client.errors import DraftRefused, HubUntrusted, StudyNotCompleted, UsageRefused
 from client.keys import new_identity
 from client.studies import draft_contract, late, propose, uploads, watch
-from protocol import statements
+from protocol import signing, statements
 from protocol.charter import key_words
 from protocol.routes import StudyStatus
 from protocol.sealing.envelope import generate_keys
@@ -41,7 +41,7 @@ def test_a_code_has_100_random_bits_and_comes_with_the_founding_charter(world: W
     made = admin.invite(world.connect(ada_key), "new-silo")
     code, _, founding = made.code.partition(".")
     assert CODE.fullmatch(code) and founding == world.founding
-    body = statements.parse(world.leaves[-1][1]).body
+    body = signing.parse(world.leaves[-1][1]).body
     assert isinstance(body, statements.Invitation) and body.code == admin.code_digest(code)
     assert code not in world.leaves[-1][1].decode()
 

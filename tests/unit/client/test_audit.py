@@ -9,7 +9,7 @@ from client.audit import verify_export
 from client.errors import AuditFailed
 from client.keys import new_identity
 from client.report import render_report
-from protocol import statements
+from protocol import signing, statements
 from protocol.canonical import digest
 from protocol.study import study_id
 from protocol.translog import LogEntry
@@ -87,7 +87,7 @@ def test_a_statement_signed_by_another_silo_is_named(world: World) -> None:
     contract = make_contract(world)
     world.say(statements.StudyProposed, "person:grace", contract=contract)
     forged = world.signed(statements.StudyRefused, "silo:cleveland", study=study_id(contract), **_REFUSAL)
-    index = world.record(statements.sign(forged.body, world.silos["hungarian"].signing))
+    index = world.record(signing.sign(forged.body, world.silos["hungarian"].signing))
     with pytest.raises(AuditFailed, match="signature does not verify") as failed:
         verify_export(world.export(), world.founding)
     assert failed.value.leaf == index
@@ -154,7 +154,7 @@ def test_a_hub_or_silo_that_departs_from_the_order_of_a_round_is_found(
 ) -> None:
     honest, altered = World.signed, []
 
-    def lying(self: World, made: type, issuer: str, **fields: object) -> statements.Signed:
+    def lying(self: World, made: type, issuer: str, **fields: object) -> signing.Signed:
         if made is kind and not altered:
             altered.append(issuer)
             fields = {**fields, **change}
@@ -170,7 +170,7 @@ def test_a_hub_or_silo_that_departs_from_the_order_of_a_round_is_found(
 def test_a_round_served_twice_is_found(world: World) -> None:
     contract = make_contract(world)
     run_study(world, contract)
-    signed = [statements.parse(wire) for entry, wire in world.leaves if entry.kind == "sum-served"][-1]
+    signed = [signing.parse(wire) for entry, wire in world.leaves if entry.kind == "sum-served"][-1]
     body = signed.body.model_dump(exclude={"type", "issuer", "issued_at", "nonce", "journal_head"})
     world.say(statements.SumServed, "hub", **body)
     with pytest.raises(AuditFailed, match="served twice"):

@@ -11,14 +11,14 @@ from client.draft import parse_draft
 from client.errors import DraftRefused
 from client.yaml_draft import load_yaml
 from pages.contract import in_words
-from protocol import accounting, statements
+from protocol import accounting, signing
 from protocol.statements import DatasetRegistered
 from protocol.study import study_cost, study_id
 from tests.unit.client.conftest import SAMPLE, World
 
 
 def published(world: World) -> dict[str, DatasetRegistered]:
-    bodies = [statements.parse(wire).body for _, wire in world.leaves]
+    bodies = [signing.parse(wire).body for _, wire in world.leaves]
     return {one.issuer[5:]: one for one in bodies if isinstance(one, DatasetRegistered)}
 
 

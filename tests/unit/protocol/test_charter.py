@@ -4,7 +4,8 @@ from pydantic import ValidationError
 from protocol.chain import CharterChain
 from protocol.charter import Charter, charter_digest, check_succession, key_words
 from protocol.errors import BadSignature, CharterRefused
-from protocol.statements import CharterPublished, sign
+from protocol.signing import sign
+from protocol.statements import CharterPublished
 from protocol.words import spoken
 from tests.sample_study import NOW, consortium, party
 

@@ -12,7 +12,8 @@ from protocol.charter import charter_digest
 from protocol.errors import ProtocolError
 from protocol.follow import advance_follower, begin, checkpoint_size
 from protocol.routes import Follow, LoggedEntry
-from protocol.statements import CharterPublished, StudyApproved, sign
+from protocol.signing import sign
+from protocol.statements import CharterPublished, StudyApproved
 from protocol.translog import Checkpoint, LogEntry, sign_checkpoint
 from tests.sample_study import NOW, consortium
 

@@ -8,6 +8,7 @@ from protocol.errors import RuleBroken
 from protocol.record import StudyRecord
 from protocol.round_record import NO_BASE
 from protocol.rounds import freeze_digest, round_events, round_layout
+from protocol.signing import sign
 from protocol.statements import (
     RoundClosed,
     RoundFrozen,
@@ -25,7 +26,6 @@ from protocol.statements import (
     SurvivorsSigned,
     UploadComplete,
     VerificationFailed,
-    sign,
 )
 from protocol.study import study_id
 from tests.sample_study import NOW, SILOS, consortium, contract

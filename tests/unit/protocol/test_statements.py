@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from protocol import canonical
 from protocol.authority import SPEAKERS, check_authority
 from protocol.errors import BadSignature, Malformed
-from protocol.statements import Body, StudyApproved, StudyProposed, parse, sign, verify, verify_by
+from protocol.signing import parse, sign, verify, verify_by
+from protocol.statements import Body, StudyApproved, StudyProposed
 from tests.sample_study import NOW, consortium, contract
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "statements.json"

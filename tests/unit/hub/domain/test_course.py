@@ -25,16 +25,8 @@ from protocol import canonical
 from protocol.ids import timestamp
 from protocol.sealing.shares import SHARE_BYTES
 from protocol.sealing.sharing import SEALED_REVEAL_OVERHEAD
-from protocol.statements import (
-    RoundClosed,
-    RoundOpened,
-    RoundVoided,
-    Signed,
-    StudyClosed,
-    StudyKeying,
-    SumServed,
-    sign,
-)
+from protocol.signing import Signed, sign
+from protocol.statements import RoundClosed, RoundOpened, RoundVoided, StudyClosed, StudyKeying, SumServed
 from protocol.study import study_id
 from tests.unit.hub.rig.contract import contract
 from tests.unit.hub.rig.party import BODY

@@ -11,7 +11,7 @@ from typing import Any
 from protocol import canonical, routes
 from protocol.charter import Charter, charter_digest
 from protocol.ids import timestamp
-from protocol.statements import sign
+from protocol.signing import sign
 from protocol.study import study_id
 from tests.unit.hub.rig.contract import contract, dataset_fields
 from tests.unit.hub.rig.party import Party, check

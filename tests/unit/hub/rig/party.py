@@ -15,7 +15,8 @@ from protocol import canonical, routes
 from protocol.ids import timestamp
 from protocol.routes import Follow
 from protocol.sealing.envelope import generate_keys
-from protocol.statements import Body, Signed, parse, sign
+from protocol.signing import Signed, parse, sign
+from protocol.statements import Body
 from protocol.translog import LogEntry, LogView, TreeHead, VerifierKey, advance, verify_inclusion
 
 BODY: TypeAdapter[Body] = TypeAdapter(Body)

@@ -16,7 +16,7 @@ from protocol.sealing.masks import MaskOffer, MaskSecrets, masks_of_sum, own_mas
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.sharing import Bundle, SharePair, deal, open_reveal, recover, seal_reveal
 from protocol.sealing.term import open_sum, seal, verify_sum
-from protocol.statements import Signed
+from protocol.signing import Signed
 from protocol.study import StudyContract, study_id
 from tests.unit.hub.rig.party import Party, check
 

@@ -12,7 +12,8 @@ from protocol.charter import charter_digest
 from protocol.errors import ProtocolError
 from protocol.follow import Verified
 from protocol.routes import Follow, LoggedEntry
-from protocol.statements import CharterPublished, sign
+from protocol.signing import sign
+from protocol.statements import CharterPublished
 from protocol.translog import Checkpoint, LogEntry, sign_checkpoint
 from silo_node.agent.studies import Studies
 from silo_node.errors import HubRefused

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from protocol.follow import Follower, Verified
+from protocol.signing import sign
 from protocol.spend import Gaussian
-from protocol.statements import StudyApproved, sign
+from protocol.statements import StudyApproved
 from protocol.translog import LogView, VerifierKey
 from silo_node.agent.tasks import Tasks
 from silo_node.runner.messages import BadFrame
