@@ -33,6 +33,7 @@ class StudyView:
     words: tuple[Section, ...]
     silos: tuple[tuple[SiloLine, str, str], ...]
     timeline: Markup | None
+    voids: tuple[str, ...]
     traffic: str
     release: str
     leaves: tuple[tuple[str, list[int]], ...]
@@ -112,6 +113,7 @@ def _view(record: StudyRecord, spending: Spending) -> StudyView:
         words=in_words(record.contract, record.study),
         silos=tuple((line, *_silo(record, spending, line.silo)) for line in silo_lines(record.contract)),
         timeline=chart,
+        voids=tuple(_voids(record)),
         traffic=f"{up / 1e6:.2f} MB of sealed terms up, {down / 1e6:.2f} MB of sums down, all silos together.",
         release=_release(record),
         leaves=tuple(sorted(record.leaves.items(), key=lambda item: item[1][0])),
@@ -141,6 +143,13 @@ def _release(record: StudyRecord) -> str:
     return f"Released to {', '.join(record.released_to)} after {silos} each confirmed the bundle."
 
 
+def _voids(record: StudyRecord) -> Iterator[str]:
+    for index, one in sorted(record.rounds.items()):
+        if one.voided is not None:
+            out = f" {', '.join(one.voided.suspended)} put out." if one.voided.suspended else ""
+            yield f"Round {index} was void, and charged all the same: {one.voided.reason}.{out}"
+
+
 def _spans(record: StudyRecord) -> Iterator[Span]:
     if not record.rounds:
         return
@@ -150,5 +159,7 @@ def _spans(record: StudyRecord) -> Iterator[Span]:
             continue
         begin, end = (moment(at) - start for at in (one.opened_at, one.closed_at))
         stage = plan_round(record.contract, index).stage
-        void = f", void: {one.voided.reason}" if one.voided is not None else ""
-        yield Span(f"round {index}, {stage}{void}", begin.total_seconds(), end.total_seconds(), stage)
+        label, kind = f"round {index}, {stage}", "void" if one.voided is not None else stage
+        yield Span(
+            f"{label}, void" if one.voided is not None else label, begin.total_seconds(), end.total_seconds(), kind
+        )

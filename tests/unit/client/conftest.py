@@ -282,8 +282,8 @@ def make_contract(world: World, **changes: Any) -> StudyContract:
     return build_contract(draft.model_copy(update={"training": training}), found)
 
 
-def run_study(world: World, contract: StudyContract) -> str:
-    """The whole life of a study in the log, as honest parties write it."""
+def run_study(world: World, contract: StudyContract, void: int | None = None) -> str:
+    """The whole life of a study in the log, as honest parties write it; the sum of round ``void`` doesn't verify."""
     study = study_id(contract)
     names = contract.silo_names
     world.say(statements.StudyProposed, "person:grace", contract=contract)
@@ -291,12 +291,15 @@ def run_study(world: World, contract: StudyContract) -> str:
     for name in names:
         fields = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner-rule"}
         world.say(statements.StudyAccepted, f"silo:{name}", study=study, **fields)
-    world.say(statements.StudyKeying, "hub", study=study, epoch=1, silos=names)
-    for name in names:
-        world.say(statements.SecretCommitment, f"silo:{name}", study=study, epoch=1, commitment="3" * 64)
+    share_key(world, contract, 1)
     base = "0" * 64
     for index in range(last_round(contract) + 1):
-        base = run_round(world, contract, index, base)
+        base = serve_round(world, contract, index, base)
+        if index != void:
+            close_round(world, contract, index, base)
+            continue
+        void_round(world, contract, index, base)
+        share_key(world, contract, 2)
     world.say(statements.StudyClosed, "hub", study=study, outcome="completed", reason="all rounds are done")
     return study
 
@@ -304,7 +307,15 @@ def run_study(world: World, contract: StudyContract) -> str:
 MASK_OFFER = {"mask_key": "9".rjust(64, "0"), "self_commitment": "1" * 64, "shares": "2" * 64}
 
 
-def run_round(world: World, contract: StudyContract, index: int, base: str) -> str:
+def share_key(world: World, contract: StudyContract, epoch: int) -> None:
+    study, names = study_id(contract), contract.silo_names
+    world.say(statements.StudyKeying, "hub", study=study, epoch=epoch, silos=names)
+    for name in names:
+        world.say(statements.SecretCommitment, f"silo:{name}", study=study, epoch=epoch, commitment="3" * 64)
+
+
+def serve_round(world: World, contract: StudyContract, index: int, base: str) -> str:
+    """A round up to its served sum, whose statement's digest it gives."""
     study, names = study_id(contract), contract.silo_names
     at = {"study": study, "round": index}
     due = {"due_at": "2026-11-23T00:00:00Z"}
@@ -323,17 +334,27 @@ def run_round(world: World, contract: StudyContract, index: int, base: str) -> s
     chunks = ("5" * 64,) * layout.chunks
     for name in names:
         world.say(statements.UploadComplete, f"silo:{name}", **at, attempt=1, freeze=freeze, chunks=chunks)
-    served = world.say(
-        statements.SumServed, "hub", **at, attempt=1, survivors=tuple(sorted(names)), chunks=chunks, **due
-    ).digest
+    survivors = tuple(sorted(names))
+    return world.say(statements.SumServed, "hub", **at, attempt=1, survivors=survivors, chunks=chunks, **due).digest
+
+
+def close_round(world: World, contract: StudyContract, index: int, served: str) -> None:
+    names, at = contract.silo_names, {"study": study_id(contract), "round": index, "attempt": 1}
     for name in names:
-        world.say(statements.SurvivorsSigned, f"silo:{name}", **at, attempt=1, sum=served)
+        world.say(statements.SurvivorsSigned, f"silo:{name}", **at, sum=served)
     for name in names:
-        world.say(statements.SharesRevealed, f"silo:{name}", **at, attempt=1, sum=served, shares="AAAA")
+        world.say(statements.SharesRevealed, f"silo:{name}", **at, sum=served, shares="AAAA")
     for name in names:
-        world.say(statements.SumVerified, f"silo:{name}", **at, attempt=1, sum=served, state_mac="6" * 64)
-    world.say(statements.RoundClosed, "hub", **at, attempt=1, agreed=names, suspended=())
-    return served
+        world.say(statements.SumVerified, f"silo:{name}", **at, sum=served, state_mac="6" * 64)
+    world.say(statements.RoundClosed, "hub", **at, agreed=names, suspended=())
+
+
+def void_round(world: World, contract: StudyContract, index: int, served: str) -> None:
+    names, at = contract.silo_names, {"study": study_id(contract), "round": index, "attempt": 1}
+    for name in names:
+        world.say(statements.VerificationFailed, f"silo:{name}", **at, sum=served, cause="sum", blamed=())
+    reason = f"the sum didn't verify at {len(names)} silos"
+    world.say(statements.RoundVoided, "hub", **at, reason=reason, suspended=())
 
 
 @pytest.fixture

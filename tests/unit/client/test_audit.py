@@ -193,6 +193,20 @@ def test_a_refusal_on_record_is_counted_and_decides_nothing(world: World) -> Non
     assert verify_export(world.export(), world.founding).kinds["refusal"] == 1
 
 
+def test_a_void_round_is_charged_counted_apart_and_shown_with_its_reason(world: World) -> None:
+    contract = make_contract(world)
+    study = run_study(world, contract, void=1)
+    audited = verify_export(world.export(), world.founding)
+    record = audited.studies[study]
+    assert [index for index, one in record.rounds.items() if one.voided] == [1]
+    assert [keying.epoch for keying in record.keyings] == [1, 2]
+    charged = audited.spending.study_epsilon("hungarian", study, contract)
+    assert charged == pytest.approx(contract.privacy.epsilon, rel=1e-3), "the void round is paid for"
+    page = render_report(audited, START)
+    assert "Round 1 was void, and charged all the same: the sum didn&#39;t verify at 4 silos." in page
+    assert "round 1, training, void: " in page and "round 2, training: " in page
+
+
 def test_the_report_shows_the_study_in_words_and_escapes_what_others_wrote(world: World) -> None:
     contract = make_contract(world).model_copy(update={"title": "<script>alert(1)</script>"})
     run_study(world, contract)
