@@ -1,5 +1,6 @@
 """Ray's own ways to fail: a driver or a raylet that dies, ports that others reach, a token that isn't the cluster's."""
 
+import contextlib
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -36,14 +37,22 @@ def executor() -> Iterator[RayExecutor]:
 
 
 def driver() -> psutil.Process:
-    """The one child that has children of its own: GCS server, raylet and so on."""
-    (found,) = [child for child in psutil.Process().children() if child.children()]
+    """The parent of the raylet; other tests' processes may be children of this one too."""
+    found = raylet().parent()
+    assert found is not None
     return found
 
 
 def raylet() -> psutil.Process:
-    (found,) = [child for child in driver().children() if Path(child.cmdline()[0]).name == "raylet"]
+    (found,) = [one for one in psutil.Process().children(recursive=True) if _program(one) == "raylet"]
     return found
+
+
+def _program(process: psutil.Process) -> str:
+    """The name of the program that a process runs, empty for one that has ended."""
+    with contextlib.suppress(psutil.Error):
+        return Path((process.cmdline() or [""])[0]).name
+    return ""
 
 
 def argument(process: psutil.Process, name: str) -> str:
