@@ -27,15 +27,22 @@ class Keying:
         """The silo that makes the secret."""
         return self.silos[0]
 
+    @property
+    def made(self) -> bool:
+        """Whether the key silo committed to a secret."""
+        return self.key_silo in self.commitments
 
-def next_holders(holders: Iterable[str], gone: Collection[str], present: Collection[str]) -> tuple[str, ...]:
-    """The holders of the next epoch's secret, in order; the first makes it.
 
-    Those who are gone are left out. ``present``, the silos that completed an upload in the newest round, come first,
-    each group in the order of before: whoever makes the secret should be there.
+def next_holders(
+    holders: Iterable[str], gone: Collection[str], present: Collection[str], silent: Collection[str]
+) -> tuple[str, ...]:
+    """The holders of the next epoch's secret, in order; the first makes it, so it should be there.
+
+    Those who are gone are left out. ``present``, the silos that completed an upload in the newest round, come first;
+    ``silent``, those that were to make a secret before and did not commit to it, come last. Else the order stays.
     """
     left = [silo for silo in holders if silo not in gone]
-    return tuple(sorted(left, key=lambda silo: silo not in present))  # a stable sort
+    return tuple(sorted(left, key=lambda silo: (silo in silent, silo not in present)))  # a stable sort
 
 
 def tolerated(contract: StudyContract) -> int:

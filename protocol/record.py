@@ -6,8 +6,9 @@ The rules, each named in the reason when one is broken:
 2. approved: after the proposal. accepted: after an approval, once, by a silo of the contract. paused: by a silo that
    shares the secret; resumed: by one that is paused.
 3. keying: first, after an approval, exactly the silos that accepted, in the order of the log. Anew, before the next
-   round is opened, after a void round and when a holder left: exactly the holders that are left, those first that
-   completed an upload in the newest round. At least a quorum.
+   round is opened, after a void round and when a holder left, or while the key silo has not committed: exactly the
+   holders that are left, those first that completed an upload in the newest round, silent key silos last. At least a
+   quorum.
 4. key: envelopes of an epoch come from its first silo; whoever a round is opened for has committed to one same key.
 5. opened: the round after the last that is over, or the next attempt of one of which no total was served; for
    keyed silos that are neither suspended, withdrawn nor paused, at least a quorum.
@@ -221,8 +222,10 @@ class StudyRecord:
         if self.keyings:
             newest = self.current
             amid = newest is not None and newest.served is not None and not newest.over
-            require(self.needs_key and not amid, "rule 3: another key without a reason, or in the middle of a sum")
-            wanted = next_holders(self.keyed, self.gone, newest.uploads if newest is not None else ())
+            reason = self.needs_key or not self.keyings[-1].made
+            require(reason and not amid, "rule 3: another key without a reason, or in the middle of a sum")
+            silent = {keying.key_silo for keying in self.keyings if not keying.made}
+            wanted = next_holders(self.keyed, self.gone, newest.uploads if newest is not None else (), silent)
         enough = len(wanted) >= self.contract.schedule.quorum
         require(body.silos == wanted and enough, "rule 3: not the silos that are left of those that accepted, in order")
         self.keyings.append(Keying(body.epoch, body.silos))

@@ -39,7 +39,8 @@ FINAL = ("completed", "aborted", "expired")
 @dataclass(frozen=True, slots=True)
 class Study:
     """`accepted` stands in the order of the log. `keying` are the holders of the secret of `epoch`, the first makes it;
-    `sealed_for` and `commitments` belong to that epoch, and after a void round it is `spoilt`.
+    `sealed_for` and `commitments` belong to that epoch, and after a void round it is `spoilt`. `silent` were to make
+    a secret in an epoch before, and did not commit to one.
 
     `refused`: silo -> rule and reason. `left`: silo -> why it withdrew. `release_approvals`: silo -> commitment.
     `released`: person -> blob digest.
@@ -59,6 +60,7 @@ class Study:
     keyed_at: int | None = None
     keying: tuple[str, ...] = ()
     spoilt: bool = False
+    silent: tuple[str, ...] = ()
     sealed_for: tuple[str, ...] = ()
     commitments: Mapping[str, str] = field(default_factory=dict)
     suspended: tuple[str, ...] = ()
@@ -99,7 +101,7 @@ def apply(state: Study, signed: Signed, now: int) -> Study:
             return _paused(state, body)
         case StudyKeying():
             _require_stage(state, body, "approved", "keying", "running")
-            fresh = replace(state, sealed_for=(), commitments={}, spoilt=False)
+            fresh = replace(state, sealed_for=(), commitments={}, spoilt=False, silent=silent_key_silos(state))
             return replace(fresh, stage="keying", epoch=body.epoch, keying=body.silos, keyed_at=now)
         case SecretSealed() | SecretCommitment():
             return _keyed(state, body)
@@ -117,6 +119,12 @@ def apply(state: Study, signed: Signed, now: int) -> Study:
 def started(state: Study) -> Study:
     """The study at the opening of its first round."""
     return replace(state, stage="running")
+
+
+def silent_key_silos(state: Study) -> tuple[str, ...]:
+    """The silos that were to make a secret, in this epoch or before, and have not committed to one."""
+    first = state.keying[:1]
+    return tuple(sorted({*state.silent, *(silo for silo in first if silo not in state.commitments)}))
 
 
 def release_ready(state: Study) -> tuple[str, ...]:

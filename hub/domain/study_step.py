@@ -6,7 +6,7 @@ from hub.domain import round_step
 from hub.domain.round import MAX_ATTEMPTS, OVER, Round
 from hub.domain.round_step import Retry
 from hub.domain.says import CloseStudy, OpenRound, Say, StartKeying, VoidRound
-from hub.domain.study import FINAL, Study, end_of
+from hub.domain.study import FINAL, Study, end_of, silent_key_silos
 from protocol.keying import next_holders
 from protocol.rounds import last_round, plan_round
 from protocol.study import StudyContract
@@ -46,7 +46,10 @@ def _from_approved(state: Study) -> Say | None:
 
 
 def _from_keying(state: Study, round: Round | None, can_pay: CanPay, now: int) -> Say | None:
-    """The next round, once all hold the key, or their time for it has passed and a quorum with the key silo does."""
+    """The next round, once all hold the key, or their time for it has passed and a quorum with the key silo does.
+
+    Where the key silo let that time pass, another one makes the key.
+    """
     if state.needs_key:
         return _key_again(state, round)
     present = state.active
@@ -54,16 +57,26 @@ def _from_keying(state: Study, round: Round | None, can_pay: CanPay, now: int) -
     if len(holding) < len(present):
         if now < (state.keyed_at or now) + keying_limit_s(state.contract):
             return None
-        if len(holding) < state.contract.schedule.quorum or state.keying[0] not in state.commitments:
+        if state.keying[0] not in state.commitments:
+            return _let_another_make_it(state, round)
+        if len(holding) < state.contract.schedule.quorum:
             return CloseStudy("aborted", f"only {len(holding)} silos committed to the study key in time")
     if len({state.commitments[silo] for silo in holding}) > 1:
         return CloseStudy("aborted", "the silos' commitments to the study secret differ")
     return _open(state, *_next_place(round), can_pay)
 
 
+def _let_another_make_it(state: Study, round: Round | None) -> Say:
+    heard = [silo for silo in state.active if silo not in silent_key_silos(state)]
+    if len(heard) < state.contract.schedule.quorum:
+        return CloseStudy("aborted", f"no study key in time: silent were {', '.join(silent_key_silos(state))}")
+    return _key_again(state, round)
+
+
 def _key_again(state: Study, round: Round | None) -> Say:
     quorum = state.contract.schedule.quorum
-    holders = next_holders(state.keying, state.gone, () if round is None else round.complete)
+    present = () if round is None else round.complete
+    holders = next_holders(state.keying, state.gone, present, silent_key_silos(state))
     if len(holders) < quorum:
         return CloseStudy("aborted", f"quorum not reached: {len(holders)} silos are left, {quorum} are needed")
     return StartKeying(state.epoch + 1, holders)

@@ -24,6 +24,7 @@ _PROGRESS = (
     "keyed_at",
     "keying",
     "spoilt",
+    "silent",
     "sealed_for",
     "commitments",
     "suspended",
@@ -32,7 +33,7 @@ _PROGRESS = (
     "release_approvals",
     "released",
 )
-_TUPLES = ("approvals", "accepted", "withdrawn", "paused", "keying", "sealed_for", "suspended")
+_TUPLES = ("approvals", "accepted", "withdrawn", "paused", "keying", "silent", "sealed_for", "suspended")
 
 
 _ONE = select(studies).where(studies.c.study == bindparam("study"))

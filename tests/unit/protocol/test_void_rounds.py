@@ -57,6 +57,13 @@ def test_the_silos_that_uploaded_last_come_first_and_make_the_key():
     assert script.record.keyings[-1].key_silo == "bravo"
 
 
+def test_where_the_key_silo_has_not_committed_another_may_make_the_key():
+    script = keyed().whole_round().open(1).freeze(1).upload(1).serve(1).fail(1, alpha=(), bravo=()).void(1)
+    script.key(epoch=2).commit(2, silos=SILOS[1:2]).key_again(3, silos=(*SILOS[1:], "alpha")).open(2)
+    assert script.broken is None
+    assert script.record.keyings[-1].key_silo == "bravo"
+
+
 def test_a_silo_that_enough_others_blame_is_out_with_the_void_round():
     script = served().unmask(1, silos=THREE).fail(1, alpha=("charlie",), bravo=("charlie",))
     script.void(1, suspended=("charlie",)).key_again(2, silos=("alpha", "bravo", "delta"))
@@ -99,6 +106,7 @@ def test_with_its_owners_word_a_silo_is_in_the_next_round_and_its_count_begins_a
         (lambda: voided().key_again(2, silos=THREE), "rule 3"),
         (lambda: voided().key_again(2, silos=SILOS[::-1]), "rule 3"),
         (lambda: voided().key_again(2).key_again(3), "rule 3"),
+        (lambda: voided().key(epoch=2).key_again(3), "rule 3"),
         (lambda: served().word(StudyWithdrawn, "delta", reason="x").key_again(2, silos=THREE), "rule 3"),
         (lambda: keyed().whole_round().word(StudyWithdrawn, "delta", reason="x").open(1), "rule 3"),
         (lambda: voided().word(SecretCommitment, "alpha", epoch=1, commitment="6" * 64), "rule 4"),
@@ -135,9 +143,9 @@ def test_colluders_that_are_tolerated_never_put_an_honest_silo_out(blames, collu
     assert set(convicted(lying, len(colluders))) <= colluders
 
 
-@given(st.lists(names, unique=True, min_size=1), st.sets(names), st.sets(names))
-def test_the_next_holders_are_those_left_present_ones_first_in_the_order_of_before(holders, gone, present):
-    found = next_holders(holders, gone, present)
+@given(st.lists(names, unique=True, min_size=1), st.sets(names), st.sets(names), st.sets(names))
+def test_the_next_holders_are_those_left_present_ones_first_silent_ones_last(holders, gone, present, silent):
+    found = next_holders(holders, gone, present, silent)
     assert set(found) == set(holders) - gone
-    ranks = [(silo not in present, holders.index(silo)) for silo in found]
+    ranks = [(silo in silent, silo not in present, holders.index(silo)) for silo in found]
     assert ranks == sorted(ranks)

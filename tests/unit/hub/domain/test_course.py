@@ -356,6 +356,27 @@ def test_a_silo_that_vanished_while_the_key_was_shared_is_left_out_and_may_join_
     assert SILOS[-1] in course.study.commitments
 
 
+def vanished_key_silo() -> CourseOfAStudy:
+    """All accepted; nobody committed, as nobody was given a key, and the time for it passed."""
+    course = keyed_course(0)
+    assert (course.study.stage, course.study.epoch, course.study.keying) == ("keying", 2, (*SILOS[1:], SILOS[0]))
+    return course
+
+
+def test_where_the_key_silo_vanished_another_makes_the_key_and_the_study_goes_on() -> None:
+    course = vanished_key_silo()
+    for silo in SILOS[1:]:
+        course.commit(silo, 1)
+    course.time_passes(keying_limit_s(course.study.contract) + 1)
+    assert course.round is not None and (course.study.stage, course.round.silos) == ("running", SILOS[1:])
+
+
+def test_with_more_silent_key_silos_than_a_quorum_can_spare_the_study_ends() -> None:
+    course = vanished_key_silo()
+    course.time_passes(keying_limit_s(course.study.contract) + 1)
+    assert (course.study.stage, course.study.reason) == ("aborted", "no study key in time: silent were ada, bern")
+
+
 def test_a_key_that_too_few_silos_hold_in_time_ends_the_study() -> None:
     course = keyed_course(2)
     assert (course.study.stage, course.round) == ("aborted", None)

@@ -89,7 +89,8 @@ class Peers:
     def key_again(self):
         """The hub asks for another secret, as it must after a void round and when a holder left."""
         record = self.record
-        holders = next_holders(record.keyed, record.gone, record.current.uploads)
+        silent = {keying.key_silo for keying in record.keyings if not keying.made}
+        holders = next_holders(record.keyed, record.gone, record.current.uploads, silent)
         self.say(StudyKeying, epoch=record.keying.epoch + 1, silos=holders)
 
     def share(self):
