@@ -8,7 +8,7 @@ from benchmarks import long_vector
 from protocol.sealing.errors import Failure, SumRejected
 from silo_node.agent import pipeline
 from silo_node.sealing.sealer import OpenedTotal
-from tests.unit.silo_node.agent.story import begin_study, run_round
+from tests.unit.silo_node.agent.story import begin_study, run_round, serve_round
 
 SHORT, LONG = 1_000_000, 4_000_000
 ONE_COPY_MB = 8 * (LONG - SHORT) / 1e6
@@ -66,13 +66,7 @@ def test_a_sum_that_turns_out_bad_behind_its_last_value_leaves_nothing_of_a_stat
 
     begin_study(node, peers)
     run_round(node, peers, 0)
-    peers.open(1)
-    node.go()
-    peers.freeze()
-    node.go()
-    peers.upload()
-    peers.serve()
-    node.go()
+    serve_round(node, peers, 1)
     monkeypatch.setattr(pipeline, "OpenedTotal", BadAtTheEnd)
     peers.unmask(node)
     assert sorted(written) == ["state-0", "state-1.part"]
