@@ -77,7 +77,7 @@ def test_a_demo_that_is_interrupted_ends_its_processes_and_starts_clean_again(tm
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130, printed
     assert "all processes ended" in printed
-    eventually(lambda: not any(is_alive(one) for one in alive), "the demo's processes end with it", 5)
+    eventually(lambda: not any(is_alive(one) for one in alive), "the demo's processes end with it")
     (run / "of-the-run-before").touch()
     again = demo(tmp_path)
     watch(run, "hub")
@@ -85,7 +85,7 @@ def test_a_demo_that_is_interrupted_ends_its_processes_and_starts_clean_again(tm
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=60)
     assert again.returncode == 130
-    eventually(lambda: not services_of(run), "the second demo's processes end with it", 5)
+    eventually(lambda: not services_of(run), "the second demo's processes end with it")
 
 
 def watch(run: Path, service: str) -> None:

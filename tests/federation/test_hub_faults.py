@@ -142,7 +142,16 @@ def test_a_silo_that_rejects_the_sum_is_suspended_and_a_quorum_opens_it(consorti
     assert (status["state"], status["suspended"]) == ("completed", ["cork"])
 
 
-def test_a_sum_that_too_few_silos_sign_is_never_opened_and_its_round_is_void(consortium: Consortium) -> None:
+@pytest.fixture
+def late(consortium: Consortium) -> Consortium:
+    """The consortium, whose silos may be late with a word on a round that is void by then."""
+    for silo in consortium.silos:
+        silo.late_for_void_rounds = True
+    return consortium
+
+
+def test_a_sum_that_too_few_silos_sign_is_never_opened_and_its_round_is_void(late: Consortium) -> None:
+    consortium = late
     for name in ("bern", "cork"):
         consortium.silo(name).silent_in = {(1, "sign")}
     study = consortium.start(timeout_s=1)
@@ -155,9 +164,9 @@ def test_a_sum_that_too_few_silos_sign_is_never_opened_and_its_round_is_void(con
 
 
 def test_a_sum_that_does_not_verify_makes_the_round_void_and_the_study_goes_on_under_another_key(
-    consortium: Consortium, hub: HubProcess
+    late: Consortium, hub: HubProcess
 ) -> None:
-    secrets = {}
+    consortium, secrets = late, {}
     for name in ("bern", "cork"):
         consortium.silo(name).reject_in = {1}
     ada = consortium.silo("ada")
@@ -174,7 +183,8 @@ def test_a_sum_that_does_not_verify_makes_the_round_void_and_the_study_goes_on_u
         assert all((silo.totals[study, index] == expected).all() for silo in consortium.silos)
 
 
-def test_a_void_evaluation_ends_the_study(consortium: Consortium) -> None:
+def test_a_void_evaluation_ends_the_study(late: Consortium) -> None:
+    consortium = late
     for name in ("bern", "cork"):
         consortium.silo(name).reject_in = {2}
     study = consortium.start(rounds=1)
