@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from client.errors import KeyRefused
 from protocol.charter import key_words
+from protocol.decision import DecisionKey
 from protocol.ids import Base64, Hex32, PersonId, Strict, person_party
 from protocol.sealing.envelope import EnvelopeKeys, from_private, generate_keys
 from protocol.sealing.errors import KeyRefused as EnvelopeKeyRefused
@@ -24,10 +25,11 @@ MAX_KEY_FILE_BYTES = 64 * 1024
 class Card(Strict):
     """What others need to know of a person: who, and with which public keys."""
 
-    format: Literal["consortia-card/1"]
+    format: Literal["consortia-card/2"]
     person: PersonId
     signing_key: Hex32
     receiving_key: Base64
+    decision_key: DecisionKey | None
 
     @property
     def words(self) -> str:
@@ -57,10 +59,11 @@ class Identity:
     @property
     def card(self) -> Card:
         return Card(
-            format="consortia-card/1",
+            format="consortia-card/2",
             person=self.person,
             signing_key=self.signing.public_key().public_bytes_raw().hex(),
             receiving_key=base64.b64encode(self.receiving.public).decode(),
+            decision_key=None,
         )
 
 

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
-from pages.contract import in_words, silo_lines
+from pages.contract import Section, in_words, silo_lines
+from protocol.decision import Assertion, DecisionKey
 from protocol.study import StudyContract
 
 Hub = Annotated[str, typer.Option("--hub", envvar="CONSORTIA_HUB", help="The hub's origin, e.g. https://hub.example")]
@@ -69,12 +70,22 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def print_contract(contract: StudyContract, study: str) -> None:
-    """The contract in plain words, from the verified statement itself."""
-    for section in in_words(contract, study):
+def touch(kind: str, message: bytes, key: DecisionKey) -> Assertion:
+    """Asks for the security key that the charter names."""
+    raise UsageRefused(f"this {kind} needs a security key")
+
+
+def print_sections(sections: Iterable[Section]) -> None:
+    """Headings, each with its labelled lines; texts of others can style nothing."""
+    for section in sections:
         out.print(Text(f"\n{section.title}", style="bold"))
         for label, text in section.lines:
             say(f"  {label}: {printable(text)}")
+
+
+def print_contract(contract: StudyContract, study: str) -> None:
+    """The contract in plain words, from the verified statement itself."""
+    print_sections(in_words(contract, study))
     rows = [
         (one.silo, str(one.rows), f"{one.weight:.3f}", f"{one.sampling_rate:g}", f"{one.epsilon:.3f}")
         for one in silo_lines(contract)
