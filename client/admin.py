@@ -1,11 +1,11 @@
-"""What an admin does beside the charter: invite silos, hear who enrolled, approve studies or object. All signed here."""
+"""What an admin does beside the charter: invite silos, hear who enrolled, judge studies. All signed here."""
 
 import base64
 import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -134,9 +134,7 @@ def object_to(connection: Connection, study: str, reason: str, touch: Touch) -> 
     """Take back this admin's approval of a study, or say why it gives none."""
     _may_judge(connection, study)
     try:
-        body = StudyObjected(
-            type="study-objected", study=study, reason=reason, assertion=None, **connection.heading()
-        )
+        body = StudyObjected(type="study-objected", study=study, reason=reason, assertion=None, **connection.heading())
     except ValidationError as error:
         raise UsageRefused(f"--reason: {explain(error)}") from None
     return connection.publish(_touched(connection, body, touch))
@@ -156,7 +154,8 @@ def approving(connection: Connection, study: str) -> list[str]:
 
 
 def _words(connection: Connection, study: str) -> list[tuple[int, StudyApproved | StudyObjected]]:
-    found = [(record.index, body) for record, body in connection.log.statements(StudyApproved)]
+    found: list[tuple[int, StudyApproved | StudyObjected]] = []
+    found += [(record.index, body) for record, body in connection.log.statements(StudyApproved)]
     found += [(record.index, body) for record, body in connection.log.statements(StudyObjected)]
     return sorted(((index, body) for index, body in found if body.study == study), key=lambda word: word[0])
 
@@ -191,5 +190,3 @@ def silos(connection: Connection) -> tuple[SiloStatus, ...]:
 def budgets(connection: Connection) -> tuple[BudgetStatus, ...]:
     """The hub's mirror of all silos' privacy domains."""
     return connection.session.get(routes.BUDGETS, TypeAdapter(tuple[BudgetStatus, ...]))
-
-

@@ -1,7 +1,7 @@
-"""A charter on its way: drafted by an admin, signed by as many as it needs, published by whoever adds the last signature.
+"""A charter on its way: drafted by an admin, signed by as many as it needs, published by whoever signs last.
 
-Signatures are collected in the hub's log, or in a file that goes from hand to hand: before the founding charter there is
-no log to write to, and an admin to be is not known to the hub yet.
+Signatures are collected in the hub's log, or in a file that goes from hand to hand: before the founding charter there
+is no log to write to, and an admin to be is not known to the hub yet.
 """
 
 from collections.abc import Callable, Iterable
@@ -208,15 +208,11 @@ def write_draft(draft: Draft, path: Path) -> None:
 
 def _publish(connection: Connection, draft: Draft) -> None:
     connection.publish(
-        CharterPublished(
-            type="charter", charter=draft.charter, signatures=draft.signatures, **connection.heading()
-        )
+        CharterPublished(type="charter", charter=draft.charter, signatures=draft.signatures, **connection.heading())
     )
 
 
-def _verified(
-    draft: Draft, older: Charter, signatures: tuple[CharterSignature, ...]
-) -> tuple[CharterSignature, ...]:
+def _verified(draft: Draft, older: Charter, signatures: tuple[CharterSignature, ...]) -> tuple[CharterSignature, ...]:
     """Those signatures that count. One that doesn't is passed over: whoever made it wastes nobody else's."""
     good = []
     for one in signatures:

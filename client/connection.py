@@ -82,7 +82,7 @@ class Connection:
         """Raises ``HubUntrusted`` once the charter has expired: a new version must come first."""
         expires = self.log.charter.expires_at
         if moment(expires) <= self.now():
-            raise HubUntrusted(f"the charter expired at {expires}; the admins must publish a new version first: consortia admin charter renew")
+            raise HubUntrusted(f"the charter expired at {expires}; run first: consortia admin charter renew")
 
 
 @dataclass(frozen=True, slots=True)

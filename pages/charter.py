@@ -31,14 +31,7 @@ def charter_in_words(charter: Charter) -> tuple[Section, ...]:
 
 def changes(older: Charter, newer: Charter) -> tuple[str, ...]:
     """Every difference as a sentence; what is not said here stays as it is."""
-    return tuple(
-        (
-            *_members(older, newer),
-            *_people(older, newer),
-            *_numbers(older, newer),
-            *_witnesses(older, newer),
-        )
-    )
+    return (*_members(older, newer), *_people(older, newer), *_numbers(older, newer), *_witnesses(older, newer))
 
 
 def person_words(person: Person) -> str:
@@ -55,8 +48,11 @@ def _deciding(charter: Charter) -> tuple[tuple[str, str], ...]:
     witnesses = len(charter.members) + len(charter.witnesses)
     return (
         ("admins", f"{charter.threshold} of {len(charter.admins)} must sign: {', '.join(charter.admins)}"),
-        ("witnesses", f"{charter.quorum_of_witnesses} of {witnesses} must cosign the log: all silos"
-         + "".join(f", {one.name}" for one in charter.witnesses)),
+        (
+            "witnesses",
+            f"{charter.quorum_of_witnesses} of {witnesses} must cosign the log: all silos"
+            + "".join(f", {one.name}" for one in charter.witnesses),
+        ),
         ("tolerated", f"{charter.tolerated_liars} of the witnesses may lie"),
     )
 
@@ -98,10 +94,7 @@ def _person(before: Person, after: Person) -> Iterator[str]:
 
 def _numbers(older: Charter, newer: Charter) -> Iterator[str]:
     if older.threshold != newer.threshold or older.admins != newer.admins:
-        yield (
-            f"{newer.threshold} of {len(newer.admins)} admins decide, "
-            f"{older.threshold} of {len(older.admins)} did"
-        )
+        yield (f"{newer.threshold} of {len(newer.admins)} admins decide, {older.threshold} of {len(older.admins)} did")
     if older.hub_key != newer.hub_key:
         yield f"gives the hub a new key, {newer.hub_key}"
     if older.log_key != newer.log_key:

@@ -54,7 +54,7 @@ def speaker(party: str, charter: Charter) -> str:
 
 
 def check_authority(body: Body, charter: Charter) -> None:
-    """Raises ``BadSignature`` unless the statement's issuer has the role to make it, and decided it as the charter asks."""
+    """Raises ``BadSignature`` unless the statement's issuer has the role for it, and decided as the charter asks."""
     needed = SPEAKERS[body.type]
     found = "silo" if body.type == "enrolment" else speaker(body.issuer, charter)
     if found != needed or (found == "silo" and not body.issuer.startswith("silo:")):
@@ -63,4 +63,3 @@ def check_authority(body: Body, charter: Charter) -> None:
         raise BadSignature(f"study-proposed must come from the contract's lead, person:{body.contract.lead}")
     if isinstance(body, StudyApproved | StudyObjected):
         check_decision(body, charter.person(body.issuer.removeprefix("person:")).decision_key)
-

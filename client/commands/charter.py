@@ -1,5 +1,6 @@
 """``consortia admin charter``: found a consortium, see its charter, change it together with the other admins."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,6 @@ from client.commands.options import (
     err,
     notice,
     open_connection,
-    out,
     print_json,
     print_sections,
     print_table,
@@ -47,7 +47,9 @@ def init(
     hub_card: Annotated[Path, typer.Option("--hub-card", help="The card that consortia-hub init printed")],
     consortium: Annotated[str | None, typer.Option("--consortium", help="Its name, if it must be exactly so")] = None,
     admin: Annotated[list[Path] | None, typer.Option("--admin", help="Card of a further admin; repeat")] = None,
-    threshold: Annotated[int, typer.Option("--threshold", help="How many admins must sign what the charter decides")] = 1,
+    threshold: Annotated[
+        int, typer.Option("--threshold", help="How many admins must sign what the charter decides")
+    ] = 1,
     to: Annotated[Path | None, typer.Option("--out", help="Where the other admins' draft goes")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -74,7 +76,9 @@ def init(
 def sign_file(
     file: DraftFile,
     key: Key,
-    against: Annotated[Path | None, typer.Option("--against", help="The draft of the version in force before it")] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="The draft of the version in force before it")
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -244,7 +248,7 @@ def fingerprint(digest: str, qr: bool) -> None:
     say(f"founding charter {digest}")
     say(f"in words: {charter_words(digest)}")
     if qr:
-        segno.make(digest, error="m").terminal(out=out.file, compact=True)
+        segno.make(digest, error="m").terminal(out=sys.stdout, compact=True)
 
 
 def _found(session: HubSession, key: Path, draft: Draft, as_json: bool) -> None:
@@ -265,7 +269,8 @@ def _show_file(draft: Draft, file: Path, as_json: bool) -> None:
         return
     say(f"{file}: charter {draft.digest}, signed by {', '.join(signed)}")
     say(f"in words: {charter_words(draft.digest)}")
-    say(f"{draft.charter.threshold} of {len(draft.charter.admins)} must sign it: consortia admin charter sign-file {file}")
+    needed = f"{draft.charter.threshold} of {len(draft.charter.admins)}"
+    say(f"{needed} must sign it: consortia admin charter sign-file {file}")
 
 
 def _print_changes(connection: Connection, draft: Draft) -> None:

@@ -16,18 +16,14 @@ Role = Literal["admin", "researcher", "officer"]
 
 def add_to(app: typer.Typer) -> None:
     """Make these commands commands of ``app``."""
-    commands = {
-        "invite": invite,
-        "enrolments": enrolments,
-        "admit": admit,
-        "revoke": revoke,
-        "add-person": add_person,
-        "remove-person": remove_person,
-        "replace-key": replace_key,
-        "set-role": set_role,
-    }
-    for name, command in commands.items():
-        app.command(name)(command)
+    app.command("invite")(invite)
+    app.command("enrolments")(enrolments)
+    app.command("admit")(admit)
+    app.command("revoke")(revoke)
+    app.command("add-person")(add_person)
+    app.command("remove-person")(remove_person)
+    app.command("replace-key")(replace_key)
+    app.command("set-role")(set_role)
 
 
 def invite(
@@ -69,9 +65,7 @@ def admit(
     """Make a silo a member, or give it its new keys, if the words it reads out by telephone are those of its keys."""
     connection = open_connection(hub, key, charter)
     asked = admin.hear(connection, silo, words)
-    newer = changes_of.with_silo(
-        connection.log.charter, silo, asked.signing_key, asked.receiving_key, connection.now()
-    )
+    newer = changes_of.with_silo(connection.log.charter, silo, asked.signing_key, asked.receiving_key, connection.now())
     change(connection, newer, f"{silo} is a member", as_json)
 
 

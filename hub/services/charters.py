@@ -1,4 +1,4 @@
-"""The charter in force: pinned once from its own admins, then followed by its rules of succession. Drafts of the next."""
+"""The charter in force: pinned once from its own admins, then followed by its rules of succession."""
 
 import threading
 import time

@@ -50,7 +50,7 @@ def agreed_secret(silo: Silo, study: Study, keying: Keying) -> StudySecret | Non
 
 
 def _keep(silo: Silo, study: Study, keying: Keying, secret: StudySecret) -> StudySecret:
-    silo.tasks.keep_secret(study.id, keying.epoch, secret.to_bytes())
+    silo.files.keep_secret(study.id, keying.epoch, secret.to_bytes())
     return secret
 
 

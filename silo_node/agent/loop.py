@@ -85,7 +85,7 @@ class Agent:
             self._studies.take_in(entry)
 
     def _advance(self, held: Follower, answer: Follow, proof: tuple[str, ...]) -> tuple[Follower, list[Verified]]:
-        """As ``advance_follower``; with the hub's charters where the checkpoint names one that is ahead of the answer."""
+        """As ``advance_follower``; with the hub's charters where the checkpoint names one ahead of the answer."""
         try:
             return advance_follower(held, answer, proof)
         except CharterUnseen:

@@ -123,7 +123,7 @@ def test_an_acceptance_before_the_admins_approval_is_found(world: World) -> None
 def test_a_study_approved_by_the_researcher_is_found(world: World) -> None:
     contract = make_contract(world)
     world.say(statements.StudyProposed, "person:grace", contract=contract)
-    world.say(statements.StudyApproved, "person:grace", study=study_id(contract))
+    world.say(statements.StudyApproved, "person:grace", study=study_id(contract), assertion=None)
     with pytest.raises(AuditFailed, match="role admin"):
         verify_export(world.export(), world.founding)
 

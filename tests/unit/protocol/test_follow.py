@@ -66,15 +66,14 @@ class Log:
 
 
 def charter_statement(charter, nonce=0):
-    body = CharterPublished(
-        type="charter", issuer="person:ada", issued_at=NOW, nonce=f"{nonce:032x}", journal_head=None, charter=charter
-    )
+    heading = {"issuer": "person:ada", "issued_at": NOW, "nonce": f"{nonce:032x}", "journal_head": None}
+    body = CharterPublished(type="charter", **heading, **GROUP.published(charter))
     return sign(body, GROUP.admin.signing)
 
 
 def approval(number, issuer="person:ada", key=None):
     body = StudyApproved(
-        type="study-approved", issuer=issuer, issued_at=NOW, nonce=f"{number:032x}", journal_head=None, study="a" * 64
+        type="study-approved", issuer=issuer, issued_at=NOW, nonce=f"{number:032x}", journal_head=None, study="a" * 64, assertion=None
     )
     return sign(body, key or GROUP.admin.signing)
 

@@ -18,7 +18,7 @@ PUBLIC = KEY.public_key().public_bytes_raw().hex()
 
 def approval(issuer: str = "person:ada", study: str = "a" * 64) -> StudyApproved:
     return StudyApproved(
-        type="study-approved", issuer=issuer, issued_at=NOW, nonce="0" * 32, journal_head=None, study=study
+        type="study-approved", issuer=issuer, issued_at=NOW, nonce="0" * 32, journal_head=None, study=study, assertion=None
     )
 
 

@@ -103,7 +103,7 @@ class CourseOfAStudy(RuleBasedStateMachine):
 
     @rule()
     def approve(self) -> None:
-        self._take(self._signed("study-approved", "person:ines"))
+        self._take(self._signed("study-approved", "person:ines", assertion=None))
 
     @rule(silo=silos)
     def accept(self, silo: str) -> None:

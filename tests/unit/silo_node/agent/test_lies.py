@@ -114,7 +114,7 @@ def test_a_secret_that_was_sealed_for_another_silo_does_not_open(node, peers, li
     peers.seal_secret("alpha", **lie)
     node.go()
     assert "does not open for this silo" in halted(node, peers)
-    assert node.silo.tasks.secret(peers.study, 1) is None
+    assert node.silo.files.secret(peers.study, 1) is None
     assert node.hub.logged(SecretCommitment) == []
     assert_silent(node, peers)
 
@@ -135,7 +135,7 @@ def test_a_sum_with_one_bit_flipped_is_told_and_never_decrypted(node, peers, mon
     assert (told.round, told.sum) == (0, peers.record.current.served_digest)
     assert (halted(node, peers), node.silo.tasks.sum_distrusted(peers.study, 0)) == (None, True)
     assert node.hub.logged(SumVerified) == []
-    assert node.silo.tasks.state(peers.study, 0) is None
+    assert node.silo.files.state(peers.study, 0) is None
     assert_silent(node, peers)
 
 
@@ -173,7 +173,7 @@ def test_a_silo_leaves_a_study_that_goes_on_from_a_sum_that_does_not_verify_ther
     peers.say(RoundClosed, round=0, attempt=1, agreed=OTHERS, suspended=("alpha",))
     node.go()
     assert "doesn't verify here" in halted(node, peers)
-    assert node.silo.tasks.state(peers.study, 0) is None
+    assert node.silo.files.state(peers.study, 0) is None
     assert_silent(node, peers)
 
 
