@@ -14,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.admin import code_digest
-from client.charter_changes import HubCard, founding_charter
 from client.calibration import build_contract
+from client.charter_changes import HubCard, founding_charter
 from client.connection import Connection, Surroundings, connect
 from client.draft import read_draft
 from client.keys import Identity, new_identity, write_identity
@@ -101,6 +101,7 @@ class World:
     faults: list[int] = field(default_factory=list)
     seconds: float = START.timestamp()
     nonces: Any = field(default_factory=itertools.count)
+    identities: dict[str, Identity] = field(default_factory=dict)
 
     @property
     def card(self) -> HubCard:
@@ -115,7 +116,8 @@ class World:
         kind, _, name = issuer.partition(":")
         if kind == "hub":
             return self.hub_key
-        return self.silos[name].signing if kind == "silo" else {"ada": self.ada, "grace": self.grace}[name].signing
+        people = {"ada": self.ada, "grace": self.grace, **self.identities}
+        return self.silos[name].signing if kind == "silo" else people[name].signing
 
     def heading(self, issuer: str) -> dict[str, Any]:
         return {
