@@ -1,38 +1,53 @@
 """A person's keys: a private file (0600) and a public card that the admin enters in the charter."""
 
 import base64
+import hashlib
 import json
 import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from client.errors import KeyRefused
+from protocol import canonical
 from protocol.charter import key_words
+from protocol.decision import DecisionKey
 from protocol.ids import Base64, Hex32, PersonId, Strict, person_party
 from protocol.sealing.envelope import EnvelopeKeys, from_private, generate_keys
 from protocol.sealing.errors import KeyRefused as EnvelopeKeyRefused
 from protocol.study import explain
+from protocol.words import spoken
 
 MAX_KEY_FILE_BYTES = 64 * 1024
+CARD_WORDS = b"consortia/card-words/v2"
 
 
 class Card(Strict):
     """What others need to know of a person: who, and with which public keys."""
 
-    format: Literal["consortia-card/1"]
+    format: Literal["consortia-card/1", "consortia-card/2"]
     person: PersonId
     signing_key: Hex32
     receiving_key: Base64
+    decision_key: DecisionKey | None = None
+
+    @model_validator(mode="after")
+    def _second_format_has_a_decision_key(self) -> Self:
+        if (self.decision_key is not None) != (self.format == "consortia-card/2"):
+            raise ValueError("decision_key: a card of format 2 has one, of format 1 none")
+        return self
 
     @property
     def words(self) -> str:
-        """Six words that name both keys, to be compared by telephone."""
-        return key_words(self.signing_key, self.receiving_key)
+        """Six words that name all its keys, to be compared by telephone."""
+        if self.decision_key is None:
+            return key_words(self.signing_key, self.receiving_key)
+        keys = self.model_dump(mode="json", include={"signing_key", "receiving_key", "decision_key"})
+        return spoken(hashlib.sha256(CARD_WORDS + b"\x00" + canonical.encode(keys)).digest()[:12])
 
 
 class _KeyFile(Strict):
@@ -88,7 +103,7 @@ def write_identity(identity: Identity, path: Path) -> Path:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     _create(path, json.dumps(private.model_dump(), indent=2) + "\n", 0o600)
-    _create(card, json.dumps(identity.card.model_dump(), indent=2) + "\n", 0o644)
+    _create(card, card_text(identity.card), 0o644)
     return card
 
 
@@ -119,6 +134,31 @@ def read_card(path: Path) -> Card:
         raise KeyRefused(f"card {path} can't be read: {error.strerror}") from None
     except ValidationError as error:
         raise KeyRefused(f"{path} is not a public card: {explain(error)}") from None
+
+
+def card_text(card: Card) -> str:
+    """The card as its file holds it."""
+    return json.dumps(card.model_dump(exclude_none=True), indent=2) + "\n"
+
+
+def add_decision_key(card_file: Path, key: DecisionKey, *, replace: bool) -> Card:
+    """Write ``key`` into a public card, whole or not at all. Raises ``KeyRefused`` if another is there."""
+    card = decision_key_wanted(card_file, replace=replace)
+    value = {**card.model_dump(), "format": "consortia-card/2", "decision_key": key}
+    newer = Card.model_validate(value)
+    written = card_file.with_name(f".{card_file.name}.new")
+    written.unlink(missing_ok=True)
+    _create(written, card_text(newer), 0o644)
+    written.replace(card_file)
+    return newer
+
+
+def decision_key_wanted(card_file: Path, *, replace: bool) -> Card:
+    """The card, if it may be given a decision key. Raises ``KeyRefused`` otherwise."""
+    card = read_card(card_file)
+    if card.decision_key is not None and not replace:
+        raise KeyRefused(f"{card_file} has a decision key already; --replace puts another in its place")
+    return card
 
 
 def _create(path: Path, text: str, mode: int) -> None:

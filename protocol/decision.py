@@ -13,6 +13,7 @@ The rules (trust.md, "Decisions are signed away from the hub"):
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -89,6 +90,7 @@ class Decided(Protocol):
     @property
     def assertion(self) -> Assertion | None: ...
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self: ...
 
 
 def challenge(kind: str, message: bytes) -> bytes:

@@ -23,6 +23,7 @@ Charter = Annotated[
     typer.Option("--charter", envvar="CONSORTIA_CHARTER", help="Digest of the founding charter; pinned at first use"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, for scripts")]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the local page, or only show its link")]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -43,6 +44,12 @@ def checked_digest(charter: str | None) -> str | None:
 
 def notice(text: str) -> None:
     err.print(f"note: {text}", markup=False, soft_wrap=True)
+
+
+def show_link(link: str) -> None:
+    """On stderr: stdout is the result's. The link works once, on this machine."""
+    err.print("if no page opens, open this link in a browser on this machine; it works once:", soft_wrap=True)
+    err.print(link, markup=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
