@@ -15,7 +15,7 @@ NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROT
 
 @dataclass(frozen=True, slots=True)
 class Loopback:
-    """Bound sockets, not listening yet: 127.0.0.1 and, where the machine has it, ::1."""
+    """Listening sockets: 127.0.0.1 and, where the machine has it, ::1."""
 
     sockets: tuple[socket.socket, ...]
 
@@ -47,7 +47,10 @@ def bind_loopback() -> Loopback:
         except OSError:  # taken there; another port then
             first.close()
             continue
-        return Loopback((first,) if second is None else (first, second))
+        both = (first,) if second is None else (first, second)
+        for one in both:  # before the link is shown: a browser may be faster than the server
+            one.listen()
+        return Loopback(both)
     raise UsageRefused(f"no port is free on both 127.0.0.1 and ::1, after {TRIES} tries; close what holds them")
 
 

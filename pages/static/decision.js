@@ -46,11 +46,12 @@ async function makeKey(asked) {
   return { attestation_object: made.response.attestationObject, client_data: made.response.clientDataJSON };
 }
 
+const status = document.getElementById("touch");
+
 async function touch(event) {
   event.preventDefault();
   const form = event.currentTarget;
   const button = form.querySelector("button");
-  const status = document.getElementById("touch");
   button.disabled = true;
   status.textContent = "Touch your security key now.";
   try {
@@ -67,4 +68,6 @@ async function touch(event) {
   }
 }
 
+// Until here the page says that its script is missing.
+status.textContent = status.dataset.ready;
 for (const form of document.querySelectorAll("form[data-touch]")) form.addEventListener("submit", touch);
