@@ -80,6 +80,7 @@ def test_an_objection_that_hides_letters_is_shown_again_with_its_text(tab):
     tab.get_by_label("Reason for objecting").fill("too \u202esmall")
     tab.get_by_role("button", name="Object").click()
     expect(tab.get_by_role("alert")).to_contain_text("needs a reason")
+    expect(tab.get_by_role("alert")).to_be_in_viewport()
     expect(tab.get_by_label("Reason for objecting")).to_have_value("too \u202esmall")
     tab.get_by_role("button", name="Close").click()
     assert served.result() is None
@@ -234,7 +235,7 @@ def test_axe_finds_nothing_wrong_with_a_registration(tab):
     tab.goto(served.link)
     found(tab)
     tab.get_by_role("button", name="Register the key").click()
-    expect(tab.get_by_text("Registered.")).to_be_visible()
+    expect(tab.get_by_text("The key answered.")).to_be_visible()
     found(tab)
     served.result()
 
@@ -293,6 +294,17 @@ def test_a_foreign_page_in_a_real_browser_can_not_send_the_form_nor_frame_the_pa
     assert decision_of(served).choice == Choice("approve")
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{urlsplit(address).port}/")
+
+
+def test_nothing_is_wider_than_a_telephone(context):
+    tab = context.new_page()
+    tab.set_viewport_size({"width": 320, "height": 800})  # WCAG 2.2, 1.4.10
+    served = decide(KEY.public)
+    tab.goto(served.link)
+    tab.get_by_text("Show the exact text").click()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 320
+    tab.get_by_role("button", name="Close").click()
+    served.result()
 
 
 def test_a_page_that_nobody_answers_ends_and_decides_nothing(tab):
