@@ -1,5 +1,6 @@
 """A public card holds the keys that its words name, a decision key among them."""
 
+import hashlib
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from client.errors import KeyRefused
 from client.keys import Card, add_decision_key, card_text, new_identity, read_card, write_identity
 from protocol.charter import key_words
+from protocol.words import spoken
 from tests.security_key import SecurityKey
 
 KEY = SecurityKey.es256().public
@@ -30,6 +32,14 @@ def test_a_card_with_a_security_key_reads_back_with_other_words(card_file):
     assert read_card(card_file) == made and made.decision_key == KEY and made.words != plain.words
     other = add_decision_key(card_file, SecurityKey.es256(8).public, replace=True)
     assert other.words not in (made.words, plain.words)
+
+
+def test_the_words_are_those_of_the_document(card_file):
+    made = add_decision_key(card_file, KEY, replace=False)
+    value = json.loads(card_file.read_text())
+    keys = {name: value[name] for name in ("decision_key", "receiving_key", "signing_key")}
+    told = json.dumps(keys, sort_keys=True, separators=(",", ":")).encode()
+    assert made.words == spoken(hashlib.sha256(b"consortia/card-words/v2\x00" + told).digest()[:12])
 
 
 def test_a_security_key_is_never_overwritten_by_chance(card_file):
