@@ -23,6 +23,7 @@ from protocol.errors import BadSignature, Malformed
 from protocol.ids import Base64, Strict
 
 __all__ = [
+    "Asserted",
     "Assertion",
     "Decided",
     "DecisionKey",
@@ -80,17 +81,22 @@ class Assertion(Strict):
         return self
 
 
-class Decided(Protocol):
+class Asserted(Protocol):
+    """What may hold an assertion: a statement's body, or a charter's signature."""
+
+    @property
+    def assertion(self) -> Assertion | None: ...
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self: ...
+
+
+class Decided(Asserted, Protocol):
     """A statement's body that carries a decision."""
 
     @property
     def type(self) -> str: ...
     @property
     def issuer(self) -> str: ...
-    @property
-    def assertion(self) -> Assertion | None: ...
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
-    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self: ...
 
 
 def challenge(kind: str, message: bytes) -> bytes:

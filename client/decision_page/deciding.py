@@ -17,11 +17,12 @@ from client.decision_page.local_page import Setting, serve
 from client.decision_page.matter import Matter
 from client.decision_page.rendering import render
 from pages.charts import budget_bars
-from protocol.decision import Assertion, Decided, DecisionKey, challenge, check_decision, decision_message
+from protocol.decision import Asserted, Assertion, Decided, DecisionKey, challenge, check_assertion, decision_message
 from protocol.errors import BadSignature
 from protocol.ids import MAX_SENTENCE, Sentence
 
-Body = TypeVar("Body", bound=Decided)
+Body = TypeVar("Body", bound=Asserted)
+StatementBody = TypeVar("StatementBody", bound=Decided)
 Verdict = Literal["approve", "object"]
 _REASON: Final = TypeAdapter[str](Sentence)
 _SIGNED: Final = ("authenticator_data", "client_data", "signature")
@@ -52,22 +53,39 @@ class Decider:
     key: DecisionKey | None
 
 
+@dataclass(frozen=True, slots=True)
+class Draft(Generic[Body]):
+    """A body without its assertion, and what the security key is to confirm: a type and a message."""
+
+    body: Body
+    kind: str
+    message: bytes
+
+
+def statement_draft(body: StatementBody) -> Draft[StatementBody]:
+    """For a statement the message is its body."""
+    return Draft(body, body.type, decision_message(body))
+
+
 def decide_on_page(
-    matter: Matter, decider: Decider, draft: Callable[[Choice], Body], setting: Setting
+    matter: Matter, decider: Decider, draft: Callable[[Choice], Draft[Body]], setting: Setting
 ) -> Decision[Body] | None:
     """Show ``matter`` in a browser on this machine; the decision, or None if the person closed it without one.
 
-    ``draft`` makes the statement's body for a choice, with ``assertion`` null. Raises ``NotDecided`` when time is over.
+    ``draft`` makes the body for a choice, with ``assertion`` null; it is called anew for every attempt to confirm, and
+    the body that comes back is the one that was confirmed. Raises ``NotDecided`` when the time is over.
     """
-    return serve(_Deciding(matter, decider, draft), setting)
+    return serve(Deciding(matter, decider, draft), setting)
 
 
 @dataclass(slots=True)
-class _Deciding(Generic[Body]):
+class Deciding(Generic[Body]):
+    """The conversation about one matter; see ``decide_on_page``."""
+
     matter: Matter
     decider: Decider
-    draft: Callable[[Choice], Body]
-    asked: dict[Choice, Body] = field(default_factory=dict)
+    draft: Callable[[Choice], Draft[Body]]
+    asked: dict[Choice, Draft[Body]] = field(default_factory=dict)
     """The newest draft that a challenge was made for; one at a time."""
 
     def page(self, place: Place, trouble: str, fields: Fields) -> str:
@@ -84,19 +102,19 @@ class _Deciding(Generic[Body]):
         )
 
     def challenge(self, fields: Fields) -> Mapping[str, Any]:
-        choice = _choice(fields)
+        choice = self._choice(fields)
         if self.decider.key is None or choice is None:
             raise Unclear("No security key is needed for this.")
-        body = self.draft(choice)
-        self.asked = {choice: body}
-        asked = challenge(body.type, decision_message(body))
+        drafted = self.draft(choice)
+        self.asked = {choice: drafted}
+        asked = challenge(drafted.kind, drafted.message)
         return {"challenge": base64.b64encode(asked).decode(), "credential": self.decider.key.credential}
 
     def answer(self, fields: Fields) -> Done[Decision[Body] | None]:
-        choice = _choice(fields)
+        choice = self._choice(fields)
         if choice is None:
             return Done(render("decided.html", choice=None, matter=self.matter), None)
-        body = self.draft(choice) if self.decider.key is None else self._touched(choice, fields)
+        body = self.draft(choice).body if self.decider.key is None else self._touched(choice, fields)
         return Done(render("decided.html", choice=choice, matter=self.matter), Decision(choice, body))
 
     def _touched(self, choice: Choice, fields: Fields) -> Body:
@@ -105,25 +123,25 @@ class _Deciding(Generic[Body]):
             raise Unclear("Your entry in the charter has a security key: confirm with a touch of it.")
         try:
             assertion = Assertion.model_validate({name: fields[name] for name in _SIGNED})
-            body = drafted.model_copy(update={"assertion": assertion})
-            check_decision(body, self.decider.key)
+            check_assertion(assertion, self.decider.key, drafted.kind, drafted.message)
         except ValidationError:
             raise Unclear("What the security key answered can't be read. Try again.") from None
         except BadSignature as refusal:
             raise Unclear(f"The touch was not taken: {refusal}") from None
-        return body
+        return drafted.body.model_copy(update={"assertion": assertion})
 
-
-def _choice(fields: Fields) -> Choice | None:
-    """The choice in a form; None to close the page. Raises ``Unclear``."""
-    verdict = fields.get("verdict")
-    if verdict == "close":
-        return None
-    if verdict == "approve":
-        return Choice("approve")
-    if verdict != "object":
-        raise Unclear("Choose one: approve, object, or close.")
-    try:
-        return Choice("object", _REASON.validate_python(" ".join(fields.get("reason", "").split())))
-    except ValidationError:
-        raise Unclear(f"An objection needs a reason: 1 to {MAX_SENTENCE} characters, all of them visible.") from None
+    def _choice(self, fields: Fields) -> Choice | None:
+        """The choice in a form; None to close the page. Raises ``Unclear``."""
+        verdict = fields.get("verdict")
+        if verdict == "close":
+            return None
+        if verdict == "approve":
+            return Choice("approve")
+        if verdict != "object" or not self.matter.may_object:
+            raise Unclear("Choose one of the buttons.")
+        try:
+            return Choice("object", _REASON.validate_python(" ".join(fields.get("reason", "").split())))
+        except ValidationError:
+            raise Unclear(
+                f"An objection needs a reason: 1 to {MAX_SENTENCE} characters, all of them visible."
+            ) from None

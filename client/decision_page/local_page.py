@@ -5,8 +5,9 @@ documentation advises against it where security matters. Nothing is logged: path
 """
 
 import asyncio
+import subprocess
+import sys
 import tempfile
-import webbrowser
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from functools import wraps
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 from typing import Final, Generic
 
 import uvicorn
@@ -33,7 +35,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def open_in_browser(address: str) -> None:
-    webbrowser.open(address)
+    """Open the user's browser in a process of its own: what it prints doesn't mix with the command's output."""
+    command, quiet = (sys.executable, "-I", "-m", "webbrowser", address), subprocess.DEVNULL
+    subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True, check=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,8 @@ def serve(conversation: Conversation[Value], setting: Setting) -> Value:
         with _private_link(link, setting.open_link is not None) as opener:
             setting.say(link)
             if setting.open_link is not None and opener is not None:
-                setting.open_link(opener.as_uri())
+                # Not in this thread: some browsers return when they are left, and need the server before.
+                Thread(target=setting.open_link, args=(opener.as_uri(),), daemon=True).start()
             return asyncio.run(_serve(page, loopback, setting.timeout_s))
     finally:
         loopback.close()

@@ -21,7 +21,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """``exact`` is the canonical text; ``name`` says what its digest is, e.g. "study id"."""
+    """``exact`` is the canonical text; ``name`` says what its digest is, e.g. "Study id".
+
+    What can't be objected to (a charter, which is signed or not) has no such button.
+    """
 
     title: str
     name: str
@@ -30,6 +33,7 @@ class Matter:
     standing: Standing
     silos: tuple[SiloLine, ...] = ()
     bars: tuple[Bar, ...] = ()
+    may_object: bool = True
 
     @property
     def digest(self) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from playwright.sync_api import Page
 
-from client.decision_page.deciding import Choice, Decider, Decision, decide_on_page
+from client.decision_page.deciding import Choice, Decider, Decision, Draft, decide_on_page, statement_draft
 from client.decision_page.local_page import Setting
-from client.decision_page.matter import Standing, study_matter
+from client.decision_page.matter import Matter, Standing, study_matter
 from protocol.decision import Assertion, DecisionKey
 from protocol.ids import Strict
 from protocol.study import study_id
@@ -44,13 +44,13 @@ class Drafts:
     study: str
     made: list[Approved | Objected] = field(default_factory=list)
 
-    def __call__(self, choice: Choice) -> Approved | Objected:
+    def __call__(self, choice: Choice) -> Draft[Any]:
         fields = {"issuer": "person:ada", "nonce": f"{len(self.made):032x}", "study": self.study, "assertion": None}
         if choice.verdict == "approve":
             self.made.append(Approved(type="study-approved", **fields))
         else:
             self.made.append(Objected(type="study-objected", reason=choice.reason, **fields))
-        return self.made[-1]
+        return statement_draft(self.made[-1])
 
 
 @dataclass
@@ -89,6 +89,21 @@ def decide(key: DecisionKey | None = None, timeout_s: float = WAIT_S, drafts: Dr
     drafts = drafts or Drafts(study_id(STUDY))
     decider = Decider("ada", "Heart Consortium", key)
     return Served(lambda setting: decide_on_page(MATTER, decider, drafts, setting), timeout_s)
+
+
+class CharterSignature(Strict):
+    signer: str
+    signature: str
+    assertion: Assertion | None
+
+
+CHARTER = '{"format":"consortia-charter/2","version":2}'
+CHARTER_MATTER = Matter("Charter, version 2", "Digest", CHARTER, (), Standing((), (), 2), may_object=False)
+
+
+def charter_draft(choice: Choice) -> Draft[CharterSignature]:
+    signature = CharterSignature(signer="ada", signature="ab" * 64, assertion=None)
+    return Draft(signature, "charter", CHARTER.encode())
 
 
 def decision_of(served: Served) -> Decision[Any]:

@@ -12,14 +12,14 @@ import httpx
 import pytest
 
 from client.decision_page.conversation import Done
-from client.decision_page.deciding import Choice, Decider, _Deciding
+from client.decision_page.deciding import Choice, Decider, Deciding
 from client.decision_page.guard import MAX_FORM_BYTES, Guard
 from client.decision_page.local_page import LocalPage, Setting, serve
 from client.decision_page.loopback import bind_loopback
 from client.errors import NotDecided
-from protocol.decision import check_decision
+from protocol.decision import check_assertion, check_decision
 from protocol.study import study_id
-from tests.console.rig import MATTER, STUDY, Drafts
+from tests.console.rig import CHARTER, CHARTER_MATTER, MATTER, STUDY, Drafts, charter_draft
 from tests.security_key import SecurityKey, authenticator_data, client_data, text
 
 HOST = "consortia-decision.localhost:49152"
@@ -30,9 +30,9 @@ KEY = SecurityKey.eddsa()
 class Visitor:
     """Speaks HTTP to a page's application, with whatever headers and fields it likes."""
 
-    def __init__(self, key=None):
+    def __init__(self, key=None, matter=MATTER, draft=None):
         self.drafts = Drafts(study_id(STUDY))
-        deciding = _Deciding(MATTER, Decider("ada", "Heart Consortium", key), self.drafts)
+        deciding = Deciding(matter, Decider("ada", "Heart Consortium", key), draft or self.drafts)
         self.page = LocalPage(deciding, Guard(HOST))
         self.guard = self.page.guard
         self.transport = httpx.ASGITransport(self.page.app())
@@ -229,6 +229,16 @@ def test_a_security_key_in_the_charter_can_not_be_left_out_or_replaced():
     for fields in spoilt:
         assert visitor.post(**fields).status_code == 422
     assert visitor.page.done is None
+
+
+def test_a_charter_is_signed_with_a_touch_for_that_very_charter_and_can_not_be_objected_to():
+    visitor = Visitor(KEY.public, CHARTER_MATTER, charter_draft)
+    assert 'value="object"' not in visitor.get(f"/{visitor.guard.session}/").text
+    for what in ("answer", "challenge"):
+        assert visitor.post(what, verdict="object", reason="No.").status_code == 422
+    assert visitor.post(**asserted(visitor, visitor.post("challenge").json())).status_code == 200
+    signed = visitor.page.done.value.body
+    check_assertion(signed.assertion, KEY.public, "charter", CHARTER.encode())
 
 
 def test_who_has_no_security_key_is_asked_for_none():
