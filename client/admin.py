@@ -6,17 +6,14 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from client.charter_drafts import Touch
 from client.connection import Connection
 from client.errors import HubUntrusted, UsageRefused
-from client.follow import Record
 from protocol import routes, signing
 from protocol.charter import key_words
-from protocol.decision import decision_message
 from protocol.errors import ProtocolError
 from protocol.ids import person_party, timestamp
 from protocol.routes import BudgetStatus, PendingEnrolment, SiloStatus
@@ -123,21 +120,19 @@ def hear(connection: Connection, silo: str, words: str) -> Enrolment:
     return waiting[0].request
 
 
-def approve(connection: Connection, study: str, touch: Touch) -> Record:
-    """Sign the approval of a study by its id, which is the digest of the contract that was shown."""
+def approval(connection: Connection, study: str) -> StudyApproved:
+    """This admin's approval of a study by its id, the digest of the contract that was shown; not signed yet."""
     _may_judge(connection, study)
-    body = StudyApproved(type="study-approved", study=study, assertion=None, **connection.heading())
-    return connection.publish(_touched(connection, body, touch))
+    return StudyApproved(type="study-approved", study=study, assertion=None, **connection.heading())
 
 
-def object_to(connection: Connection, study: str, reason: str, touch: Touch) -> Record:
-    """Take back this admin's approval of a study, or say why it gives none."""
+def objection(connection: Connection, study: str, reason: str) -> StudyObjected:
+    """Takes back this admin's approval of a study, or says why it gives none; not signed yet."""
     _may_judge(connection, study)
     try:
-        body = StudyObjected(type="study-objected", study=study, reason=reason, assertion=None, **connection.heading())
+        return StudyObjected(type="study-objected", study=study, reason=reason, assertion=None, **connection.heading())
     except ValidationError as error:
         raise UsageRefused(f"--reason: {explain(error)}") from None
-    return connection.publish(_touched(connection, body, touch))
 
 
 def own_word(connection: Connection, study: str) -> tuple[int, StudyApproved | StudyObjected] | None:
@@ -148,9 +143,19 @@ def own_word(connection: Connection, study: str) -> tuple[int, StudyApproved | S
 
 def approving(connection: Connection, study: str) -> list[str]:
     """The present admins whose last word on the study is an approval."""
-    last = {body.issuer: body for _, body in _words(connection, study)}
-    admins = [person_party(name) for name in connection.log.charter.admins]
-    return [party for party in admins if isinstance(last.get(party), StudyApproved)]
+    last = _last_words(connection, study)
+    return [party for party, body in last.items() if isinstance(body, StudyApproved)]
+
+
+def objecting(connection: Connection, study: str) -> dict[str, str]:
+    """The present admins whose last word on the study is an objection, with its reason."""
+    last = _last_words(connection, study)
+    return {party: body.reason for party, body in last.items() if isinstance(body, StudyObjected)}
+
+
+def _last_words(connection: Connection, study: str) -> dict[str, StudyApproved | StudyObjected]:
+    admins = {person_party(name) for name in connection.log.charter.admins}
+    return {body.issuer: body for _, body in _words(connection, study) if body.issuer in admins}
 
 
 def _words(connection: Connection, study: str) -> list[tuple[int, StudyApproved | StudyObjected]]:
@@ -164,17 +169,6 @@ def _may_judge(connection: Connection, study: str) -> None:
     connection.require_admin()
     connection.require_current_charter()
     connection.log.contract(study)
-
-
-Judgement = TypeVar("Judgement", StudyApproved, StudyObjected)
-
-
-def _touched(connection: Connection, body: Judgement, touch: Touch) -> Judgement:
-    """The body, with an assertion where the charter gives this admin a security key."""
-    key = connection.log.charter.person(connection.identity.person).decision_key
-    if key is None:
-        return body
-    return body.model_copy(update={"assertion": touch(body.type, decision_message(body), key)})
 
 
 def silos(connection: Connection) -> tuple[SiloStatus, ...]:

@@ -17,15 +17,14 @@ from client.errors import HubUntrusted, UsageRefused
 from client.keys import Identity
 from client.session import HubSession
 from protocol import canonical, signing
-from protocol.charter import Charter, charter_bytes, charter_digest
-from protocol.decision import Assertion, DecisionKey
+from protocol.charter import Charter, charter_digest
+from protocol.decision import DecisionKey
 from protocol.errors import CharterRefused, ProtocolError
 from protocol.ids import Strict
 from protocol.signing import Signed
 from protocol.statements import CharterProposed, CharterPublished, CharterSigned, Enrolment
 from protocol.study import explain
 from protocol.succession import (
-    DECISION,
     CharterSignature,
     check_change,
     check_founding,
@@ -34,8 +33,8 @@ from protocol.succession import (
     signers,
 )
 
-Touch = Callable[[str, bytes, DecisionKey], Assertion]
-"""Asks for the security key: the kind of decision, its bytes, and which key the charter names."""
+Touch = Callable[[CharterSignature, Charter, DecisionKey], CharterSignature]
+"""Gives the signature the assertion of the security key that the charter names."""
 
 
 class Draft(Strict):
@@ -90,8 +89,9 @@ def sign(draft: Draft, older: Charter | None, identity: Identity, touch: Touch) 
         raise UsageRefused(f"{identity.person} is admin neither in this draft nor in the charter in force")
     keys = [one.person(identity.person).decision_key for one in authorities]
     key = next((found for found in keys if found is not None), None)
-    assertion = None if key is None else touch(DECISION, charter_bytes(draft.charter), key)
-    signature = sign_charter(draft.charter, identity.person, identity.signing, assertion)
+    signature = sign_charter(draft.charter, identity.person, identity.signing)
+    if key is not None:
+        signature = touch(signature, draft.charter, key)
     try:
         check_signature(signature, draft.charter, older)
     except CharterRefused:

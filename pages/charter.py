@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pages.contract import Section
-from protocol.charter import Charter, Member, Person, charter_digest, charter_words, key_words
+from protocol.charter import Charter, Member, Person, charter_digest, charter_words, key_words, person_words
 
 
 def charter_in_words(charter: Charter) -> tuple[Section, ...]:
@@ -20,7 +20,7 @@ def charter_in_words(charter: Charter) -> tuple[Section, ...]:
             ),
         ),
         Section("Who decides", _deciding(charter)),
-        Section("People", tuple((one.person, f"{one.role}, {person_words(one)}") for one in charter.people)),
+        Section("People", tuple((one.person, f"{one.role}, {keys_of(one)}") for one in charter.people)),
         Section("Members", tuple((one.silo, member_words(one)) for one in charter.members)),
         Section(
             "The hub and its log",
@@ -34,9 +34,9 @@ def changes(older: Charter, newer: Charter) -> tuple[str, ...]:
     return (*_members(older, newer), *_people(older, newer), *_numbers(older, newer), *_witnesses(older, newer))
 
 
-def person_words(person: Person) -> str:
+def keys_of(person: Person) -> str:
     """The six words of a person's keys, and whether a security key is among them."""
-    words = key_words(person.signing_key, person.receiving_key)
+    words = person_words(person.signing_key, person.receiving_key, person.decision_key)
     return f"key words {words}" + (", decides with a security key" if person.decision_key is not None else "")
 
 
@@ -74,7 +74,7 @@ def _people(older: Charter, newer: Charter) -> Iterator[str]:
         if name not in after:
             yield f"removes {before[name].role} {name}"
         elif name not in before:
-            yield f"adds {after[name].role} {name}, {person_words(after[name])}"
+            yield f"adds {after[name].role} {name}, {keys_of(after[name])}"
         else:
             yield from _person(before[name], after[name])
 
@@ -89,7 +89,7 @@ def _person(before: Person, after: Person) -> Iterator[str]:
         after.receiving_key,
         after.decision_key,
     ):
-        yield f"gives {after.person} new keys, {person_words(after)}"
+        yield f"gives {after.person} new keys, {keys_of(after)}"
 
 
 def _numbers(older: Charter, newer: Charter) -> Iterator[str]:

@@ -131,6 +131,15 @@ def charter_words(digest: str) -> str:
     return spoken(bytes.fromhex(digest)[:16])
 
 
+def person_words(signing_key: str, receiving_key: str, decision_key: DecisionKey | None) -> str:
+    """Six words that name all keys of a person, to be compared by telephone."""
+    if decision_key is None:
+        return key_words(signing_key, receiving_key)
+    keys = {"signing_key": signing_key, "receiving_key": receiving_key}
+    named = canonical.encode({**keys, "decision_key": decision_key.model_dump(mode="json")})
+    return spoken(hashlib.sha256(b"consortia/card-words/v2\x00" + named).digest()[:12])
+
+
 def key_words(signing_key: str, receiving_key: str) -> str:
     """Six pronounceable words (96 bits) that name a pair of public keys, to be compared by telephone."""
     material = bytes.fromhex(signing_key) + base64.b64decode(receiving_key, validate=True)

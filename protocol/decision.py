@@ -13,6 +13,7 @@ The rules (trust.md, "Decisions are signed away from the hub"):
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -22,6 +23,7 @@ from protocol.errors import BadSignature, Malformed
 from protocol.ids import Base64, Strict
 
 __all__ = [
+    "Asserted",
     "Assertion",
     "Decided",
     "DecisionKey",
@@ -79,15 +81,21 @@ class Assertion(Strict):
         return self
 
 
-class Decided(Protocol):
+class Asserted(Protocol):
+    """What may hold an assertion: a statement's body, or a charter's signature."""
+
+    @property
+    def assertion(self) -> Assertion | None: ...
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self: ...
+
+
+class Decided(Asserted, Protocol):
     """A statement's body that carries a decision."""
 
     @property
     def type(self) -> str: ...
     @property
     def issuer(self) -> str: ...
-    @property
-    def assertion(self) -> Assertion | None: ...
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 

@@ -7,6 +7,7 @@ import typer
 from client import admin
 from client.commands import charter as charter_commands
 from client.commands import members
+from client.commands.deciding import Judgement, Page, judge
 from client.commands.options import (
     AsJson,
     Charter,
@@ -14,11 +15,9 @@ from client.commands.options import (
     Key,
     err,
     open_connection,
-    print_contract,
     print_json,
     print_table,
     say,
-    touch,
 )
 from client.connection import Connection
 from client.studies import statuses
@@ -48,19 +47,18 @@ def approve(
     hub: Hub,
     key: Key,
     charter: Charter = None,
+    page: Page = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask; for scripts")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a study's contract, from its verified statement, and sign its approval here."""
     connection = open_connection(hub, key, charter)
-    whole = _shown(connection, study, as_json)
+    connection.require_admin()
+    whole = connection.log.find_study(study)
     known = admin.own_word(connection, whole)
     if known is not None and isinstance(known[1], StudyApproved):
         return _judged(connection, whole, known[0], as_json)
-    if not yes and not typer.confirm("Sign the approval of exactly this?"):
-        err.print("not signed")
-        raise typer.Exit(1)
-    return _judged(connection, whole, admin.approve(connection, whole, touch).index, as_json)
+    return _judge(connection, whole, judge(connection, whole, None, page, yes, as_json), as_json)
 
 
 @app.command("object")
@@ -70,25 +68,23 @@ def object_to(
     key: Key,
     reason: Annotated[str, typer.Option("--reason", help="Why; everybody in the study reads it")],
     charter: Charter = None,
+    page: Page = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask; for scripts")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take back your approval of a study, or say why you give none. Without enough approvals no round is opened."""
     connection = open_connection(hub, key, charter)
-    whole = _shown(connection, study, as_json)
-    if not yes and not typer.confirm("Sign the objection to exactly this?"):
-        err.print("not signed")
-        raise typer.Exit(1)
-    _judged(connection, whole, admin.object_to(connection, whole, reason, touch).index, as_json)
-
-
-def _shown(connection: Connection, study: str, as_json: bool) -> str:
-    """The study's whole id, after its contract was shown."""
     connection.require_admin()
     whole = connection.log.find_study(study)
-    if not as_json:
-        print_contract(connection.log.contract(whole), whole)
-    return whole
+    _judge(connection, whole, judge(connection, whole, reason, page, yes, as_json), as_json)
+
+
+def _judge(connection: Connection, study: str, said: Judgement | None, as_json: bool) -> None:
+    """Sign and post what was decided."""
+    if said is None:
+        err.print("not signed")
+        raise typer.Exit(1)
+    _judged(connection, study, connection.publish(said).index, as_json)
 
 
 def _judged(connection: Connection, study: str, leaf: int, as_json: bool) -> None:

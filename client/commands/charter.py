@@ -10,6 +10,7 @@ import typer
 from client import charter_changes as changes_of
 from client import charter_drafts as drafts
 from client.charter_drafts import Draft, Outcome
+from client.commands.deciding import touch
 from client.commands.options import (
     AsJson,
     Charter,
@@ -22,12 +23,11 @@ from client.commands.options import (
     print_sections,
     print_table,
     say,
-    touch,
 )
 from client.connection import Connection, utc
 from client.errors import UsageRefused
 from client.follow import open_log
-from client.keys import read_card, read_identity
+from client.keys import own_card, read_card, read_identity
 from client.pinned import PinnedStore
 from client.session import HubSession, open_http
 from pages.charter import changes, charter_in_words
@@ -59,7 +59,7 @@ def init(
     card = changes_of.read_hub_card(hub_card)
     if consortium not in (None, card.consortium):
         raise UsageRefused(f"--consortium {consortium!r}: the hub was made for {card.consortium!r}")
-    cards = [identity.card, *(read_card(path) for path in admin or [])]
+    cards = [own_card(identity, key), *(read_card(path) for path in admin or [])]
     founding = changes_of.founding_charter(card, cards, threshold, utc(session.clock()))
     draft = drafts.unsigned(founding)
     draft = draft.with_signatures([drafts.sign(draft, None, identity, touch)])

@@ -14,7 +14,6 @@ from rich.text import Text
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
 from pages.contract import Section, in_words, silo_lines
-from protocol.decision import Assertion, DecisionKey
 from protocol.study import StudyContract
 
 Hub = Annotated[str, typer.Option("--hub", envvar="CONSORTIA_HUB", help="The hub's origin, e.g. https://hub.example")]
@@ -24,6 +23,7 @@ Charter = Annotated[
     typer.Option("--charter", envvar="CONSORTIA_CHARTER", help="Digest of the founding charter; pinned at first use"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, for scripts")]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the local page, or only show its link")]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -44,6 +44,12 @@ def checked_digest(charter: str | None) -> str | None:
 
 def notice(text: str) -> None:
     err.print(f"note: {text}", markup=False, soft_wrap=True)
+
+
+def show_link(link: str) -> None:
+    """On stderr: stdout is the result's. The link works once, on this machine."""
+    err.print("if no page opens, open this link in a browser on this machine; it works once:", soft_wrap=True)
+    err.print(link, markup=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -68,11 +74,6 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 def printable(text: str) -> str:
     """Text from others without what could move the cursor. Markup in it is never read: it is shown as ``Text``."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def touch(kind: str, message: bytes, key: DecisionKey) -> Assertion:
-    """Asks for the security key that the charter names."""
-    raise UsageRefused(f"this {kind} needs a security key")
 
 
 def print_sections(sections: Iterable[Section]) -> None:

@@ -108,11 +108,6 @@ def test_an_enrolment_with_another_charter_or_key_is_refused(consortium: Consort
     assert consortium.enrol(silo, code).status_code == 200
 
 
-def test_a_taken_name_is_refused(consortium: Consortium) -> None:
-    with pytest.raises(Refusal, match="member"):
-        consortium.invite("ada")
-
-
 def test_an_assertion_is_used_once(consortium: Consortium) -> None:
     party = consortium.silos[0]
     assertion = party.assertion()

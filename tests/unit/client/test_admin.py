@@ -14,10 +14,10 @@ from client.errors import DraftRefused, HubUntrusted, StudyNotCompleted, UsageRe
 from client.studies import draft_contract, late, propose, uploads, watch
 from protocol import signing, statements
 from protocol.charter import key_words
-from protocol.decision import Assertion
 from protocol.routes import StudyStatus
 from protocol.sealing.envelope import generate_keys
 from protocol.study import study_id
+from protocol.succession import CharterSignature
 from tests.unit.client.conftest import Silo, World, make_contract, run_study
 
 CODE = re.compile(r"(?:[0-9A-HJKMNP-TV-Z]{4}-){4}[0-9A-HJKMNP-TV-Z]{4}")
@@ -37,7 +37,7 @@ def words_of(silo: Silo) -> str:
     return key_words(silo.member["signing_key"], silo.member["receiving_key"])
 
 
-def no_touch(kind: str, message: bytes, key: object) -> Assertion:
+def no_touch(signature: CharterSignature, charter: object, key: object) -> CharterSignature:
     raise AssertionError("nobody here has a security key")
 
 
@@ -100,7 +100,7 @@ def test_a_study_is_proposed_once_and_approved_by_its_digest(
     assert propose(grace, contract) == made and made.study == study_id(contract)
     ada = world.connect(ada_key)
     assert ada.log.find_study(made.study[:8]) == made.study
-    record = admin.approve(ada, made.study, no_touch)
+    record = ada.publish(admin.approval(ada, made.study))
     assert record.entry.study == made.study and record.entry.issuer == "person:ada"
     with pytest.raises(UsageRefused, match="8 or more"):
         ada.log.find_study(made.study[:7])
@@ -110,7 +110,7 @@ def test_a_study_is_proposed_once_and_approved_by_its_digest(
 
 def test_a_study_that_nobody_proposed_is_not_approved(world: World, ada_key: Path) -> None:
     with pytest.raises(UsageRefused, match="no proposal"):
-        admin.approve(world.connect(ada_key), "0" * 64, no_touch)
+        admin.approval(world.connect(ada_key), "0" * 64)
 
 
 def test_a_draft_is_proposed_by_its_lead_only_and_before_it_ends(

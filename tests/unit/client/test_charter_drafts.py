@@ -10,14 +10,14 @@ from client.errors import HubUntrusted, UsageRefused
 from client.keys import Identity, new_identity, write_identity
 from pages.charter import changes
 from protocol import statements
-from protocol.charter import Charter, charter_digest
-from protocol.decision import Assertion, DecisionKey
-from protocol.succession import sign_charter
+from protocol.charter import Charter, charter_bytes, charter_digest
+from protocol.decision import DecisionKey
+from protocol.succession import DECISION, CharterSignature, sign_charter
 from tests.security_key import SecurityKey
 from tests.unit.client.conftest import START, World
 
 
-def no_touch(kind: str, message: bytes, key: DecisionKey) -> Assertion:
+def no_touch(signature: CharterSignature, charter: Charter, key: DecisionKey) -> CharterSignature:
     raise AssertionError("nobody here has a security key")
 
 
@@ -126,16 +126,16 @@ def test_an_admin_with_a_security_key_is_asked_to_touch_it(world: World, ada_key
     value["people"][0]["decision_key"] = key.public.model_dump()
     value |= {"version": value["version"] + 1, "previous": charter_digest(world.charters[-1])}
     newer = Charter.model_validate(value)
-    asked: list[str] = []
+    asked: list[Charter] = []
 
-    def touch(kind: str, message: bytes, named: DecisionKey) -> Assertion:
-        asked.append(kind)
+    def touch(signature: CharterSignature, shown: Charter, named: DecisionKey) -> CharterSignature:
+        asked.append(shown)
         assert named == key.public
-        return key.touch(kind, message)
+        return signature.model_copy(update={"assertion": key.touch(DECISION, charter_bytes(shown))})
 
     ada = world.connect(ada_key)
     assert drafts.propose(ada, newer, touch).in_force
-    assert asked == ["charter"] and ada.log.charter == newer
+    assert asked == [newer] and ada.log.charter == newer
 
 
 def test_every_difference_is_said(world: World) -> None:
