@@ -74,10 +74,10 @@ def open_aggregator(settings: HubSettings) -> Aggregator:
 
 async def _watch_other_replicas(services: Services) -> None:
     """Ring when the log grew without this process: a cheap look once a second, for all who wait."""
-    seen = -1
+    seen = None
     while True:
-        size = await run_in_threadpool(services.log.size)
-        if size != seen and seen >= 0:
+        state = await run_in_threadpool(services.log.state)
+        if seen is not None and state != seen:
             services.news.ring(urgent=True)
-        seen = size
+        seen = state
         await asyncio.sleep(OTHER_REPLICAS_EVERY_S)

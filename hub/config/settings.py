@@ -56,6 +56,8 @@ class HubSettings(BaseSettings):
     tick_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
     checkpoint_age_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    witness_every_s: Annotated[int, Field(ge=10, le=43_200)] = 3600
+    """How often the witnesses are shown a new checkpoint to cosign; at once when another charter is in force."""
     tokens_per_minute: Annotated[int, Field(ge=1)] = 120
     """From one address, in each process of the hub."""
     enrolments_per_minute: Annotated[int, Field(ge=1)] = 60

@@ -9,6 +9,7 @@ from hub.audit.checkpoint import CheckpointSigner
 from hub.config.keys import HubKeys
 from hub.config.settings import HubSettings
 from hub.services.budgets import Budgets
+from hub.services.candidates import Candidates
 from hub.services.charters import Charters
 from hub.services.course import Course
 from hub.services.enrolment import Enrolments
@@ -34,6 +35,7 @@ class Services:
     database: Database
     news: News
     recorder: Recorder
+    candidates: Candidates
     charters: Charters
     identity: Identity
     enrolments: Enrolments
@@ -58,7 +60,7 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
     blobs.tidy()
     news = News()
     signer = CheckpointSigner(settings.log_origin, keys.log)
-    recorder = Recorder(database, signer, news, clock)
+    recorder = Recorder(database, signer, news, clock, witness_every_s=settings.witness_every_s)
     charters = Charters(database, recorder, keys, settings.log_origin, settings.consortium)
     budgets = Budgets(database)
     course = Course(budgets, Voice(keys.hub, _nonce))
@@ -70,6 +72,7 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
         database=database,
         news=news,
         recorder=recorder,
+        candidates=Candidates(database, charters, news, clock),
         charters=charters,
         identity=Identity(
             database, charters, keys.hub, settings.log_origin, routes.audience(settings.log_origin), clock, _nonce

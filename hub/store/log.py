@@ -90,6 +90,13 @@ class NodeTable:
         self._connection.execute(insert(log_nodes), rows)
 
 
+def read_nodes(connection: Connection, level: int, first: int, count: int) -> list[bytes]:
+    """The hashes of up to `count` nodes of a level from place `first` on, in order."""
+    place = log_nodes.c.position
+    where = (log_nodes.c.level == level, place >= first, place < first + count)
+    return [bytes(one) for one in connection.execute(select(log_nodes.c.hash).where(*where).order_by(place)).scalars()]
+
+
 # Built once: what every request runs shouldn't be put together again each time.
 _HEAD = select(log_state).where(log_state.c.id == 1)
 _LOCKED_HEAD = _HEAD.with_for_update()

