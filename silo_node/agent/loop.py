@@ -16,6 +16,7 @@ from silo_node.agent.releasing import release
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
+from silo_node.agent.witnessing import witness
 from silo_node.errors import (
     DatasetRefused,
     HubDistrusted,
@@ -40,6 +41,7 @@ class Agent:
         self._studies = Studies(silo.tasks.entries())
         self._runner_failures: dict[str, int] = {}
         self._try_again = False
+        self._candidate = ""
         check_ledger(silo)
         check_journal(silo)
 
@@ -67,7 +69,7 @@ class Agent:
         """One poll: verified, and remembered before anything is done about it."""
         try:
             held = self._follower
-            answer = self._silo.hub.poll(held.next, wait_s)
+            answer = self._silo.hub.poll(held.next, wait_s, self._candidate)
             proof = answer.consistency
             if held.next != held.view.size:
                 proof = self._silo.hub.consistency(held.view.size, checkpoint_size(answer.checkpoint))
@@ -81,6 +83,15 @@ class Agent:
             self._follower = follower
         for entry in entries:
             self._studies.take_in(entry)
+        self._witness(answer.candidate)
+
+    def _witness(self, candidate: str) -> None:
+        self._candidate = candidate
+        try:
+            witness(self._silo, self._follower, candidate)
+        except ProtocolError as problem:
+            self._silo.voice.note("halt", f"what the witnesses are shown is not this log: {problem}", None)
+            raise HubDistrusted(f"the hub shows its witnesses another log, nothing more is done: {problem}") from None
 
     def work(self) -> bool:
         """Takes every study one step on; true if any step was taken."""

@@ -18,6 +18,7 @@ from protocol.follow import Follower, Verified
 from protocol.signing import Signed, parse
 from protocol.spend import Event, parse_events
 from protocol.translog import LogView, VerifierKey
+from silo_node.agent.witness_memory import WitnessMemory
 from silo_node.private_files import private_folder, sync_folder, write_private, writing_private
 
 Answer = Literal["accept", "refuse", "release"]
@@ -48,6 +49,7 @@ class Tasks:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_TABLES)
+        self.witnessing = WitnessMemory(self._db)
 
     def close(self) -> None:
         self._db.close()
