@@ -1,5 +1,6 @@
 """The transparency log, and the long poll by which parties follow it."""
 
+import base64
 import time
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from hub.api.identity import caller_of
 from hub.audit.tiles import Tile
 from hub.services.identity import Caller
 from hub.services.news import QUIET_DELAY_S
+from hub.services.timestamps import newest_timestamp
 from hub.services.wiring import Services
 from protocol.cosignature import MAX_LINE_BYTES
 from protocol.routes import (
@@ -21,11 +23,13 @@ from protocol.routes import (
     LOG_EXPORT,
     LOG_INCLUSION,
     LOG_TILES,
+    LOG_TIMESTAMP,
     LOG_WITNESSED,
     MAX_WAIT_S,
     POLL,
     CheckpointAnswer,
     Follow,
+    TimestampAnswer,
 )
 
 NOTE = "text/plain; charset=utf-8"
@@ -74,6 +78,12 @@ def router(services: Services) -> APIRouter:
     @api.get(LOG_WITNESSED)
     def witnessed() -> Response:
         return Response(services.candidates.quorate().note, media_type=NOTE, headers=BRIEFLY)
+
+    @api.get(LOG_TIMESTAMP)
+    def timestamp() -> TimestampAnswer:
+        held = newest_timestamp(services.database)
+        token = base64.b64encode(held.token or b"").decode()
+        return TimestampAnswer(checkpoint=held.note, token=token)
 
     @api.get(LOG_TILES + "/checkpoint")
     def tiled_checkpoint() -> Response:
