@@ -44,7 +44,7 @@ class Recording:
 
     def record(self, signed: Signed, subject: str | None = None) -> int:
         """Put a statement on record; `subject` is a party it concerns beside its issuer and its study's parties."""
-        index = self._append(_event(signed), subject)
+        index = self.put(_event(signed), subject)
         log_store.insert_statement(
             self.connection, signed.digest, signed.wire, signed.body.issuer, signed.body.nonce, index
         )
@@ -54,10 +54,11 @@ class Recording:
         """Put a refusal on record, once for the same bytes."""
         digest = canonical.digest(wire)
         if log_store.refusal_index(self.connection, digest) is None:
-            index = self._append(AuditEvent("refusal", wire, issuer, study), None)
+            index = self.put(AuditEvent("refusal", wire, issuer, study))
             log_store.insert_refusal(self.connection, digest, wire, reason, index)
 
-    def _append(self, event: AuditEvent, subject: str | None) -> int:
+    def put(self, event: AuditEvent, subject: str | None = None) -> int:
+        """Put a leaf on record whose text, if it is to be shown, is stored elsewhere; its index."""
         self.events.append(event)
         self.subjects.append(subject)
         return self.head.size + len(self.events) - 1
@@ -118,9 +119,11 @@ class Recorder:
                 entry.issuer,
                 entry.study,
                 subject,
-                entry.leaf_bytes().decode(),
+                leaf.decode(),
             )
-            for place, (entry, subject) in enumerate(zip(appended.entries, recording.subjects, strict=True))
+            for place, (entry, leaf, subject) in enumerate(
+                zip(appended.entries, appended.leaves, recording.subjects, strict=True)
+            )
         ]
         log_store.insert_entries(connection, entries)
         return self._sign(connection, appended.tree, head, recording.moment)
