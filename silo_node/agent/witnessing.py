@@ -3,11 +3,12 @@
 After each poll that verified, the hub's candidate is cosigned by these rules; only then is it sent:
 
 1. The log was read up to the view held, and a charter is in force; else the candidate waits for a later poll.
-2. The candidate is signed by the log's key that the charter in force names, else ``NoteRefused``.
-3. It names the charter in force, is no larger than the view, and no smaller than what this silo cosigned last;
-   else it isn't cosigned. (The hub takes a new candidate in the very transaction that logs a charter.)
+2. The candidate is of this log, signed by the key that the charter in force names, else ``NoteRefused``.
+3. It is no larger than the view; else it can't be judged yet, and waits.
 4. At the size cosigned last, or at the view's, it has the same root, else ``LogForked``, with both notes as evidence.
 5. A consistency proof from it to the view verifies, else ``GrowthUnproven``: the hub signed a log that isn't this one.
+6. It names the charter in force and is no smaller than what this silo cosigned last; else it isn't cosigned. (The hub
+   takes a new candidate in the very transaction that logs a charter.)
 
 What was cosigned is remembered before it is sent, so that a crash, or a hub that asks twice, gets the same line.
 """
@@ -19,7 +20,7 @@ import structlog
 from protocol.charter import Charter, charter_digest
 from protocol.cosignature import CosignerKey, cosign, timestamps
 from protocol.follow import Follower
-from protocol.signed_note import VerifierKey, split_note
+from protocol.signed_note import split_note
 from protocol.translog import (
     Checkpoint,
     GrowthUnproven,
@@ -27,10 +28,9 @@ from protocol.translog import (
     LogView,
     ProofRefused,
     TreeHead,
-    verify_checkpoint,
     verify_consistency,
 )
-from protocol.witnesses import reason_to_wait, silo_witness, witnesses_of
+from protocol.witnesses import checkpoint_under, reason_to_wait, silo_witness, witnesses_of
 from silo_node.agent.silo import Silo
 from silo_node.agent.witness_memory import Cosigned, WitnessMemory
 from silo_node.errors import HubRefused
@@ -55,14 +55,13 @@ def witness(silo: Silo, follower: Follower, note: str) -> None:
     view, charter = follower.view, follower.charter
     if not note or charter is None or follower.next != view.size:
         return
-    verifier = VerifierKey.from_hex(charter.log_origin, charter.log_key)
-    shown = Shown(note, verify_checkpoint(note, verifier.name, verifier.public_key), charter)
-    memory = silo.tasks.witnessing
+    shown, memory = Shown(note, checkpoint_under(note, charter), charter), silo.tasks.witnessing
     last = memory.last()
     if last is None or _text(last.note) != _text(note):
-        if not _fits(shown, last, view):
+        problem = _verdict(silo, shown, last, view)
+        if problem is not None:
+            log.warning("not-cosigned", problem=problem)
             return
-        _check_growth(silo, shown, view)
         last = _cosign(silo, shown)
     _send(silo, shown, last)
     _keep(silo, shown, memory)
@@ -73,22 +72,27 @@ def may_work(silo: Silo, charter: Charter) -> str | None:
     return reason_to_wait(silo.tasks.witnessing.quorate(), charter, silo.clock())
 
 
-def _fits(shown: Shown, last: Cosigned | None, view: LogView) -> bool:
+def _verdict(silo: Silo, shown: Shown, last: Cosigned | None, view: LogView) -> str | None:
+    """Why the candidate isn't cosigned, None if it may be. Raises ``ProtocolError`` for one of another log."""
     checkpoint = shown.checkpoint
-    for size, root, pinned in [(view.size, view.root, view.note)] + (
-        [(last.size, last.root, last.note)] if last else []
-    ):
-        if checkpoint.size == size and checkpoint.root_hash != root:
-            roots = f"{root.hex()} and {checkpoint.root_hash.hex()}"
-            raise LogForked(f"the log signed two roots at {size} leaves: {roots}", pinned=pinned, shown=shown.note)
+    if checkpoint.size > view.size:
+        return f"the candidate has {checkpoint.size} leaves, {view.size} were read"
+    _check_root(shown, view.size, view.root, view.note)
+    if last is not None:
+        _check_root(shown, last.size, last.root, last.note)
+    _check_growth(silo, shown, view)
+    if last is not None and checkpoint.size < last.size:
+        return f"the candidate has {checkpoint.size} leaves, {last.size} were cosigned before"
     if checkpoint.charter != charter_digest(shown.charter):
-        log.warning("not-cosigned", reason="the candidate names another charter than the one in force")
-    elif checkpoint.size > view.size or (last is not None and checkpoint.size < last.size):
-        seen = f"{last.size if last else 0} were cosigned, {view.size} were read"
-        log.warning("not-cosigned", reason=f"the candidate has {checkpoint.size} leaves; {seen}")
-    else:
-        return True
-    return False
+        return "the candidate names another charter than the one in force"
+    return None
+
+
+def _check_root(shown: Shown, size: int, root: bytes, pinned: str) -> None:
+    found = shown.checkpoint
+    if found.size == size and found.root_hash != root:
+        roots = f"{root.hex()} and {found.root_hash.hex()}"
+        raise LogForked(f"the log signed two roots at {size} leaves: {roots}", pinned=pinned, shown=shown.note)
 
 
 def _check_growth(silo: Silo, shown: Shown, view: LogView) -> None:

@@ -8,6 +8,7 @@ from hub.audit.merkle import MerkleTree
 from protocol.canonical import digest
 from protocol.charter import charter_digest
 from protocol.cosignature import CosignerKey, cosign, merge, read_cosignature
+from protocol.signed_note import sign_note, split_note
 from protocol.statements import CharterPublished, Invitation
 from protocol.translog import Checkpoint, sign_checkpoint
 from protocol.witnesses import MAX_AGE, silo_witness, witnesses_of
@@ -154,8 +155,16 @@ def test_an_older_checkpoint_of_another_log_stops_the_silo(read):
     assert read.hub.cosignatures == []
 
 
-def test_a_candidate_by_another_key_stops_the_silo(read):
+def test_an_older_checkpoint_of_another_log_stops_the_silo_that_cosigned_a_newer_one_of_its_own(read):
+    show(read, checkpoint(read))
+    assert_halts(read, checkpoint(read, fork(read, 2)), "not one of the log that was read")
+    assert len(read.hub.cosignatures) == 1
+
+
+def test_a_candidate_by_another_key_or_of_another_log_stops_the_silo(read):
     assert_halts(read, checkpoint(read, key=read.hub.group.hub), "no signature by key")
+    text = split_note(checkpoint(read))[0].replace(ORIGIN, "another.example/log", 1)
+    assert_halts(read, sign_note(text, ORIGIN, read.hub.group.log), "is of log another.example/log")
     assert read.hub.cosignatures == []
 
 
@@ -227,3 +236,18 @@ def test_a_later_candidate_without_its_quorum_leaves_the_one_that_is_held(read):
     later = Checkpoint.stamped(ORIGIN, read.hub.tree.head(), charter_digest(charter(read)), read.now)
     show(read, sign_checkpoint(later, ORIGIN, read.hub.group.log))
     assert may_work(read.silo, charter(read)) is None
+
+
+def test_two_silos_shown_two_logs_have_no_quorum_on_either_and_find_out_when_they_compare(make_node):
+    """Alpha is shown one log, the three others another of the same size; each signs what it was shown."""
+    alpha = make_node()
+    grow(alpha)
+    alpha.go()
+    ours, theirs = checkpoint(alpha), checkpoint(alpha, fork(alpha, alpha.hub.tree.size))
+    others = ["bravo", "charlie", "delta"]
+    show(alpha, ours)
+    # Their cosignatures of the other root are worth nothing on this one.
+    stolen = split_note(cosigned_by(alpha, theirs, others))[1][1:]
+    show(alpha, ours + "".join(f"{line}\n" for line in stolen))
+    assert "seen yet" in may_work(alpha.silo, charter(alpha))
+    assert_halts(alpha, cosigned_by(alpha, theirs, others), "two roots at")
