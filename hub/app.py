@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 
@@ -15,13 +15,16 @@ from hub.aggregation.ray_driver import RayCluster
 from hub.aggregation.ray_executor import RayExecutor, require_ray
 from hub.aggregation.supervisor import Supervisor
 from hub.api import budgets, enrolment, health, identity, log, problems, rounds, studies
+from hub.api.admission import FreshNonce, admission, check_routes
 from hub.api.server import LateRequests
 from hub.config import keys
 from hub.config.settings import HubSettings
 from hub.jobs.checkpointer import Checkpointer
 from hub.jobs.round_driver import RoundDriver
+from hub.jobs.token_sweeper import TokenSweeper
 from hub.services.recorder import Clock
 from hub.services.wiring import Services, build
+from protocol.routes import OPENAPI
 
 OTHER_REPLICAS_EVERY_S = 1.0
 
@@ -36,6 +39,7 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
     services = build(settings, keys.load(settings.keys), aggregator, clock)
     driver = RoundDriver(services.rounds, settings.tick_s, settings.keep_sums_s)
     checkpointer = Checkpointer(services.recorder, settings.checkpoint_age_s)
+    sweeper = TokenSweeper(services.identity)
     services.course.wake = driver.wake
 
     @contextlib.asynccontextmanager
@@ -45,21 +49,25 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
         aggregator.start(services.rounds.added)
         driver.start()
         checkpointer.start()
+        sweeper.start()
         yield
         watcher.cancel()
         services.news.detach()
-        for stop in (driver.stop, checkpointer.stop, aggregator.close, services.database.close):
+        for stop in (driver.stop, checkpointer.stop, sweeper.stop, aggregator.close, services.database.close):
             await run_in_threadpool(stop)
 
-    app = FastAPI(title="Consortia hub", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Consortia hub", lifespan=lifespan, openapi_url=OPENAPI, docs_url=None, redoc_url=None)
     registry = CollectorRegistry()
     problems.install(app)
+    app.add_middleware(FreshNonce, nonces=services.identity.nonces)
     app.add_middleware(health.RequestCounter, registry=registry)
     app.add_middleware(LateRequests, stopping=lambda: services.news.stopped)
     app.state.stopping = services.news.detach
-    for part in (identity, enrolment, studies, rounds, budgets, log):
-        app.include_router(part.router(services))
-    app.include_router(health.router(services, registry))
+    parts = [part.router(services) for part in (identity, enrolment, studies, rounds, budgets, log)]
+    parts.append(health.router(services, registry))
+    check_routes(parts)
+    for part in parts:
+        app.include_router(part, dependencies=[Depends(admission(services))])
     return app
 
 

@@ -11,6 +11,8 @@ from pydantic import Field
 from protocol.ids import Digest, Hex32, Sentence, SiloId, Strict, StudyId, Timestamp
 
 HEALTH = "/health"
+METRICS = "/metrics"
+OPENAPI = "/openapi.json"
 TOKENS = "/v1/tokens"
 CHARTER = "/v1/charter"
 """GET, no token: the charter statements, oldest first, as JSON Lines."""
@@ -67,8 +69,9 @@ class PendingEnrolment(Strict):
 
 class TokenAnswer(Strict):
     access_token: str
-    token_type: Literal["Bearer"]
+    token_type: Literal["DPoP"]
     expires_in: int
+    scope: str
 
 
 class Recorded(Strict):

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from hub.api.identity import caller_of
+from hub.api.admission import caller_of
 from hub.services.identity import Caller
 from hub.services.news import QUIET_DELAY_S
 from hub.services.wiring import Services

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import StreamingResponse
 
 from hub.aggregation.intake import MAX_BUNDLE_BYTES, MAX_CHUNK_BYTES
+from hub.api.admission import caller_of
 from hub.api.bodies import bounded
-from hub.api.identity import caller_of
 from hub.services.identity import Caller
 from hub.services.wiring import Services
 from protocol.routes import CHUNK, CHUNKS, SHARES, SUM, ReceivedChunks

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from hub.api.admission import caller_of
 from hub.api.bodies import bounded, to_file
-from hub.api.identity import caller_of
 from hub.errors import BadRequest
 from hub.services.identity import Caller
 from hub.services.wiring import Services

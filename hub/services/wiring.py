@@ -8,6 +8,7 @@ from hub.aggregation.aggregator import Aggregator
 from hub.audit.checkpoint import CheckpointSigner
 from hub.config.keys import HubKeys
 from hub.config.settings import HubSettings
+from hub.services.access_tokens import AccessTokens
 from hub.services.budgets import Budgets
 from hub.services.charters import Charters
 from hub.services.course import Course
@@ -16,6 +17,7 @@ from hub.services.identity import Identity
 from hub.services.limits import FixedWindow
 from hub.services.log import LogReader
 from hub.services.news import News
+from hub.services.nonces import Nonces
 from hub.services.recorder import Clock, Recorder
 from hub.services.release import Releases
 from hub.services.rounds import Rounds
@@ -71,9 +73,7 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
         news=news,
         recorder=recorder,
         charters=charters,
-        identity=Identity(
-            database, charters, keys.hub, settings.log_origin, routes.audience(settings.log_origin), clock, _nonce
-        ),
+        identity=_identity(settings, database, charters, keys, clock),
         enrolments=enrolments,
         studies=studies,
         rounds=Rounds(database, recorder, course, blobs, place, aggregator, settings.lease_s),
@@ -86,6 +86,11 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
         token_limit=FixedWindow(settings.tokens_per_minute, time.monotonic),
         enrolment_limit=FixedWindow(settings.enrolments_per_minute, time.monotonic),
     )
+
+
+def _identity(settings: HubSettings, database: Database, charters: Charters, keys: HubKeys, clock: Clock) -> Identity:
+    tokens = AccessTokens((keys.hub,), settings.log_origin, routes.audience(settings.log_origin))
+    return Identity(database, charters, tokens, Nonces.of(keys.hub, clock), clock, _nonce)
 
 
 def _nonce() -> str:
