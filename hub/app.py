@@ -14,7 +14,7 @@ from hub.aggregation.process_pool import ProcessPool
 from hub.aggregation.ray_driver import RayCluster
 from hub.aggregation.ray_executor import RayExecutor, require_ray
 from hub.aggregation.supervisor import Supervisor
-from hub.api import budgets, enrolment, health, identity, log, problems, rounds, studies
+from hub.api import budgets, enrolment, health, identity, log, openapi, problems, rounds, studies
 from hub.api.admission import FreshNonce, admission, check_routes
 from hub.api.server import LateRequests
 from hub.config import keys
@@ -68,6 +68,7 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
     check_routes(parts)
     for part in parts:
         app.include_router(part, dependencies=[Depends(admission(services))])
+    openapi.install(app)
     return app
 
 

@@ -41,7 +41,7 @@ class NonceNeeded(Unauthenticated):
 class OutOfScope(Refused):
     """The caller is known, and its role isn't one of this route's."""
 
-    def __init__(self, message: str, scope: str) -> None:
+    def __init__(self, message: str, scope: str = "") -> None:
         super().__init__(message)
         self.scope = scope
 

@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from hub.api.admission import caller_of
+from hub.api.places import Position
 from hub.services.identity import Caller
 from hub.services.news import QUIET_DELAY_S
 from hub.services.wiring import Services
@@ -30,7 +31,7 @@ def router(services: Services) -> APIRouter:
     @api.get(POLL, response_model=Follow)
     async def poll(
         caller: Annotated[Caller, authenticated],
-        after: Annotated[int, Query(ge=0)],
+        after: Position,
         wait_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0.0,
     ) -> Response:
         """Waits without holding a thread or a database connection."""
@@ -52,11 +53,11 @@ def router(services: Services) -> APIRouter:
         return services.log.checkpoint()
 
     @api.get(LOG_CONSISTENCY)
-    def consistency(first: int, second: int, caller: Annotated[Caller, authenticated]) -> tuple[str, ...]:
+    def consistency(first: Position, second: Position, caller: Annotated[Caller, authenticated]) -> tuple[str, ...]:
         return services.log.consistency(first, second)
 
     @api.get(LOG_INCLUSION)
-    def inclusion(index: int, size: int, caller: Annotated[Caller, authenticated]) -> tuple[str, ...]:
+    def inclusion(index: Position, size: Position, caller: Annotated[Caller, authenticated]) -> tuple[str, ...]:
         return services.log.inclusion(index, size)
 
     @api.get(LOG_EXPORT)

@@ -11,15 +11,33 @@ from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import ValidationError
 
 from hub.errors import Conflict, InvalidToken
-from protocol.dpop import ALGORITHM, thumbprint
+from protocol.dpop import ALGORITHM, Thumbprint, thumbprint
+from protocol.ids import PartyId, Strict
 from protocol.tokens import ACCESS_LIFETIME
 
 TOKEN_S: Final = int(ACCESS_LIFETIME.total_seconds())
 TYPE: Final = "at+jwt"
 MAX_KNOWN: Final = 10_000
-_REQUIRED: Final = ["iss", "aud", "sub", "scope", "jti", "iat", "exp", "cnf", "identity"]
+
+
+class _Confirmation(Strict):
+    jkt: Thumbprint
+
+
+class _Claims(Strict):
+    iss: str
+    aud: str
+    sub: PartyId
+    client_id: PartyId
+    scope: str
+    cnf: _Confirmation
+    identity: Thumbprint
+    jti: str
+    iat: int
+    exp: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +113,13 @@ class AccessTokens:
             if header.get("typ") != TYPE or key is None:
                 raise InvalidToken("token: it is not an access token of this hub")
             # Its end is compared by the hub's clock, which is passed in.
-            options: Any = {"require": _REQUIRED, "verify_exp": False, "verify_iat": False}
-            claims = jwt.decode(token, key, [ALGORITHM], options=options, audience=self.audience, issuer=self.issuer)
-        except jwt.InvalidTokenError as error:
+            options: Any = {"verify_exp": False, "verify_iat": False}
+            given = jwt.decode(token, key, [ALGORITHM], options=options, audience=self.audience, issuer=self.issuer)
+            claims = _Claims.model_validate(given)
+        except (jwt.InvalidTokenError, ValidationError) as error:
             raise InvalidToken(f"token refused: {type(error).__name__}") from None
         access = AccessToken(
-            claims["sub"], claims["scope"], claims["cnf"]["jkt"], claims["identity"], claims["exp"], header["kid"]
+            claims.sub, claims.scope, claims.cnf.jkt, claims.identity, claims.exp, thumbprint(key.public_bytes_raw())
         )
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()

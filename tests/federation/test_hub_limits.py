@@ -45,6 +45,7 @@ def test_enrolments_and_tokens_of_one_address_are_limited_and_the_answer_says_fo
     assert officer.token
     silo = FakeSilo("ada", limited.url, limited.card)
     silo.http.headers["X-Forwarded-For"] = "192.0.2.7"
+    silo.nonce = officer.nonce  # or the hub would ask for it, with an answer that counts too
 
     def enrolments() -> Iterator[httpx.Response]:
         while True:

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 
 from protocol import canonical, routes
@@ -111,80 +110,6 @@ def test_an_enrolment_with_another_charter_or_key_is_refused(consortium: Consort
 def test_a_taken_name_is_refused(consortium: Consortium) -> None:
     with pytest.raises(Refusal, match="member"):
         consortium.invite("ada")
-
-
-def test_an_assertion_is_used_once(consortium: Consortium) -> None:
-    party = consortium.silos[0]
-    assertion = party.assertion()
-    assert party.ask_token(assertion).status_code == 200
-    again = party.ask_token(assertion)
-    assert (again.status_code, again.json()["type"]) == (401, "consortia:unauthenticated")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"aud": "another-log/1234"},
-        {"exp": 1},
-        {"exp": int(time.time()) + 3600},
-        {"iss": "silo:bern"},
-        {"sub": "silo:bern", "iss": "silo:bern"},
-        {"sub": "hub", "iss": "hub"},
-        {"sub": "silo:nobody", "iss": "silo:nobody"},
-        {"jti": ""},
-    ],
-)
-def test_an_assertion_that_does_not_fit_is_refused(consortium: Consortium, changes: dict[str, Any]) -> None:
-    ada = consortium.silo("ada")
-    assert ada.ask_token(ada.assertion(**changes)).status_code == 401
-
-
-def test_an_assertion_for_a_log_or_an_address_instead_of_this_hub_is_refused(consortium: Consortium) -> None:
-    ada, origin = consortium.silo("ada"), consortium.card["log_origin"]
-    for audience in (origin, consortium.url + routes.TOKENS, consortium.url):
-        assert ada.ask_token(ada.assertion(aud=audience)).status_code == 401
-
-
-def _claims(consortium: Consortium, party: str = "silo:ada") -> dict[str, Any]:
-    audience = routes.audience(consortium.card["log_origin"])
-    return {"iss": party, "sub": party, "aud": audience, "jti": secrets.token_hex(8), "exp": int(time.time()) + 50}
-
-
-def test_assertions_without_a_signature_or_keyed_with_the_public_key_are_refused(consortium: Consortium) -> None:
-    ada = consortium.silo("ada")
-    assert ada.ask_token(jwt.encode(_claims(consortium), None, algorithm="none")).status_code == 401
-    secret = bytes.fromhex(ada.public)
-    assert ada.ask_token(jwt.encode(_claims(consortium), secret, algorithm="HS256")).status_code == 401
-
-
-def _access(consortium: Consortium, key: Any, algorithm: str, **changes: Any) -> int:
-    origin = consortium.card["log_origin"]
-    audience, ends = routes.audience(origin), int(time.time()) + 50
-    claims = {"iss": origin, "aud": audience, "sub": "silo:ada", "role": "silo", "jti": "x", "exp": ends}
-    token = jwt.encode({**claims, **changes}, key, algorithm=algorithm, headers={"typ": "at+jwt"})
-    return httpx.get(consortium.url + routes.STUDIES, headers={"Authorization": f"Bearer {token}"}).status_code
-
-
-def test_access_tokens_that_the_hub_did_not_sign_or_that_ran_out_are_refused(
-    hub: HubProcess, consortium: Consortium
-) -> None:
-    from hub.config.keys import load
-
-    key = load(hub.folder / "keys").hub
-    assert _access(consortium, key, "EdDSA") == 200
-    assert _access(consortium, key, "EdDSA", exp=int(time.time()) - 1) == 401
-    assert _access(consortium, key, "EdDSA", sub="silo:nobody") == 401
-    assert _access(consortium, key, "EdDSA", aud="elsewhere") == 401
-    assert _access(consortium, key, "EdDSA", aud=consortium.card["log_origin"]) == 401
-    assert _access(consortium, consortium.silo("ada").key, "EdDSA") == 401
-    assert _access(consortium, None, "none") == 401
-    assert _access(consortium, bytes.fromhex(consortium.card["hub_key"]), "HS256") == 401
-    assert httpx.get(consortium.url + routes.STUDIES).status_code == 401
-
-
-def test_an_assertion_is_no_access_token(consortium: Consortium) -> None:
-    headers = {"Authorization": f"Bearer {consortium.silo('ada').assertion()}"}
-    assert httpx.get(consortium.url + routes.STUDIES, headers=headers).status_code == 401
 
 
 def test_another_silos_statement_is_refused_and_not_recorded(consortium: Consortium) -> None:
@@ -350,7 +275,12 @@ def test_a_bundle_is_taken_once_never_replaced_and_read_by_the_silos_only(
     assert ada.put_shares(bundle, **opened.place).status_code == 200
     assert ada.put_shares(bytes(len(bundle)), **opened.place).status_code == 409
     assert bern.get(opened.path("ada")).content == bundle
-    for party, silo, status in ((consortium.lead, "ada", 403), (bern, "dale", 404), (bern, "../x", 404)):
+    for party, silo, status in (
+        (consortium.lead, "ada", 403),
+        (bern, "dale", 404),
+        (bern, "../x", 404),
+        (bern, "X", 400),
+    ):
         with pytest.raises(Refusal) as refused:
             party.get(opened.path(silo))
         assert refused.value.status == status
