@@ -144,10 +144,10 @@ class HubSession:
                 cured.add(problem.type)
                 if problem.type == problems.UNAUTHENTICATED:
                     self._holder.drop(proven)
-            elif status not in RETRIED_STATUS or attempt == ATTEMPTS:
+                continue
+            if status not in RETRIED_STATUS or attempt == ATTEMPTS:
                 raise HubRefused(problem)
-            else:
-                self.pause(_backoff(attempt, after))
+            self.pause(_backoff(attempt, after))
         raise HubUnreachable(_unreachable(str(self.http.base_url), None))
 
     def _exchange(self, request: _Request) -> tuple[int, bytes, str | None, Mapping[str, str]]:
@@ -206,7 +206,8 @@ def _problem(status: int, answer: bytes) -> Problem:
     except ValidationError:
         detail = f"it answered status {status} without saying why; ask the hub's operator"
         status = status if 400 <= status <= 599 else 500
-        return Problem(type=problems.INTERNAL, title="No reason given", status=status, detail=detail)
+        kind = problems.UNAUTHENTICATED if status == 401 else problems.INTERNAL
+        return Problem(type=kind, title="No reason given", status=status, detail=detail)
 
 
 def _backoff(attempt: int, retry_after: str | None) -> float:

@@ -33,7 +33,8 @@ from tests.unit.hub.rig.process import HubProcess
 ANONYMOUS = "anonymous"
 CALLERS = (ANONYMOUS, *ROLES)
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = 6
+EXAMPLES = 12
+EDGES = (None, 0, 1, 2, -1, 2**31 - 1, 2**31, 2**62, 2**63, 2**80)
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +139,17 @@ def test_no_request_gets_an_incident_an_undescribed_answer_or_what_its_role_may_
         operation = found.ok()
         place = (operation.method.upper(), operation.path)
         seen.add(place)
+        if mode is GenerationMode.NEGATIVE and not can_be_broken(operation.definition.raw):
+            continue
         probe(operation, Probe(hub.url, session, role, mode, known, is_inside(ROUTES[place], role)))
     assert seen == set(ROUTES) - {("GET", routes.OPENAPI)}
     assert "incident" not in hub.logged()
+
+
+def can_be_broken(described: dict[str, Any]) -> bool:
+    """Not so a request without parameters whose body is any bytes or none: every one is of the form described."""
+    bodies = set(described.get("requestBody", {}).get("content", {}))
+    return bool(described.get("parameters")) or bool(bodies & {"application/json", "application/x-www-form-urlencoded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +161,14 @@ class Probe:
     known: dict[str, Any]
     inside: bool
 
-    def check(self, case: Any, real: bool) -> None:
-        if real:
-            case.path_parameters = {**case.path_parameters, **{n: self.known[n] for n in case.path_parameters}}
+    def check(self, case: Any, real: set[str], edge: int | None) -> None:
+        """``real``: which parts of the path are of the study that is there; ``edge``: in place of each number."""
+        numbers = dict.fromkeys(_numbers(case), edge) if edge is not None else {}
+        case.path_parameters = {
+            name: self.known[name] if name in real else numbers.get(name, value)
+            for name, value in (case.path_parameters or {}).items()
+        }
+        case.query = {name: numbers.get(name, value) for name, value in (case.query or {}).items()}
         if case.operation.path == routes.POLL and case.query:
             case.query.pop("wait_s", None)  # a sound one is waited for
         answer = case.call(base_url=self.url, session=self.session)
@@ -162,8 +176,12 @@ class Probe:
         if not self.inside:
             # 404, 405: what was made up isn't this route's path any more.
             assert answer.status_code in (401 if self.role == ANONYMOUS else 403, 404, 405), answer.status_code
-        elif answer.status_code in (401, 403):
+        else:
             assert "insufficient_scope" not in str(answer.headers.get("www-authenticate"))
+            assert answer.status_code != 401 or self.case_is_open(case), "the proof itself was refused"
+
+    def case_is_open(self, case: Any) -> bool:
+        return ROUTES[case.operation.method.upper(), case.operation.path].is_open
 
 
 def probe(operation: Any, probe: Probe) -> None:
@@ -174,8 +192,17 @@ def probe(operation: Any, probe: Probe) -> None:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(generation_mode=probe.mode), real=st.booleans())
-    def one(case: Any, real: bool) -> None:
-        probe.check(case, real)
+    @given(
+        case=operation.as_strategy(generation_mode=probe.mode),
+        real=st.sampled_from(({"study", "silo", "digest"}, set(probe.known), set())),
+        edge=st.sampled_from(EDGES),
+    )
+    def one(case: Any, real: set[str], edge: int | None) -> None:
+        probe.check(case, real, edge)
 
     one()
+
+
+def _numbers(case: Any) -> list[str]:
+    described = case.operation.definition.raw.get("parameters", ())
+    return [one["name"] for one in described if one["schema"].get("type") == "integer"]
