@@ -118,4 +118,4 @@ def _check_claims(claims: _Claims, audience: str, now: float) -> None:
     if claims.exp + SKEW_S <= now or claims.iat > now + SKEW_S:
         raise BadProof("assertion: it has expired, or is from the future; make a new one, and check the clock")
     if not 0 < claims.exp - claims.iat <= longest or claims.exp > now + longest + SKEW_S:
-        raise BadProof(f"assertion: exp may be {longest:.0f} seconds after iat at most; check the clock")
+        raise BadProof(f"assertion: exp may be {longest:.0f} seconds ahead at most; check the clock")
