@@ -19,7 +19,7 @@ from protocol import problems, routes
 from protocol.dpop import NONCE_HEADER
 from protocol.problems import Problem
 from protocol.signing import Signed
-from protocol.token_holder import CURABLE, Credentials, TokenHolder
+from protocol.token_holder import Credentials, TokenHolder
 
 ATTEMPTS: Final = 5
 FIRST_PAUSE_S: Final = 0.5
@@ -74,12 +74,15 @@ class _Request:
     anonymous: bool = False
     limit: int = MAX_ANSWER_BYTES
 
-    @property
-    def curable(self) -> frozenset[str]:
-        """Refusals after which it is sent once more; a token request carries no token that a new one could replace."""
-        if self.anonymous:
-            return frozenset()
-        return CURABLE - {problems.UNAUTHENTICATED} if self.path == routes.TOKENS else CURABLE
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """``shown``: the headers by which the request showed who asks."""
+
+    status: int
+    body: bytes
+    retry_after: str | None
+    shown: Mapping[str, str] = field(repr=False)
 
 
 _TOKEN_REQUEST: Final = _Request("POST", routes.TOKENS, kind="application/x-www-form-urlencoded")
@@ -131,33 +134,29 @@ class HubSession:
         cured: set[str] = set()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                status, answer, after, proven = self._exchange(request)
+                answer = self._exchange(request)
             except httpx.TransportError as error:
                 if attempt == ATTEMPTS:
                     raise HubUnreachable(_unreachable(str(self.http.base_url), error)) from None
                 self.pause(_backoff(attempt, None))
                 continue
-            if status < 300:
-                return answer
-            problem = _problem(status, answer)
-            if status == 401 and problem.type in request.curable - cured:
-                cured.add(problem.type)
-                if problem.type == problems.UNAUTHENTICATED:
-                    self._holder.drop(proven)
+            if answer.status < 300:
+                return answer.body
+            problem = _problem(answer.status, answer.body)
+            if answer.status == 401 and answer.shown and self._holder.cures(problem.type, answer.shown, cured):
                 continue
-            if status not in RETRIED_STATUS or attempt == ATTEMPTS:
+            if answer.status not in RETRIED_STATUS or attempt == ATTEMPTS:
                 raise HubRefused(problem)
-            self.pause(_backoff(attempt, after))
+            self.pause(_backoff(attempt, answer.retry_after))
         raise HubUnreachable(_unreachable(str(self.http.base_url), None))
 
-    def _exchange(self, request: _Request) -> tuple[int, bytes, str | None, Mapping[str, str]]:
-        """Status, body, when to come back, and the headers by which the person was shown."""
-        proven, content = self._proven(request)
+    def _exchange(self, request: _Request) -> _Answer:
+        shown, content = self._shown(request)
         headers = {"Content-Type": request.kind} if request.kind else {}
         with self.http.stream(
-            request.method, request.path, params=request.params, content=content, headers=headers | proven
+            request.method, request.path, params=request.params, content=content, headers=headers | shown
         ) as answer:
-            if proven:
+            if shown:
                 self._holder.learn(answer.headers.get(NONCE_HEADER))
             parts, size = [], 0
             for part in answer.iter_bytes():
@@ -165,9 +164,9 @@ class HubSession:
                 if size > request.limit:
                     raise HubUntrusted(f"the answer to {request.path} is longer than the {request.limit} bytes allowed")
                 parts.append(part)
-            return answer.status_code, b"".join(parts), answer.headers.get("Retry-After"), proven
+            return _Answer(answer.status_code, b"".join(parts), answer.headers.get("Retry-After"), shown)
 
-    def _proven(self, request: _Request) -> tuple[dict[str, str], bytes | None]:
+    def _shown(self, request: _Request) -> tuple[dict[str, str], bytes | None]:
         """The headers that show who asks, and the body; both are made anew for every attempt."""
         if request.path == routes.TOKENS:
             form, headers = self._holder.request()

@@ -74,11 +74,20 @@ class TokenHolder:
         if nonce is not None and NONCE.fullmatch(nonce):
             self._nonce = nonce
 
-    def drop(self, headers: Mapping[str, str]) -> None:
-        """Forget the token that ``headers`` carried: the hub refused it. One that came since is kept."""
+    def cures(self, refusal: str, headers: Mapping[str, str], cured: set[str]) -> bool:
+        """Whether a request refused with status 401 may be sent again: for each reason once, kept in ``cured``.
+
+        ``refusal`` is the problem's type, ``headers`` what the request carried. A refused token is forgotten, unless
+        another one came since.
+        """
+        if refusal not in CURABLE or refusal in cured:
+            return False
+        cured.add(refusal)
         grant = self._grant
-        if grant is not None and headers.get("Authorization") == f"{SCHEME} {grant.token}":
+        refused = grant is not None and headers.get("Authorization") == f"{SCHEME} {grant.token}"
+        if refusal == problems.UNAUTHENTICATED and refused:
             self._grant = None
+        return True
 
     def _token(self) -> str:
         """Renewed by one thread, while the others go on with the older one as long as it lasts."""

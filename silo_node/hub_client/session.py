@@ -16,7 +16,7 @@ from protocol.dpop import NONCE_HEADER
 from protocol.ids import Hex32
 from protocol.problems import UNAUTHENTICATED, USE_DPOP_NONCE, Problem
 from protocol.signing import Signed
-from protocol.token_holder import CURABLE, Credentials, TokenHolder
+from protocol.token_holder import Credentials, TokenHolder
 from silo_node.errors import ConfigRefused, HubDistrusted, HubRefused, HubUnreachable
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.retry import Backoff, retrying
@@ -115,12 +115,8 @@ class HubSession:
             proven = self._holder.headers(method, path)
             response = send(self._http, method, path, **{**request, "headers": request.get("headers", {}) | proven})
             self._holder.learn(response.headers.get(NONCE_HEADER))
-            reason = refusal_of(response)
-            if reason not in CURABLE or reason in cured:
+            if not self._holder.cures(refusal_of(response), proven, cured):
                 return checked(response)
-            cured.add(reason)
-            if reason == UNAUTHENTICATED:
-                self._holder.drop(proven)
 
     def _ask_token(self) -> routes.TokenAnswer:
         for _ in range(2):

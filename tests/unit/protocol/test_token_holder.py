@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocol.dpop import read_proof, thumbprint
+from protocol.problems import FORBIDDEN, INVALID_DPOP_PROOF, UNAUTHENTICATED, USE_DPOP_NONCE
 from protocol.routes import TokenAnswer
 from protocol.token_holder import Credentials, TokenHolder
 from protocol.tokens import read_assertion
@@ -83,11 +84,25 @@ def test_while_one_thread_renews_the_others_go_on_with_the_token_that_still_last
 def test_a_refused_token_is_dropped_once_and_a_newer_one_is_kept():
     hub = Hub()
     older = hub.holder.headers("GET", "/x")
-    hub.holder.drop(older)
+    assert hub.holder.cures(UNAUTHENTICATED, older, set())
     newer = hub.holder.headers("GET", "/x")
     assert newer["Authorization"] == "DPoP t2"
-    hub.holder.drop(older)  # another thread's request with the older one is refused a moment later
+    assert hub.holder.cures(
+        UNAUTHENTICATED, older, set()
+    )  # another thread's request with the older one is refused a moment later
     assert (hub.token(), hub.asked) == ("t2", 2)
+
+
+def test_a_refusal_is_cured_once_for_each_reason_and_others_never():
+    hub, cured = Hub(), set()
+    headers = hub.holder.headers("GET", "/x")
+    assert hub.holder.cures(USE_DPOP_NONCE, headers, cured)
+    assert hub.token() == "t1", "a nonce that was missing says nothing against the token"
+    assert hub.holder.cures(UNAUTHENTICATED, headers, cured)
+    assert not hub.holder.cures(USE_DPOP_NONCE, headers, cured)
+    assert not hub.holder.cures(UNAUTHENTICATED, headers, cured)
+    for final in (INVALID_DPOP_PROOF, FORBIDDEN, ""):
+        assert not hub.holder.cures(final, headers, set())
 
 
 def test_a_failed_renewal_leaves_no_lock_behind():
