@@ -17,6 +17,7 @@ from hub.aggregation.supervisor import Supervisor
 from hub.api import budgets, enrolment, health, identity, log, problems, rounds, studies
 from hub.api.server import LateRequests
 from hub.config import keys
+from hub.config.secret_files import read_passphrase
 from hub.config.settings import HubSettings
 from hub.jobs.checkpointer import Checkpointer
 from hub.jobs.round_driver import RoundDriver
@@ -33,7 +34,8 @@ def utc_now() -> datetime:
 def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock: Clock = utc_now) -> FastAPI:
     """The application. Raises `SetupRefused` when folder, keys or settings aren't fit."""
     aggregator = aggregator or open_aggregator(settings)
-    services = build(settings, keys.load(settings.keys), aggregator, clock)
+    passphrase = read_passphrase(settings.key_passphrase_file)
+    services = build(settings, keys.load(settings.keys, passphrase), aggregator, clock)
     driver = RoundDriver(services.rounds, settings.tick_s, settings.keep_sums_s)
     checkpointer = Checkpointer(services.recorder, settings.checkpoint_age_s)
     services.course.wake = driver.wake

@@ -19,3 +19,7 @@ class CharterRefused(ProtocolError):
 
 class RuleBroken(Exception):
     """Something in the log that does not follow from what stands before it; says which rule it breaks."""
+
+
+class KeyNotOpened(ProtocolError):
+    """A private key at rest, or its passphrase, that can't be used."""

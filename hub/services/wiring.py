@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hub.aggregation.aggregator import Aggregator
 from hub.audit.checkpoint import CheckpointSigner
 from hub.config.keys import HubKeys
+from hub.config.secret_files import read_password
 from hub.config.settings import HubSettings
 from hub.services.budgets import Budgets
 from hub.services.charters import Charters
@@ -51,7 +52,7 @@ class Services:
 
 def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: Clock) -> Services:
     """Open the store, bring it to the newest schema, and build every service."""
-    database = Database(settings.database)
+    database = Database(settings.database, read_password(settings.database_password_file))
     migrate(database, settings.folder)
     place = BlobPlace(settings.blobs, settings.s3_endpoint, settings.s3_region, settings.s3_credentials)
     blobs = open_blobs(place)

@@ -18,10 +18,10 @@ class Database:
     SQLite's own waiting is by growing sleeps. PostgreSQL: READ COMMITTED; recorders queue on the row of the log's head.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str | None = None) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_size=20, max_overflow=30)
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url, password)
         self._writers = threading.Lock() if self.is_sqlite else nullcontext()
 
     @contextmanager
@@ -40,6 +40,12 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _postgresql_engine(url: str, password: str | None) -> Engine:
+    # Beside the address, not in it: addresses are shown in errors.
+    given = {} if password is None else {"password": password}
+    return create_engine(url, pool_size=20, max_overflow=30, connect_args=given)
 
 
 def _sqlite_engine(url: str) -> Engine:
