@@ -27,7 +27,7 @@ from silo_node.hub_client.session import HubSession, fetch_charter
 from silo_node.journal.chain import Journal
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.policy.rules import OwnerRules
-from silo_node.private_files import private_folder
+from silo_node.private_files import private_folder, read_passphrase
 from silo_node.runner.process import Runner
 
 POLICY, LIMITS = "policy.cedar", "limits.toml"
@@ -48,7 +48,7 @@ def open_silo(
 ) -> Iterator[tuple[Silo, SiloConfig]]:
     """The silo whose files are in ``folder``; ``trains`` for a node that runs, not for a short command beside it."""
     config = load(folder)
-    identity = Identity.load(config.silo, folder)
+    identity = Identity.load(config.silo, folder, read_passphrase(config.passphrase_file))
     tasks = Tasks(folder)
     known = tasks.follower() or begin(fetch_charter(config.hub_url, config.request_timeout_s), config.charter)
     hub = HubSession(config.hub_url, identity, routes.audience(known.view.origin), config.request_timeout_s, patient())

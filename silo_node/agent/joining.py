@@ -16,29 +16,34 @@ from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import enrol, fetch_charter
 from silo_node.journal.chain import Journal
 from silo_node.journal.events import JournalEvent
-from silo_node.private_files import private_folder
+from silo_node.private_files import private_folder, read_passphrase
 
 INVITATION = re.compile(r"(?P<code>[0-9A-Z]{4}(-[0-9A-Z]{4}){4})\.(?P<charter>[0-9a-f]{64})")
 TIMEOUT_S = 60.0
 
 
-def join(folder: Path, hub_url: str, silo: str, invitation: str, now: datetime) -> str:
+def join(
+    folder: Path, hub_url: str, silo: str, invitation: str, now: datetime, passphrase_file: Path | None = None
+) -> str:
     """Asks for membership; returns the six words of this silo's keys, which the admin has to hear.
 
     ``invitation`` is CODE.DIGEST: the code that the hub checks once, and the founding charter's digest, which
-    is pinned here and never taken from the hub. Raises ``ConfigRefused`` for a malformed one, ``HubRefused``
-    for a wrong, used or expired code, ``HubDistrusted`` if the hub shows another consortium's charter.
+    is pinned here and never taken from the hub. With a ``passphrase_file`` the keys are sealed by what it holds.
+    Raises ``ConfigRefused`` for a malformed one, ``HubRefused`` for a wrong, used or expired code,
+    ``HubDistrusted`` if the hub shows another consortium's charter.
     """
     found = INVITATION.fullmatch(invitation.strip())
     if found is None:
         raise ConfigRefused("invitation: must look like XXXX-XXXX-XXXX-XXXX-XXXX.DIGEST, copied whole from the admin")
+    passphrase = read_passphrase(passphrase_file)
     try:
         begin(fetch_charter(hub_url, TIMEOUT_S), found["charter"])
     except ProtocolError as problem:
         raise HubDistrusted(f"the hub at {hub_url} is not of the consortium you were invited to: {problem}") from None
     private_folder(folder)
-    identity = Identity.create(silo, folder)
-    save(SiloConfig(silo=silo, hub_url=hub_url, charter=found["charter"]), folder)
+    identity = Identity.create(silo, folder, passphrase)
+    named = str(passphrase_file.absolute()) if passphrase_file else None
+    save(SiloConfig(silo=silo, hub_url=hub_url, charter=found["charter"], key_passphrase_file=named), folder)
     _ask(folder, identity, found["charter"], hub_url, found["code"], now)
     return identity.words
 
