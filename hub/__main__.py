@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import structlog
 import typer
 import uvicorn
 
-from hub.api.self_check import require_health
+from hub.api.self_check import wait_for_health
 from hub.api.server import HubServer
 from hub.app import make_app
 from hub.config import keys
@@ -86,10 +87,13 @@ def serve(
 
 
 @cli.command()
-def health(folder: Folder) -> None:
+def health(
+    folder: Folder,
+    wait_s: Annotated[float, typer.Option(min=0, max=600, help="Ask again for so long, if it doesn't answer.")] = 0,
+) -> None:
     """Ask the hub that runs on this folder whether it works; exit code 0 if it does, 1 if not."""
     try:
-        require_health(load(folder))
+        wait_for_health(load(folder), wait_s, time.monotonic, time.sleep)
     except SetupRefused as error:
         _fail(error)
     except Unhealthy as problem:

@@ -1,6 +1,7 @@
 """Asking the hub that runs on this machine whether it works, as a service manager or a container does."""
 
 import ssl
+from collections.abc import Callable
 
 import httpx
 
@@ -9,7 +10,23 @@ from hub.errors import SetupRefused, Unhealthy
 from protocol.routes import HEALTH
 
 TIMEOUT_S = 5.0
+PAUSE_S = 0.5
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - a hub that listens there is asked on loopback
+
+
+def wait_for_health(
+    settings: HubSettings, wait_s: float, clock: Callable[[], float], pause: Callable[[float], object]
+) -> None:
+    """`require_health`, asked again until it is well or `wait_s` seconds of `clock` have passed."""
+    until = clock() + wait_s
+    while True:
+        try:
+            require_health(settings)
+            return
+        except Unhealthy:
+            if clock() >= until:
+                raise
+            pause(PAUSE_S)
 
 
 def require_health(settings: HubSettings) -> None:
