@@ -34,8 +34,7 @@ class Pulse:
     def __init__(self, folder: Path, clock: Callable[[], datetime]) -> None:
         self._path, self._clock = folder / FILE, clock
         self._polled_at = ""
-        # What an earlier run left says nothing of this one.
-        self._path.unlink(missing_ok=True)
+        self.close()  # What an earlier run left says nothing of this one.
 
     def beat(self, at_work: bool) -> None:
         """Called with True after each verified poll, and with False once all that it brought is done."""
@@ -46,6 +45,10 @@ class Pulse:
         part.touch(mode=0o600)
         part.write_text(json.dumps(content))
         part.replace(self._path)
+
+    def close(self) -> None:
+        """A node that ends well leaves no pulse behind."""
+        self._path.unlink(missing_ok=True)
 
 
 def check_pulse(folder: Path, config: SiloConfig, now: datetime) -> str:

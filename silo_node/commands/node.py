@@ -1,6 +1,7 @@
 """``consortia-silo join``, ``run``, ``ledger`` and ``traffic``: the node itself, and where it stands."""
 
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +77,8 @@ def run(folder: Folder = Path("silo")) -> None:
     warn_of_open_keys(load(folder))  # before anything is made in a folder that is no silo's
     with one_node(folder), open_silo(folder, trains=True) as (silo, config):
         silo.runner.start()
-        agent_of(silo, config).run(patient(), Pulse(folder, silo.clock))
+        with closing(Pulse(folder, silo.clock)) as pulse:
+            agent_of(silo, config).run(patient(), pulse)
 
 
 def _leave(*_: object) -> None:

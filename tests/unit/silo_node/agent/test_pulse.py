@@ -70,6 +70,14 @@ def test_a_node_started_anew_is_red_until_its_own_first_poll(tmp_path, clock):
         check_pulse(tmp_path, CONFIG, clock.now)
 
 
+def test_a_node_that_ended_is_red_at_once(tmp_path, clock):
+    pulse = Pulse(tmp_path, clock)
+    pulse.beat(at_work=True)
+    pulse.close()
+    with pytest.raises(Unhealthy, match="does not run"):
+        check_pulse(tmp_path, CONFIG, clock.now)
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"polled_at":"2026-11-22T12:00:00Z"}', "[" * 3000, "\x00"])
 def test_a_damaged_pulse_is_red(tmp_path, content):
     (tmp_path / FILE).write_text(content)
