@@ -4,11 +4,14 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from sqlalchemy.exc import OperationalError
+
 from hub.aggregation.aggregator import Aggregator
 from hub.audit.checkpoint import CheckpointSigner
 from hub.config.keys import HubKeys
 from hub.config.secret_files import read_password
 from hub.config.settings import HubSettings
+from hub.errors import SetupRefused
 from hub.services.budgets import Budgets
 from hub.services.charters import Charters
 from hub.services.course import Course
@@ -51,9 +54,8 @@ class Services:
 
 
 def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: Clock) -> Services:
-    """Open the store, bring it to the newest schema, and build every service."""
-    database = Database(settings.database, read_password(settings.database_password_file))
-    migrate(database, settings.folder)
+    """Open the store, bring it to the newest schema, and build every service. Raises `SetupRefused`."""
+    database = _open_database(settings)
     place = BlobPlace(settings.blobs, settings.s3_endpoint, settings.s3_region, settings.s3_credentials)
     blobs = open_blobs(place)
     blobs.tidy()
@@ -87,6 +89,18 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
         token_limit=FixedWindow(settings.tokens_per_minute, time.monotonic),
         enrolment_limit=FixedWindow(settings.enrolments_per_minute, time.monotonic),
     )
+
+
+def _open_database(settings: HubSettings) -> Database:
+    """The database, at the newest schema. Raises `SetupRefused` with what it or its driver said."""
+    database = Database(settings.database, read_password(settings.database_password_file))
+    try:
+        migrate(database, settings.folder)
+    except OperationalError as error:
+        database.close()
+        said = " ".join(str(error.orig).split())
+        raise SetupRefused(f"database_url: the database can't be used: {said}") from None
+    return database
 
 
 def _nonce() -> str:
