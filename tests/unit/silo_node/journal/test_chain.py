@@ -3,9 +3,9 @@ import sqlite3
 
 import pytest
 
+from protocol.journal import EMPTY, JournalEvent
 from silo_node.errors import JournalDamaged
-from silo_node.journal.chain import EMPTY, Journal
-from silo_node.journal.events import JournalEvent
+from silo_node.journal.chain import Journal
 
 
 def event(what: str) -> JournalEvent:
