@@ -7,14 +7,14 @@ from typing import Annotated, BinaryIO
 import typer
 
 from protocol.ids import silo_party, timestamp
-from protocol.journal import Kind
+from protocol.journal import JournalEvent, Kind
 from protocol.journal_export import FORMAT, Header, write_entry, write_header
 from protocol.period import Period, parse_period
 from silo_node.agent.places import Places
 from silo_node.agent.review import Reviewed, review
 from silo_node.agent.tasks import Tasks
 from silo_node.app import now, open_journal
-from silo_node.commands.journal_table import JournalTable, Row, Totals, values_of
+from silo_node.commands.journal_table import Row, Totals, values_of, write_table
 from silo_node.commands.options import AsJson, Folder, out, print_json
 from silo_node.config import SiloConfig
 from silo_node.errors import ConfigRefused
@@ -48,19 +48,16 @@ def show(
     with open_journal(folder) as (config, journal, tasks):
         reviewed = review(journal, tasks, silo_party(config.silo), period)
         places, totals = Places(tasks, silo_party(config.silo), reviewed), Totals()
-        table, shown = JournalTable(reviewed.last), []
-        for entry in journal.entries(reviewed.first, reviewed.last):
-            if not (entry.event.at in period and _wanted(entry, study, kind)):
-                continue
-            row = _row(entry, places)
-            totals.add(entry.event)
-            if as_json:
-                shown.append(values_of(row))
-            else:
-                table.write(row)
+        wanted = (
+            entry
+            for entry in journal.entries(reviewed.first, reviewed.last)
+            if entry.event.at in period and _wanted(entry.event, study, kind)
+        )
+        rows = (totals.counted(_row(entry, places)) for entry in wanted)
         if as_json:
-            print_json({"entries": shown, "totals": totals.values(), **_verified(reviewed, tasks)})
+            print_json({"entries": [*map(values_of, rows)], "totals": totals.values(), **_verified(reviewed, tasks)})
             return
+        write_table(rows, reviewed.last)
         out.print(totals.table())
         _say(f"head after entry {reviewed.last}: {reviewed.head_then}")
         _say(_one_line(reviewed, tasks))
@@ -114,8 +111,7 @@ def _write(file: BinaryIO, config: SiloConfig, period: Period, first: int, entri
     return written
 
 
-def _wanted(entry: JournalEntry, study: str | None, kind: Kind | None) -> bool:
-    event = entry.event
+def _wanted(event: JournalEvent, study: str | None, kind: Kind | None) -> bool:
     return (study is None or (event.study or "").startswith(study)) and kind in (None, event.kind)
 
 

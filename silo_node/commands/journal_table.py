@@ -2,13 +2,13 @@
 
 import textwrap
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import typer
 from rich.filesize import decimal
 from rich.table import Column, Table
 
-from protocol.journal import JournalEvent
 from silo_node.agent.places import Inclusion
 from silo_node.journal.chain import JournalEntry
 
@@ -26,30 +26,30 @@ class Row:
     place: str
 
 
-class JournalTable:
+def write_table(rows: Iterable[Row], last: int) -> None:
     """Lines on standard output, one entry after the other, however many there are; ``last`` is the newest number."""
-
-    def __init__(self, last: int) -> None:
-        self._wide, self._day = max(5, len(str(last))), ""
-        heading = ("entry".rjust(self._wide), "time".ljust(8), "to ", "study".ljust(8), "size".rjust(UNITS))
-        typer.secho("  ".join((*heading, "sha-256 ", "what")), bold=True)
-
-    def write(self, row: Row) -> None:
-        event = row.entry.event
-        day, _, time = event.at.rstrip("Z").partition("T")
-        if day != self._day:
+    wide, today = max(5, len(str(last))), ""
+    heading = ("entry".rjust(wide), "time".ljust(8), "to ", "study".ljust(8), "size".rjust(UNITS), "sha-256", " what")
+    typer.secho(" ".join(heading), bold=True)
+    for row in rows:
+        day, _, time = row.entry.event.at.rstrip("Z").partition("T")
+        if day != today:
             typer.secho(f"{day} UTC", bold=True)
-            self._day = day
-        left = "hub" if event.to == "hub" else "-  "
-        cells = (str(row.entry.index).rjust(self._wide), time, left, (event.study or "-")[:8].ljust(8))
-        size = decimal(event.size) if event.digest else "-"
-        start = "  ".join((*cells, size.replace("bytes", "B").rjust(UNITS), (event.digest or "-")[:8].ljust(8), ""))
-        words = event.what if event.kind == "statement" else f"{event.kind}: {event.what}"
-        gap = " " * len(start)
-        for number, line in enumerate(textwrap.wrap(words, max(20, WIDTH - len(start)))):
-            typer.echo((gap if number else start) + line)
-        if row.place:
-            typer.secho(" " * self._wide + "  " + row.place, fg="yellow" if row.inclusion is None else "green")
+            today = day
+        _write_row(row, wide, time)
+
+
+def _write_row(row: Row, wide: int, time: str) -> None:
+    event = row.entry.event
+    size = decimal(event.size).replace("bytes", "B") if event.digest else "-"
+    to = "hub" if event.to == "hub" else "-  "
+    cells = (str(row.entry.index).rjust(wide), time, to, (event.study or "-")[:8].ljust(8), size.rjust(UNITS))
+    start = " ".join((*cells, (event.digest or "-")[:8].ljust(8), ""))
+    words = event.what if event.digest else f"{event.kind}: {event.what}"
+    for number, line in enumerate(textwrap.wrap(words, max(20, WIDTH - len(start)))):
+        typer.echo((" " * len(start) if number else start) + line)
+    if row.place:
+        typer.secho(" " * wide + " " + row.place, fg="yellow" if row.inclusion is None else "green")
 
 
 class Totals:
@@ -59,10 +59,13 @@ class Totals:
         self._entries: Counter[tuple[str, str]] = Counter()
         self._bytes: Counter[tuple[str, str]] = Counter()
 
-    def add(self, event: JournalEvent) -> None:
+    def counted(self, row: Row) -> Row:
+        """The same row, once it is counted."""
+        event = row.entry.event
         key = (event.study or "", event.kind)
         self._entries[key] += 1
         self._bytes[key] += event.size
+        return row
 
     def table(self) -> Table:
         numbers = (Column("entries", justify="right"), Column("size", justify="right"))
