@@ -74,7 +74,8 @@ def verify(log: Log, charter: Founding, as_json: AsJson = False) -> None:
 
 
 def _audited(log: Path, charter: str) -> Audited:
-    return verify_export(_lines(log), checked_digest(charter) or "")
+    founding = checked_digest(charter) or ""
+    return verify_export(_lines(log), founding)
 
 
 def _lines(log: Path) -> list[str]:
