@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError, model_validator
 
 from client.errors import KeyRefused
+from client.passphrase import Ask, open_content, persons_passphrase, sealed_content
 from protocol.charter import person_words
 from protocol.decision import DecisionKey
 from protocol.ids import Base64, Hex32, PersonId, Strict, person_party
@@ -82,26 +83,37 @@ def card_path(key_path: Path) -> Path:
     return key_path.with_suffix(".card.json")
 
 
-def write_identity(identity: Identity, path: Path) -> Path:
-    """Write the key file (0600) and the card beside it; returns the card's path. Never overwrites either."""
+def write_identity(identity: Identity, path: Path, passphrase: bytes | None = None) -> Path:
+    """Write the key file (0600) and the card beside it; returns the card's path. Never overwrites either.
+
+    With a ``passphrase`` the key file holds the keys sealed (``protocol.sealed_key``).
+    """
     card = card_path(path)
     for file in (path, card):
         if file.exists():
             raise KeyRefused(f"{file} exists already and is never overwritten; choose another --out")
-    private = _KeyFile(
-        format="consortia-key/1",
-        person=identity.person,
-        signing=identity.signing.private_bytes_raw().hex(),
-        receiving=base64.b64encode(identity.receiving.private).decode(),
-    )
+    content = _content(identity, passphrase)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _create(path, json.dumps(private.model_dump(), indent=2) + "\n", 0o600)
+    _create(path, content, 0o600)
     _create(card, card_text(identity.card), 0o644)
     return card
 
 
-def read_identity(path: Path) -> Identity:
-    """The identity in a key file. Raises ``KeyRefused`` if others may read it, or it is no key file."""
+def seal_identity(path: Path, passphrase: bytes, ask: Ask = persons_passphrase) -> Identity:
+    """Put the keys of a key file under ``passphrase``, instead of none or another; whole or not at all."""
+    identity = read_identity(path, ask)
+    written = path.with_name(f".{path.name}.new")
+    written.unlink(missing_ok=True)
+    _create(written, _content(identity, passphrase), 0o600)
+    written.replace(path)
+    return identity
+
+
+def read_identity(path: Path, ask: Ask = persons_passphrase) -> Identity:
+    """The identity in a key file; ``ask`` gives the passphrase of one that is sealed.
+
+    Raises ``KeyRefused`` if others may read it, it is no key file, or the passphrase doesn't open it.
+    """
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -110,8 +122,9 @@ def read_identity(path: Path) -> Identity:
             raw = file.read(MAX_KEY_FILE_BYTES + 1)
     except OSError as error:
         raise KeyRefused(f"key file {path} can't be read: {error.strerror}; make one: consortia keys new") from None
+    content = open_content(path, raw, ask)
     try:
-        stored = _KeyFile.model_validate_json(raw)
+        stored = _KeyFile.model_validate_json(content)
         signing = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(stored.signing))
         receiving = from_private(base64.b64decode(stored.receiving, validate=True))
     except (ValueError, EnvelopeKeyRefused):  # without the reason: it could quote the file
@@ -167,6 +180,17 @@ def decision_key_wanted(card_file: Path, *, replace: bool) -> Card:
     if card.decision_key is not None and not replace:
         raise KeyRefused(f"{card_file} has a decision key already; --replace puts another in its place")
     return card
+
+
+def _content(identity: Identity, passphrase: bytes | None) -> str:
+    private = _KeyFile(
+        format="consortia-key/1",
+        person=identity.person,
+        signing=identity.signing.private_bytes_raw().hex(),
+        receiving=base64.b64encode(identity.receiving.private).decode(),
+    )
+    content = json.dumps(private.model_dump(), indent=2) + "\n"
+    return content if passphrase is None else sealed_content(content, identity.person, passphrase)
 
 
 def _create(path: Path, text: str, mode: int) -> None:

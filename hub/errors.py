@@ -9,6 +9,10 @@ class SetupRefused(HubError):
     """The hub's folder, keys or settings are not fit to start with: for who runs it, never for a caller."""
 
 
+class Unhealthy(HubError):
+    """The hub that runs on this machine doesn't answer as it should: for who runs it."""
+
+
 class Refused(HubError):
     """A request that is understood and not granted."""
 

@@ -23,3 +23,7 @@ class RuleBroken(Exception):
 
 class BadProof(ProtocolError):
     """An assertion or a DPoP proof that does not show what it has to."""
+
+
+class KeyNotOpened(ProtocolError):
+    """A private key at rest, or its passphrase, that can't be used."""

@@ -1,8 +1,11 @@
 """A silo's configuration: one TOML file in its folder, beside keys, ledger and journal. It holds no secret."""
 
 import json
+import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field, ValidationError
 
@@ -12,6 +15,8 @@ from silo_node.errors import ConfigRefused
 from silo_node.private_files import write_private
 
 FILE = "silo.toml"
+PASSPHRASE_VARIABLE: Final = "CONSORTIA_SILO_KEY_PASSPHRASE_FILE"  # noqa: S105 - a name
+"""Names the passphrase's file where a service manager or a container hands it over; it wins over the setting."""
 
 
 class SiloConfig(Strict):
@@ -20,12 +25,18 @@ class SiloConfig(Strict):
     silo: SiloId
     hub_url: str
     charter: Digest
+    key_passphrase_file: str | None = Field(default=None, min_length=1)
+    """A private file with the passphrase that the silo's keys are sealed by; none: they lie as they are."""
     poll_wait_s: int = Field(default=20, ge=1, le=30)
     request_timeout_s: int = Field(default=60, ge=5, le=3600)
     training_limit_s: int = Field(default=3600, ge=1, le=7 * 86_400)
 
+    @property
+    def passphrase_file(self) -> Path | None:
+        return Path(self.key_passphrase_file) if self.key_passphrase_file else None
 
-def load(folder: Path) -> SiloConfig:
+
+def load(folder: Path, environment: Mapping[str, str] = os.environ) -> SiloConfig:
     """The configuration in ``folder``. Raises ``ConfigRefused`` with the field that is wrong."""
     path = folder / FILE
     try:
@@ -34,6 +45,8 @@ def load(folder: Path) -> SiloConfig:
         raise ConfigRefused(f"{path} does not exist; join a consortium first: consortia-silo join") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigRefused(f"{path} is not TOML: {error}") from None
+    if environment.get(PASSPHRASE_VARIABLE):
+        value["key_passphrase_file"] = environment[PASSPHRASE_VARIABLE]
     try:
         return SiloConfig.model_validate(value)
     except ValidationError as error:
@@ -42,5 +55,5 @@ def load(folder: Path) -> SiloConfig:
 
 def save(config: SiloConfig, folder: Path) -> None:
     """Writes ``config``; values are names, numbers and an address, which TOML and JSON spell alike."""
-    lines = [f"{name} = {json.dumps(value)}" for name, value in config.model_dump().items()]
+    lines = [f"{name} = {json.dumps(value)}" for name, value in config.model_dump(exclude_none=True).items()]
     write_private(folder / FILE, ("\n".join(lines) + "\n").encode())

@@ -29,6 +29,10 @@ class RunnerFailed(SiloError):
     """The process that reads rows failed; what it had read stays there."""
 
 
+class Unhealthy(SiloError):
+    """The node of this folder does not run, or does not come through to the hub."""
+
+
 class HubUnreachable(SiloError):
     """The hub does not answer, for now."""
 

@@ -1,11 +1,14 @@
 """Files that only the silo's own user may read, written whole or not at all."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from protocol.errors import KeyNotOpened
+from protocol.sealed_key import checked_passphrase
 from silo_node.errors import ConfigRefused
 
 PART: Final = ".part"
@@ -56,11 +59,33 @@ def private_folder(path: Path) -> Path:
 
 
 def read_private(path: Path) -> bytes:
-    """The bytes of a private file. Raises ``ConfigRefused`` if others may read it (mode must be 0600)."""
+    """The bytes of a private file. Raises ``ConfigRefused`` if others may read it (mode must be 0600 or 0400).
+
+    0440 that belongs to root and root's group passes too: so a service manager hands a credential over, with an
+    access list for the service's user.
+    """
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except FileNotFoundError:
         raise ConfigRefused(f"{path} does not exist") from None
-    if mode & 0o077:
+    if found.st_mode & 0o077 and not _is_handed_over(found):
         raise ConfigRefused(f"{path} can be read by other users (mode must be 0600): chmod 600 {path}")
     return path.read_bytes()
+
+
+def read_passphrase(path: Path | None) -> bytes | None:
+    """The passphrase in a private file; None for none. Raises ``ConfigRefused`` if the file can't be used."""
+    if path is None:
+        return None
+    if not path.is_file():
+        raise ConfigRefused(f"{path}: key_passphrase_file names no file")
+    try:
+        return checked_passphrase(read_private(path))
+    except PermissionError:
+        raise ConfigRefused(f"{path}: key_passphrase_file can't be read; the silo's user must own it") from None
+    except KeyNotOpened as problem:
+        raise ConfigRefused(f"{path}: {problem}") from None
+
+
+def _is_handed_over(found: os.stat_result) -> bool:
+    return stat.S_IMODE(found.st_mode) == 0o440 and (found.st_uid, found.st_gid) == (0, 0)

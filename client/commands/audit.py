@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from client.audit import Audited, verify_export
+from client.commands.journal_text import journal_values, print_journal
 from client.commands.options import (
     AsJson,
     Charter,
@@ -21,6 +22,7 @@ from client.commands.options import (
     say,
 )
 from client.errors import AuditFailed, UsageRefused
+from client.journal import CheckedJournal, check_journal, logged_of, open_journal
 from protocol import routes
 
 app = typer.Typer(no_args_is_help=True, help="The record: export it, check it offline, report on it.")
@@ -73,9 +75,13 @@ def verify(log: Log, charter: Founding, as_json: AsJson = False) -> None:
 
 def _audited(log: Path, charter: str) -> Audited:
     founding = checked_digest(charter) or ""
+    return verify_export(_lines(log), founding)
+
+
+def _lines(log: Path) -> list[str]:
     try:
         with log.open(encoding="utf-8", newline="\n") as lines:
-            return verify_export(lines, founding)
+            return list(lines)
     except OSError as error:
         raise UsageRefused(f"export {log} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -135,6 +141,45 @@ def _print_summary(audited: Audited) -> None:
         for one in audited.spending.domains.values()
     ]
     print_table("Budgets, recomputed", ("silo", "domain", "epsilon spent", "cap", "delta"), budgets)
+
+
+@app.command("journal")
+def journal(
+    file: Annotated[Path, typer.Argument(help="A silo's journal, from: consortia-silo journal export")],
+    log: Annotated[Path, typer.Option("--log", help="An export of the log, from: consortia audit export")],
+    charter: Founding,
+    as_json: AsJson = False,
+) -> None:
+    """Check a silo's journal offline against the log; exit code 1 if one contradicts the other."""
+    try:
+        checked = _checked_journal(file, log, charter)
+    except AuditFailed as failed:
+        if as_json:
+            print_json({"verified": False, "leaf": failed.leaf, "reason": str(failed)})
+        else:
+            out.print("[bold red]NOT VERIFIED[/bold red]")
+            say(str(failed))
+        raise typer.Exit(1) from None
+    if as_json:
+        print_json(journal_values(checked))
+    else:
+        print_journal(checked)
+
+
+def _checked_journal(file: Path, log: Path, charter: str) -> CheckedJournal:
+    founding = checked_digest(charter) or ""
+    leaves = _lines(log)
+    audited = verify_export(leaves, founding)
+    try:
+        with file.open("rb") as lines:
+            header = open_journal(lines)
+            members = [one for charter_ in audited.chain.charters for one in charter_.members]
+            keys = frozenset(one.signing_key for one in members if one.silo == header.silo)
+            if not keys:
+                raise AuditFailed(f"the journal is of a silo {header.silo}, which was never a member")
+            return check_journal(header, lines, logged_of(header.silo, leaves, keys), founding)
+    except OSError as error:
+        raise UsageRefused(f"journal {file} can't be read: {error.strerror}") from None
 
 
 @app.command("report")

@@ -8,16 +8,32 @@ from pydantic import TypeAdapter, ValidationError
 
 from client.commands.options import AsJson, Browser, print_json, say, show_link
 from client.errors import NotDecided, UsageRefused
-from client.keys import add_decision_key, card_path, decision_key_wanted, new_identity, read_card, write_identity
+from client.keys import (
+    add_decision_key,
+    card_path,
+    decision_key_wanted,
+    new_identity,
+    read_card,
+    seal_identity,
+    write_identity,
+)
+from client.passphrase import new_passphrase
 from protocol.ids import PersonId
 
 app = typer.Typer(no_args_is_help=True, help="Your keys: made here, never sent anywhere.")
+
+PassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="A private file: the passphrase that the key file gets")
+]
+AskPassphrase = Annotated[bool, typer.Option("--ask-passphrase", help="Ask for the passphrase here, twice")]
 
 
 @app.command("new")
 def new(
     name: Annotated[str, typer.Argument(help="Your name in the consortium, e.g. ada")],
     out: Annotated[Path, typer.Option("--out", help="Key file to write; the public card goes beside it")],
+    passphrase_file: PassphraseFile = None,
+    ask_passphrase: AskPassphrase = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a key file (0600) and a public card for the admin."""
@@ -26,7 +42,7 @@ def new(
     except ValidationError:
         raise UsageRefused(f"name {name!r}: 2 to 32 lower-case letters, digits and dashes, a letter first") from None
     identity = new_identity(name)
-    card = write_identity(identity, out)
+    card = write_identity(identity, out, new_passphrase(passphrase_file, ask_passphrase))
     if as_json:
         print_json({"key": str(out), "card": str(card), "words": identity.card.words})
         return
@@ -56,6 +72,20 @@ def add_fido(
         return
     say(f"public card {card} holds your security key (give it to the admin, who enters it in the charter)")
     say(f"words to compare by telephone: {newer.words}")
+
+
+@app.command("seal")
+def seal(
+    key: Annotated[Path, typer.Argument(help="Your key file")],
+    passphrase_file: PassphraseFile = None,
+    ask_passphrase: AskPassphrase = False,
+) -> None:
+    """Seal a key file by a passphrase, or by another one than until now, which is asked for first."""
+    passphrase = new_passphrase(passphrase_file, ask_passphrase)
+    if passphrase is None:
+        raise UsageRefused("give --passphrase-file or --ask-passphrase")
+    seal_identity(key, passphrase)
+    say(f"key file {key} is sealed; without the passphrase it is lost")
 
 
 @app.command("show")

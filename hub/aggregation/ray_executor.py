@@ -19,7 +19,7 @@ import structlog
 from hub.aggregation.aggregator import Outcome, SumJob
 from hub.aggregation.executor import WorkerDied
 from hub.aggregation.ray_driver import STARTED, RayCluster, drive
-from hub.config.keys import require_private
+from hub.config.secret_files import require_private
 from hub.errors import SetupRefused
 
 ENDED = "the Ray driver ended"

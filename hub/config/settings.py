@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from hub.errors import SetupRefused
 from protocol.dpop import origin_of
@@ -34,6 +36,10 @@ class HubSettings(BaseSettings):
     log_origin: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./-]{0,118}[a-z0-9]$")]
     database_url: str = ""
     """An SQLAlchemy URL: sqlite:///PATH or postgresql://...; empty: hub.sqlite in the folder."""
+    database_password_file: Path | None = None
+    """A file (0600) with the password of database_url, and nothing else."""
+    key_passphrase_file: Path | None = None
+    """A file (0600) with the passphrase that the hub's private keys are sealed by; none: they lie as they are."""
     blobs_url: Annotated[str, Field(pattern=r"^(|file:///.+|s3://.+)$")] = ""
     """Where chunks and sealed bundles lie, s3://BUCKET/PREFIX; empty: blobs/ in the folder."""
     s3_endpoint: str = ""
@@ -109,6 +115,14 @@ class HubSettings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _holds_no_password(self) -> Self:
+        if has_password(self.database_url):
+            raise ValueError("database_url: holds a password; put it into a file that database_password_file names")
+        if self.database_password_file is not None and not self.database_url.startswith("postgresql"):
+            raise ValueError("database_password_file: only a postgresql:// database_url has a password")
+        return self
+
+    @model_validator(mode="after")
     def _ray_is_closed_and_sees_the_blobs(self) -> Self:
         if self.ray_address == "local":
             if self.ray_token is not None:
@@ -170,6 +184,15 @@ def is_safe_endpoint(url: str) -> bool:
     parts = urlsplit(url)
     host = parts.hostname or ""
     return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+
+
+def has_password(url: str) -> bool:
+    """Whether an SQLAlchemy URL states a password, before the host or in its query."""
+    try:
+        parts = make_url(url) if url else None
+    except ArgumentError:
+        raise ValueError("database_url: must be sqlite:///PATH or postgresql://USER@HOST/NAME") from None
+    return parts is not None and bool(parts.password or "password" in parts.query)
 
 
 def is_loopback(host: str) -> bool:

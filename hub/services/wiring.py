@@ -5,11 +5,14 @@ import time
 from dataclasses import dataclass
 
 import httpx
+from sqlalchemy.exc import OperationalError
 
 from hub.aggregation.aggregator import Aggregator
 from hub.audit.checkpoint import CheckpointSigner
 from hub.config.keys import HubKeys
+from hub.config.secret_files import read_password
 from hub.config.settings import HubSettings
+from hub.errors import SetupRefused
 from hub.services.access_tokens import AccessTokens
 from hub.services.budgets import Budgets
 from hub.services.candidates import Candidates
@@ -61,9 +64,8 @@ class Services:
 
 
 def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: Clock) -> Services:
-    """Open the store, bring it to the newest schema, and build every service."""
-    database = Database(settings.database)
-    migrate(database, settings.folder)
+    """Open the store, bring it to the newest schema, and build every service. Raises `SetupRefused`."""
+    database = _open_database(settings)
     http = httpx.Client(follow_redirects=False)
     place = BlobPlace(settings.blobs, settings.s3_endpoint, settings.s3_region, settings.s3_credentials)
     blobs = open_blobs(place)
@@ -112,6 +114,18 @@ def _timestamps(settings: HubSettings, database: Database, http: httpx.Client) -
 def _identity(settings: HubSettings, database: Database, charters: Charters, keys: HubKeys, clock: Clock) -> Identity:
     tokens = AccessTokens((keys.hub,), settings.log_origin, routes.audience(settings.log_origin))
     return Identity(database, charters, tokens, Nonces.of(keys.hub, clock), clock, _nonce)
+
+
+def _open_database(settings: HubSettings) -> Database:
+    """The database, at the newest schema. Raises `SetupRefused` with what it or its driver said."""
+    database = Database(settings.database, read_password(settings.database_password_file))
+    try:
+        migrate(database, settings.folder)
+    except OperationalError as error:
+        database.close()
+        said = " ".join(str(error.orig).split())
+        raise SetupRefused(f"database_url: the database can't be used: {said}") from None
+    return database
 
 
 def _nonce() -> str:

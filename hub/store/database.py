@@ -19,11 +19,11 @@ class Database:
     SQLite's own waiting is by growing sleeps. PostgreSQL: READ COMMITTED; recorders queue on the row of the log's head.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str | None = None) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_size=20, max_overflow=30)
-        self._notes = _noting_engine(url, self.is_sqlite)
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url, password)
+        self._notes = _noting_engine(url, self.is_sqlite, password)
         self._writers = threading.Lock() if self.is_sqlite else nullcontext()
 
     @contextmanager
@@ -50,11 +50,12 @@ class Database:
         self._notes.dispose()
 
 
-def _noting_engine(url: str, is_sqlite: bool) -> Engine:
+def _noting_engine(url: str, is_sqlite: bool, password: str | None) -> Engine:
     given = {"isolation_level": "AUTOCOMMIT", "pool_size": 8, "max_overflow": 32}
     if not is_sqlite:
         # Committed once it is visible: a crash of the server loses the last fraction of a second.
-        return create_engine(url, connect_args={"options": "-c synchronous_commit=off"}, **given)
+        secret = {} if password is None else {"password": password}
+        return create_engine(url, connect_args={"options": "-c synchronous_commit=off", **secret}, **given)
     engine = create_engine(url, connect_args={"check_same_thread": False}, **given)
 
     @event.listens_for(engine, "connect")
@@ -63,6 +64,12 @@ def _noting_engine(url: str, is_sqlite: bool) -> Engine:
             connection.execute(f"PRAGMA {pragma}").close()
 
     return engine
+
+
+def _postgresql_engine(url: str, password: str | None) -> Engine:
+    # Beside the address, not in it: addresses are shown in errors.
+    given = {} if password is None else {"password": password}
+    return create_engine(url, pool_size=20, max_overflow=30, connect_args=given)
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -11,7 +11,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
-from hub.config.keys import require_private
+from hub.config.secret_files import require_private
 from hub.errors import NotFound, SetupRefused
 
 READ_BYTES = 4 * 1024 * 1024

@@ -8,68 +8,71 @@ from pathlib import Path
 from protocol.errors import ProtocolError
 from protocol.follow import begin
 from protocol.ids import timestamp
-from protocol.signing import sign
+from protocol.journal import JournalEvent, statement_event
+from protocol.signing import Signed, sign
 from protocol.statements import Enrolment
 from silo_node.config import SiloConfig, save
 from silo_node.errors import ConfigRefused, HubDistrusted
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import enrol, fetch_charter
-from silo_node.journal.chain import Journal
-from silo_node.journal.events import JournalEvent
-from silo_node.private_files import private_folder
+from silo_node.journal.chain import FILE, Journal
+from silo_node.private_files import private_folder, read_passphrase
 
 INVITATION = re.compile(r"(?P<code>[0-9A-Z]{4}(-[0-9A-Z]{4}){4})\.(?P<charter>[0-9a-f]{64})")
 TIMEOUT_S = 60.0
 
 
-def join(folder: Path, hub_url: str, silo: str, invitation: str, now: datetime) -> str:
+def join(
+    folder: Path, hub_url: str, silo: str, invitation: str, now: datetime, passphrase_file: Path | None = None
+) -> str:
     """Asks for membership; returns the six words of this silo's keys, which the admin has to hear.
 
     ``invitation`` is CODE.DIGEST: the code that the hub checks once, and the founding charter's digest, which
-    is pinned here and never taken from the hub. Raises ``ConfigRefused`` for a malformed one, ``HubRefused``
-    for a wrong, used or expired code, ``HubDistrusted`` if the hub shows another consortium's charter.
+    is pinned here and never taken from the hub. With a ``passphrase_file`` the keys are sealed by what it holds.
+    Raises ``ConfigRefused`` for a malformed one, ``HubRefused`` for a wrong, used or expired code,
+    ``HubDistrusted`` if the hub shows another consortium's charter.
     """
     found = INVITATION.fullmatch(invitation.strip())
     if found is None:
         raise ConfigRefused("invitation: must look like XXXX-XXXX-XXXX-XXXX-XXXX.DIGEST, copied whole from the admin")
+    passphrase = read_passphrase(passphrase_file)
     try:
         begin(fetch_charter(hub_url, TIMEOUT_S), found["charter"])
     except ProtocolError as problem:
         raise HubDistrusted(f"the hub at {hub_url} is not of the consortium you were invited to: {problem}") from None
     private_folder(folder)
-    identity = Identity.create(silo, folder)
-    save(SiloConfig(silo=silo, hub_url=hub_url, charter=found["charter"]), folder)
+    identity = Identity.create(silo, folder, passphrase)
+    named = str(passphrase_file.absolute()) if passphrase_file else None
+    save(SiloConfig(silo=silo, hub_url=hub_url, charter=found["charter"], key_passphrase_file=named), folder)
     _ask(folder, identity, found["charter"], hub_url, found["code"], now)
     return identity.words
 
 
 def _ask(folder: Path, identity: Identity, charter: str, hub_url: str, code: str, now: datetime) -> None:
-    journal = Journal(folder / "journal.sqlite")
+    made: list[Signed] = []
+
+    def event(head: str) -> JournalEvent:
+        made.append(_enrolment(identity, charter, head, now))
+        return statement_event(made[0])
+
+    journal = Journal(folder / FILE)
     try:
-        signed = sign(
-            Enrolment(
-                type="enrolment",
-                issuer=identity.party,
-                issued_at=timestamp(now),
-                nonce=secrets.token_hex(16),
-                journal_head=journal.head(),
-                silo=identity.silo,
-                signing_key=identity.signing_public,
-                receiving_key=identity.receiving_public,
-                charter=charter,
-            ),
-            identity.signing,
-        )
-        event = JournalEvent(
-            at=timestamp(now),
-            kind="statement",
-            what="enrolment",
-            to="hub",
-            study=None,
-            digest=signed.digest,
-            size=len(signed.wire),
-        )
-        journal.record(lambda _: event)
-        enrol(hub_url, code, signed, TIMEOUT_S)
+        journal.record(event)
+        enrol(hub_url, code, made[0], TIMEOUT_S)
     finally:
         journal.close()
+
+
+def _enrolment(identity: Identity, charter: str, journal_head: str, now: datetime) -> Signed:
+    body = Enrolment(
+        type="enrolment",
+        issuer=identity.party,
+        issued_at=timestamp(now),
+        nonce=secrets.token_hex(16),
+        journal_head=journal_head,
+        silo=identity.silo,
+        signing_key=identity.signing_public,
+        receiving_key=identity.receiving_public,
+        charter=charter,
+    )
+    return sign(body, identity.signing)

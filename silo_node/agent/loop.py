@@ -12,6 +12,7 @@ from protocol.routes import Follow
 from silo_node.agent import keying, pausing, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
 from silo_node.agent.memory import check_journal, check_ledger, check_own_words
+from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending
 from silo_node.agent.releasing import release
 from silo_node.agent.silo import Silo
@@ -47,14 +48,16 @@ class Agent:
         check_ledger(silo)
         check_journal(silo)
 
-    def run(self, backoff: Backoff) -> NoReturn:
+    def run(self, backoff: Backoff, pulse: Pulse) -> NoReturn:
         """Works until it is interrupted. Raises ``HubDistrusted`` when what the hub shows does not verify."""
         failures, wait_s = 0, 0
         while True:
             try:
                 self.poll(wait_s)
+                pulse.beat(at_work=True)
                 if not self.work():
                     publish_pending(self._silo, self._studies.datasets)
+                pulse.beat(at_work=False)
                 # After a step too: it was said in the log, so the next poll brings at least that.
                 failures, wait_s = 0, 0 if self._try_again else self._poll_wait_s
             except HubUnreachable as problem:

@@ -1,6 +1,7 @@
 """``consortia-silo join``, ``run``, ``ledger`` and ``traffic``: the node itself, and where it stands."""
 
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,11 @@ from rich.table import Column, Table
 
 from silo_node.agent.answers import balances, budget_values, bytes_moved
 from silo_node.agent.joining import join as ask_to_join
+from silo_node.agent.pulse import Pulse
 from silo_node.app import agent_of, now, one_node, open_silo, patient, set_up_log
-from silo_node.commands.options import AsJson, Folder, out, print_json
+from silo_node.commands.options import AsJson, Folder, PassphraseFile, out, print_json
 from silo_node.commands.policy import use_policy
+from silo_node.commands.sealing import warn_of_open_keys
 from silo_node.config import load
 
 app = typer.Typer()
@@ -23,10 +26,11 @@ def join(
     code: Annotated[str, typer.Option(help="The invitation, as the admin gave it: XXXX-...-XXXX.DIGEST")],
     name: Annotated[str, typer.Option(help="The silo's name that you were invited under.")],
     folder: Folder = Path("silo"),
+    key_passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make this silo's keys and ask for membership."""
-    words = ask_to_join(folder, hub, name, code, now())
+    words = ask_to_join(folder, hub, name, code, now(), key_passphrase_file)
     use_policy("baseline", folder, quiet=True)
     if as_json:
         print_json({"silo": name, "words": words})
@@ -57,7 +61,7 @@ def ledger(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
 def traffic(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
     """How many bytes this silo sent, by its journal, and fetched as sums, by the log."""
     with open_silo(folder) as (silo, _):
-        moved = bytes_moved(silo, folder)
+        moved = bytes_moved(silo)
     if as_json:
         print_json(moved)
     else:
@@ -70,10 +74,11 @@ def run(folder: Folder = Path("silo")) -> None:
     set_up_log()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
-    load(folder)  # before anything is made in a folder that is no silo's
+    warn_of_open_keys(load(folder))  # before anything is made in a folder that is no silo's
     with one_node(folder), open_silo(folder, trains=True) as (silo, config):
         silo.runner.start()
-        agent_of(silo, config).run(patient())
+        with closing(Pulse(folder, silo.clock)) as pulse:
+            agent_of(silo, config).run(patient(), pulse)
 
 
 def _leave(*_: object) -> None:

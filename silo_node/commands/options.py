@@ -8,8 +8,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from silo_node.config import PASSPHRASE_VARIABLE
+
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Folder = Annotated[Path, typer.Option("--folder", envvar="CONSORTIA_SILO_FOLDER", help="The silo's own folder.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-passphrase-file",
+        envvar=PASSPHRASE_VARIABLE,
+        help="A private file: the passphrase that the silo's keys are sealed by.",
+    ),
+]
 
 out, err = Console(), Console(stderr=True)
 

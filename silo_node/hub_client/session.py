@@ -155,10 +155,14 @@ def enrol(url: str, code: str, signed: Signed, timeout_s: float) -> None:
 
 def checked_url(url: str) -> str:
     """``url`` if it is https, or http to this machine itself. Raises ``ConfigRefused`` otherwise."""
-    parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
+    scheme = urlsplit(url).scheme
+    if scheme == "https" or (scheme == "http" and is_this_machine(url)):
         return url.rstrip("/")
     raise ConfigRefused(f"hub address {url}: must be https://, or http:// to this machine itself")
+
+
+def is_this_machine(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 def send(http: httpx.Client, method: str, path: str, most: int | None = None, **request: Any) -> httpx.Response:

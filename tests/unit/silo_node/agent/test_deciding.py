@@ -4,6 +4,7 @@ import pytest
 
 from protocol.statements import DatasetRegistered, ReleaseApproved, StudyAccepted, StudyRefused, StudyWithdrawn
 from silo_node.agent.loop import MAX_RUNNER_FAILURES
+from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending, try_to_publish
 from silo_node.agent.studies import Studies
 from silo_node.errors import DatasetRefused, HubRefused, HubUnreachable, RunnerFailed
@@ -219,7 +220,7 @@ def test_a_running_agent_publishes_what_is_pending_once_and_outlives_a_hub_that_
     node.hub.polling = polling
     pauses = []
     with pytest.raises(Enough):
-        node.agent.run(Backoff(9, 1.0, 30.0, pauses.append, lambda: 1.0))
+        node.agent.run(Backoff(9, 1.0, 30.0, pauses.append, lambda: 1.0), Pulse(node.folder, node.silo.clock))
     assert pauses == [1.0, 2.0]
     assert len(node.hub.posted) == 1
     assert node.hub.waits == [0, 0, 0, 7, 7, 7]
