@@ -42,8 +42,9 @@ def standing(silo: Silo, record: StudyRecord) -> str:
     if silo.name in record.accepted:
         rounds = record.complete_through + 1
         return f"accepted, {rounds} rounds done" if record.keyed else "accepted, waiting for the others"
-    if not record.approvals:
-        return "waiting for the admin's approval"
+    if not record.stands:
+        needed = record.charter.threshold
+        return f"waiting for admins: {len(record.approved_by)} of the {needed} that are needed approve"
     return _verdict(silo, record)
 
 

@@ -70,8 +70,11 @@ def forget_closed(silo: Silo, study: Study) -> None:
 
 def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     """The silo's update for this round, charged before a row is read, and its word that it is ready."""
-    if silo.name in current.ready or silo.name in study.record.withdrawn | study.record.paused:
+    record = study.record
+    if silo.name in current.ready or silo.name in record.gone | record.paused:
         return False
+    if not record.stands or record.needs_key:
+        return False  # it will not be frozen with this silo, or must not
     check_agreement(silo, study, current.index - 1)
     unmasking.check_peers(silo, current.index, current.opened.silos)
     forget_closed(silo, study)

@@ -59,7 +59,7 @@ class Silo:
         standing = Standing(
             now=int(self.clock().timestamp()),
             people=study.people,
-            approved_by_admin=bool(record.approvals),
+            approved_by_admin=record.stands,
             owner_approved=self.tasks.answered(study.id, question) is not None,
             accepted_here=self.name in record.accepted and self.name not in record.withdrawn,
         )

@@ -15,13 +15,14 @@ from protocol.charter import Charter
 from protocol.follow import Follower, Verified
 from protocol.journal import Claim
 from protocol.signing import Signed, parse
-from protocol.translog import LogView, VerifierKey
+from protocol.translog import LogView
+from silo_node.agent.witness_memory import WitnessMemory
 
 Answer = Literal["accept", "refuse", "release"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS follower (
-    one INTEGER PRIMARY KEY CHECK (one = 1), founding TEXT NOT NULL, verifier TEXT NOT NULL, charter TEXT,
+    one INTEGER PRIMARY KEY CHECK (one = 1), founding TEXT NOT NULL, charter TEXT,
     origin TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL, next INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (log_index INTEGER PRIMARY KEY, at TEXT NOT NULL, wire BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoints (
@@ -50,6 +51,7 @@ class Tasks:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_TABLES)
+        self.witnessing = WitnessMemory(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -57,22 +59,21 @@ class Tasks:
     # -- the log, as far as it was read
 
     def follower(self) -> Follower | None:
-        columns = "founding, verifier, charter, origin, size, root, note, next"
+        columns = "founding, charter, origin, size, root, note, next"
         row = self._db.execute(f"SELECT {columns} FROM follower").fetchone()  # noqa: S608  # names of ours
         if row is None:
             return None
-        charter = None if row[2] is None else Charter.model_validate_json(row[2])
-        return Follower(row[0], VerifierKey.parse(row[1]), charter, LogView(*row[3:7]), row[7])
+        charter = None if row[1] is None else Charter.model_validate_json(row[1])
+        return Follower(row[0], charter, LogView(*row[2:6]), row[6])
 
     def advance(self, follower: Follower, entries: Iterable[Verified]) -> None:
         """Remembers the new view and the entries it brought, both or neither."""
         view = follower.view
         charter = None if follower.charter is None else follower.charter.model_dump_json()
-        known = (follower.founding, str(follower.verifier), charter)
-        row = (*known, view.origin, view.size, view.root, view.note, follower.next)
+        row = (follower.founding, charter, view.origin, view.size, view.root, view.note, follower.next)
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.execute("INSERT OR REPLACE INTO follower VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT OR REPLACE INTO follower VALUES (1, ?, ?, ?, ?, ?, ?, ?)", row)
             rows = [(entry.index, entry.at, entry.signed.wire) for entry in entries]
             self._db.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows)
             if rows:

@@ -77,6 +77,12 @@ class Voice:
         self.journal.record(lambda _: self._event("blob", what, study, blob))
         return self._hub.put_blob(study, blob)
 
+    def send_cosignature(self, size: int, line: str) -> None:
+        """A cosignature of the log at ``size`` leaves."""
+        what = f"checkpoint of {size} leaves"
+        self.journal.record(lambda _: self._event("cosignature", what, None, line.encode()))
+        self._hub.post_cosignature(line)
+
     def note(self, kind: str, what: str, study: str | None) -> None:
         """A decision or a halt, for the journal only."""
         value = {

@@ -40,6 +40,7 @@ def saying(name):
 
 WAYS = {
     "post": lambda voice: voice.say(saying("one"), saying("two")),
+    "post_cosignature": lambda voice: voice.send_cosignature(7, "a cosignature"),
     "put_chunk": lambda voice: voice.send_chunk(STUDY, 1, 1, 0, b"a sealed chunk"),
     "put_shares": lambda voice: voice.send_shares(STUDY, 1, 1, b"shares"),
     "put_blob": lambda voice: voice.send_blob(STUDY, "a release", b"a sealed release"),

@@ -3,13 +3,12 @@ import pytest
 from protocol.follow import Follower, Verified
 from protocol.signing import sign
 from protocol.statements import StudyApproved
-from protocol.translog import LogView, VerifierKey
+from protocol.translog import LogView
 from silo_node.agent.tasks import Tasks
 from tests.sample_study import NOW, consortium
 
 GROUP = consortium()
 STUDY = "a" * 64
-KEY = VerifierKey("test.example/log", GROUP.log.public_key())
 
 
 def statement(number: int):
@@ -20,6 +19,7 @@ def statement(number: int):
         nonce=f"{number:032x}",
         journal_head=None,
         study=STUDY,
+        assertion=None,
     )
     return sign(body, GROUP.admin.signing)
 
@@ -32,7 +32,7 @@ def tasks(tmp_path):
 
 
 def test_what_was_read_of_the_log_is_there_after_a_restart(tmp_path, tasks):
-    follower = Follower("f" * 64, KEY, GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
+    follower = Follower("f" * 64, GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
     entries = [Verified(3, NOW, statement(3)), Verified(5, NOW, statement(5))]
     tasks.advance(follower, entries)
     again = Tasks(tmp_path)
@@ -41,9 +41,9 @@ def test_what_was_read_of_the_log_is_there_after_a_restart(tmp_path, tasks):
 
 
 def test_an_entry_read_twice_is_refused_and_changes_nothing(tasks):
-    follower = Follower("f" * 64, KEY, GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
+    follower = Follower("f" * 64, GROUP.charter(4), LogView("test.example/log", 7, b"r" * 32, "note"), 7)
     tasks.advance(follower, [Verified(3, NOW, statement(3))])
-    later = Follower("f" * 64, KEY, GROUP.charter(4), LogView("test.example/log", 9, b"s" * 32, "note"), 9)
+    later = Follower("f" * 64, GROUP.charter(4), LogView("test.example/log", 9, b"s" * 32, "note"), 9)
     with pytest.raises(Exception, match="UNIQUE"):
         tasks.advance(later, [Verified(8, NOW, statement(8)), Verified(3, NOW, statement(3))])
     assert tasks.follower() == follower
