@@ -29,6 +29,7 @@ from silo_node.journal.chain import Journal
 
 ROOT = Path(hub_client.__file__).parents[1]
 STUDY = "a" * 64
+TOKEN = {"access_token": "t", "token_type": "DPoP", "expires_in": 300, "scope": "log:read"}
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
@@ -40,7 +41,7 @@ def saying(name):
 
 WAYS = {
     "post": lambda voice: voice.say(saying("one"), saying("two")),
-    "post_cosignature": lambda voice: voice.send_cosignature(7, "a cosignature"),
+    "post_cosignature": lambda voice: (voice.record_cosignature(7, "a line"), voice.send_cosignature("a line")),
     "put_chunk": lambda voice: voice.send_chunk(STUDY, 1, 1, 0, b"a sealed chunk"),
     "put_shares": lambda voice: voice.send_shares(STUDY, 1, 1, b"shares"),
     "put_blob": lambda voice: voice.send_blob(STUDY, "a release", b"a sealed release"),
@@ -59,7 +60,7 @@ class Wire:
 
     def __call__(self, request):
         if request.url.path == routes.TOKENS:
-            return httpx.Response(200, json={"access_token": "t", "token_type": "Bearer", "expires_in": 300})
+            return httpx.Response(200, json=TOKEN)
         if request.method != "GET":
             self.bodies.append(request.content)
             if self.journal is not None:
