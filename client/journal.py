@@ -21,7 +21,7 @@ from client.errors import AuditFailed
 from protocol.errors import ProtocolError
 from protocol.export import Leaf
 from protocol.ids import silo_party
-from protocol.journal import Claim, Claims, JournalEvent, event_bytes, statement_event
+from protocol.journal import Claim, Claims, JournalEvent, statement_event
 from protocol.journal_export import Entry, Header, read_entries, read_header
 from protocol.signing import Signed, parse
 from protocol.statements import Enrolment
@@ -96,7 +96,7 @@ def check_journal(header: Header, lines: Iterable[bytes], logged: Logged, foundi
     try:
         claims = Claims(_claim(leaf, signed) for leaf, signed in logged.statements.values())
         for entry in read_entries(header, lines):
-            claims.take(entry.index, entry.before, event_bytes(entry.event))
+            claims.take(entry.index, entry.before, entry.data)
             _take(checked, entry, logged)
             missing.pop(entry.event.digest or "", None)
     except ProtocolError as problem:

@@ -49,12 +49,13 @@ class Header(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of the file that fits the chain; ``before`` is the hash it was chained to."""
+    """An entry of the file that fits the chain; ``before`` is the hash it was chained to, ``data`` the event."""
 
     index: int
     before: str
     hash: str
     event: JournalEvent
+    data: bytes
 
 
 def write_header(header: Header) -> bytes:
@@ -97,7 +98,7 @@ def read_entries(header: Header, lines: Iterable[bytes]) -> Iterator[Entry]:
         # One spelling only: JSON readers settle duplicate keys each in its own way.
         if event_bytes(event) != found[2]:
             raise JournalBroken(f"line {number}: the event is not in canonical form (RFC 8785)")
-        yield Entry(int(found[1]), before, chain.head, event)
+        yield Entry(int(found[1]), before, chain.head, event, found[2])
 
 
 def _bounded(number: int, line: bytes) -> bytes:

@@ -120,7 +120,8 @@ class Tasks:
     def claims(self) -> Iterator[Claim]:
         """What every kept statement says of this silo's journal."""
         for head, name, wire in self._db.execute(f"SELECT {_HEAD}, {_TYPE}, wire FROM outbox ORDER BY rowid"):  # noqa: S608  # names of ours
-            yield Claim(head, digest(wire), f"{name} {digest(wire)[:8]}, which this silo kept")
+            named = digest(wire)
+            yield Claim(head, named, f"{name} {named[:8]}, which this silo kept")
 
     def logged(self, party: str, enrolments: bool = False) -> Iterator[tuple[int, Claim]]:
         """What every statement of ``party`` in the log says of its journal, with the index of its leaf.
@@ -130,7 +131,8 @@ class Tasks:
         query = f"SELECT log_index, {_HEAD}, {_TYPE}, wire FROM entries WHERE {_ISSUER} = ? ORDER BY log_index"  # noqa: S608  # names of ours
         for index, head, name, wire in self._db.execute(query, (party,)):
             if enrolments or name != "enrolment":
-                yield index, Claim(head, digest(wire), f"{name} {digest(wire)[:8]}, in the log at {index}")
+                named = digest(wire)
+                yield index, Claim(head, named, f"{name} {named[:8]}, in the log at {index}")
 
     def said(self, wire: bytes) -> bool:
         """Whether these are the bytes of a statement that was kept before it was sent."""

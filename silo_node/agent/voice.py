@@ -77,10 +77,13 @@ class Voice:
         self.journal.record(lambda _: self._event("blob", what, study, blob))
         return self._hub.put_blob(study, blob)
 
-    def send_cosignature(self, size: int, line: str) -> None:
-        """This silo's cosignature line of the log at ``size`` leaves."""
+    def record_cosignature(self, size: int, line: str) -> None:
+        """A cosignature of the log at ``size`` leaves, in the journal before it is kept and sent."""
         what = f"checkpoint of {size} leaves"
         self.journal.record(lambda _: self._event("cosignature", what, None, line.encode()))
+
+    def send_cosignature(self, line: str) -> None:
+        """One that was recorded and kept; the same line may go out again, which changes nothing."""
         self._hub.post_cosignature(line)
 
     def note(self, kind: str, what: str, study: str | None) -> None:

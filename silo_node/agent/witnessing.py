@@ -108,6 +108,7 @@ def _check_growth(silo: Silo, shown: Shown, view: LogView) -> None:
 def _cosign(silo: Silo, shown: Shown) -> Cosigned:
     name = silo_witness(shown.charter.log_origin, silo.name)
     line = cosign(shown.note, name, silo.identity.signing, int(silo.clock().timestamp()))
+    silo.voice.record_cosignature(shown.checkpoint.size, line)
     made = Cosigned(shown.checkpoint.size, shown.checkpoint.root_hash, shown.note, line)
     silo.tasks.witnessing.remember(made)
     return made
@@ -118,7 +119,7 @@ def _send(silo: Silo, shown: Shown, cosigned: Cosigned) -> None:
     own = CosignerKey(silo_witness(shown.charter.log_origin, silo.name), silo.identity.signing.public_key())
     if timestamps(shown.note, [own]) == [None]:
         try:
-            silo.voice.send_cosignature(cosigned.size, cosigned.line)
+            silo.voice.send_cosignature(cosigned.line)
         except HubRefused as refusal:
             # Another candidate stands by now, most likely: the next poll brings it.
             log.warning("cosignature-refused", problem=str(refusal))

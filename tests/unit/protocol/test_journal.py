@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from protocol import canonical
 from protocol.errors import ProtocolError
-from protocol.ids import MAX_SENTENCE
+from protocol.ids import MAX_SENTENCE, UNPRINTABLE
 from protocol.journal import (
     EMPTY,
     Chain,
@@ -28,7 +28,7 @@ EVENTS = st.builds(
     JournalEvent,
     at=st.sampled_from(["2026-11-22T12:00:00Z", "2026-11-22T12:00:01Z", "2026-11-23T00:00:00Z"]),
     kind=st.sampled_from(["statement", "chunk", "shares", "blob", "decision", "warning", "halt"]),
-    what=st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), min_size=1, max_size=30),
+    what=st.from_regex(f"[^{UNPRINTABLE}\ud800-\udfff]{{1,30}}", fullmatch=True),
     to=st.sampled_from(["hub", "nobody"]),
     study=st.none() | st.just("a" * 64),
     digest=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
@@ -65,6 +65,7 @@ def signed_on(rows):
 
 
 @given(JOURNALS)
+@settings(deadline=None)
 def test_an_honest_journal_passes_and_meets_all_that_was_signed(events):
     rows = chained(events)
     held = walk(rows, signed_on(rows))
@@ -72,6 +73,7 @@ def test_an_honest_journal_passes_and_meets_all_that_was_signed(events):
 
 
 @given(JOURNALS, st.data())
+@settings(deadline=None)
 def test_an_edited_event_is_found(events, data):
     rows = chained(events)
     at = data.draw(st.integers(0, len(rows) - 1))
@@ -82,6 +84,7 @@ def test_an_edited_event_is_found(events, data):
 
 
 @given(JOURNALS, st.data())
+@settings(deadline=None)
 def test_one_changed_byte_anywhere_is_found(events, data):
     rows = chained(events)
     at = data.draw(st.integers(0, len(rows) - 1))
@@ -94,6 +97,7 @@ def test_one_changed_byte_anywhere_is_found(events, data):
 
 
 @given(JOURNALS, st.data())
+@settings(deadline=None)
 def test_a_removed_entry_is_found_unless_it_is_the_last(events, data):
     rows = chained(events)
     at = data.draw(st.integers(0, len(rows) - 2))
@@ -102,6 +106,7 @@ def test_a_removed_entry_is_found_unless_it_is_the_last(events, data):
 
 
 @given(JOURNALS, st.data())
+@settings(deadline=None)
 def test_two_swapped_entries_are_found(events, data):
     rows = chained(events)
     one, other = sorted(data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=2, max_size=2, unique=True)))
@@ -112,6 +117,7 @@ def test_two_swapped_entries_are_found(events, data):
 
 
 @given(JOURNALS, EVENTS, st.data())
+@settings(deadline=None)
 def test_an_inserted_entry_is_found(events, extra, data):
     rows = chained(events)
     at = data.draw(st.integers(0, len(rows) - 1))
@@ -122,6 +128,7 @@ def test_an_inserted_entry_is_found(events, extra, data):
 
 
 @given(JOURNALS, st.data())
+@settings(deadline=None)
 def test_a_journal_chained_anew_after_any_change_contradicts_what_was_signed(events, data):
     """Whoever can write the file can hash it again; only what others hold gives the change away."""
     claims = signed_on(chained(events))
@@ -141,9 +148,9 @@ def test_a_journal_chained_anew_after_any_change_contradicts_what_was_signed(eve
         found = walk(chained(changed), claims).unmet
     except JournalBroken:
         return
-    # An edit that keeps the last entry's digest changes its words only; nothing was signed on top of it.
-    kept_digest = how == "edit" and at == len(events) - 1 and other.digest == events[at].digest
-    assert found or kept_digest
+    # Nothing was signed on top of the newest statement's entry: its digest is held, its other words aren't.
+    newest = len(events) - 1
+    assert found or (changed[:newest] == events[:newest] and changed[newest].digest == events[newest].digest)
 
 
 def test_two_statements_on_one_head_are_two_journals():
@@ -154,6 +161,7 @@ def test_two_statements_on_one_head_are_two_journals():
 
 
 @given(EVENTS)
+@settings(deadline=None)
 def test_the_time_of_an_event_is_read_from_its_bytes_alone(event):
     assert event_time(event_bytes(event)) == event.at
 
@@ -188,6 +196,7 @@ def read(lines):
 
 
 @given(JOURNALS)
+@settings(deadline=None)
 def test_a_written_file_is_read_back(events):
     header, entries = read(exported(chained(events)))
     assert header == HEADER
@@ -196,7 +205,7 @@ def test_a_written_file_is_read_back(events):
 
 
 @given(JOURNALS, st.data())
-@settings(max_examples=200)
+@settings(deadline=None)
 def test_a_file_with_one_byte_changed_is_refused(events, data):
     """But for what the header says of name, charter and period: those are held against the log, not the chain."""
     lines = exported(chained(events))
@@ -209,6 +218,7 @@ def test_a_file_with_one_byte_changed_is_refused(events, data):
 
 
 @given(JOURNALS, st.integers(2, 5))
+@settings(deadline=None)
 def test_a_part_of_a_journal_holds_from_the_hash_before_it(events, first):
     rows = chained(events)[first - 1 :]
     before = ([EMPTY] + [row[1] for row in chained(events)])[min(first, len(events) + 1) - 1]

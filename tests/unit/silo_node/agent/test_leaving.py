@@ -29,6 +29,7 @@ from silo_node.journal.chain import Journal
 
 ROOT = Path(hub_client.__file__).parents[1]
 STUDY = "a" * 64
+TOKEN = {"access_token": "t", "token_type": "DPoP", "expires_in": 300, "scope": "log:read"}
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
@@ -40,6 +41,7 @@ def saying(name):
 
 WAYS = {
     "post": lambda voice: voice.say(saying("one"), saying("two")),
+    "post_cosignature": lambda voice: (voice.record_cosignature(7, "a line"), voice.send_cosignature("a line")),
     "put_chunk": lambda voice: voice.send_chunk(STUDY, 1, 1, 0, b"a sealed chunk"),
     "put_shares": lambda voice: voice.send_shares(STUDY, 1, 1, b"shares"),
     "put_blob": lambda voice: voice.send_blob(STUDY, "a release", b"a sealed release"),
@@ -58,7 +60,7 @@ class Wire:
 
     def __call__(self, request):
         if request.url.path == routes.TOKENS:
-            return httpx.Response(200, json={"access_token": "t", "token_type": "Bearer", "expires_in": 300})
+            return httpx.Response(200, json=TOKEN)
         if request.method != "GET":
             self.bodies.append(request.content)
             if self.journal is not None:
@@ -169,10 +171,10 @@ def test_nothing_but_the_hub_client_can_reach_the_network():
 
 
 def test_functions_that_send_outside_a_session_are_known():
-    """Each takes the hub's address; of those, ``fetch_charter`` only reads."""
+    """Each takes the hub's address; of those, ``fetch_charter`` only reads, and two judge the address alone."""
     found = {
         name
         for name, one in inspect.getmembers(hub_client, inspect.isfunction)
         if one.__module__ == hub_client.__name__ and "url" in inspect.signature(one).parameters
     }
-    assert found - {"fetch_charter", "checked_url"} == ENROL
+    assert found - {"fetch_charter", "checked_url", "is_this_machine"} == ENROL
