@@ -8,7 +8,7 @@ from importlib.resources import files
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from client.audit import Audited
+from client.audit.replay import Audited
 from pages.charts import Bar, Span, budget_bars, timeline
 from pages.contract import Section, SiloLine, in_words, silo_lines
 from protocol.charter import Member, charter_digest, key_words

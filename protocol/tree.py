@@ -36,6 +36,45 @@ def tree_root(leaf_hashes: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+class GrowingTree:
+    """The root over leaves that come one by one: it holds one node for each power of two in its size."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._nodes: list[bytes] = []
+
+    def append(self, leaf: bytes) -> None:
+        """The next leaf *hash*."""
+        node, full = leaf, self.size
+        while full & 1:
+            node, full = node_hash(self._nodes.pop(), node), full >> 1
+        self._nodes.append(node)
+        self.size += 1
+
+    @property
+    def root(self) -> bytes:
+        if not self._nodes:
+            return EMPTY_ROOT
+        *rest, root = self._nodes
+        for node in reversed(rest):
+            root = node_hash(node, root)
+        return root
+
+
+def inclusion_path(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
+    """The proof that the leaf at ``index`` stands under the root over all (RFC 6962, 2.1.1): siblings, lowest first."""
+    if not 0 <= index < len(leaf_hashes):
+        raise ProofRefused(f"leaf {index} is outside a log of {len(leaf_hashes)} leaves")
+    level, path = list(leaf_hashes), []
+    while len(level) > 1:
+        if index ^ 1 < len(level):
+            path.append(level[index ^ 1])
+        odd = level[-1:] if len(level) % 2 else []
+        level = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)] + odd
+        index >>= 1
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class TreeHead:
     """Size in leaves and root hash (32 bytes), as one checkpoint signed them together.

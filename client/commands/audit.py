@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from client.audit import Audited, verify_export
+from client.audit.replay import Audited
+from client.audit.verify import verify_file
 from client.commands.options import (
     AsJson,
     Charter,
@@ -20,7 +21,7 @@ from client.commands.options import (
     print_table,
     say,
 )
-from client.errors import AuditFailed, UsageRefused
+from client.errors import AuditFailed
 from protocol import routes
 
 app = typer.Typer(no_args_is_help=True, help="The record: export it, check it offline, report on it.")
@@ -72,14 +73,7 @@ def verify(log: Log, charter: Founding, as_json: AsJson = False) -> None:
 
 
 def _audited(log: Path, charter: str) -> Audited:
-    founding = checked_digest(charter) or ""
-    try:
-        with log.open(encoding="utf-8", newline="\n") as lines:
-            return verify_export(lines, founding)
-    except OSError as error:
-        raise UsageRefused(f"export {log} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise AuditFailed("the file is not UTF-8 text; export it again") from None
+    return verify_file(log, checked_digest(charter) or "")
 
 
 def _summary(audited: Audited) -> dict[str, object]:

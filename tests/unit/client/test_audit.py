@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client.audit import verify_export
+from client.audit.verify import verify_export
 from client.errors import AuditFailed
 from client.keys import new_identity
 from client.report import render_report

@@ -1,0 +1,281 @@
+"""A long log of an honest consortium, written as an export: every signature, proof and charge in it is real.
+
+Several domains at four silos, in each a row of studies with their rounds, side by side as they would run. Only what
+the log can't see is made up: the digests of uploads, the shares, the states. Studies are signed in several processes.
+"""
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from client.calibration import build_contract
+from client.draft import Draft, read_draft
+from client.keys import Identity, new_identity
+from protocol import canonical, signing, statements
+from protocol.charter import Charter, charter_digest
+from protocol.export import write_export
+from protocol.ids import timestamp
+from protocol.rounds import freeze_digest, last_round, round_events, round_layout
+from protocol.signed_note import VerifierKey
+from protocol.signing import Signed
+from protocol.study import Column, StudyContract, study_id
+from protocol.translog import Checkpoint, LogEntry, TreeHead, sign_checkpoint
+from protocol.tree import GrowingTree
+
+SAMPLE: Final = Path(__file__).parents[1] / "docs" / "samples" / "heart.yaml"
+SILOS: Final = {"cleveland": 303, "hungarian": 261, "switzerland": 46, "va-long-beach": 130}
+ORIGIN: Final = "hub.example/log"
+START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+ROUNDS: Final = 60
+"""Training rounds of a study: with the others about 2,300 leaves."""
+STUDIES_AT_ONCE: Final = 8
+
+Recorded = tuple[LogEntry, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Everybody's private keys, 32 bytes each, by party; they cross to other processes."""
+
+    raw: dict[str, bytes]
+
+    def of(self, party: str) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(self.raw[party])
+
+
+@dataclass(slots=True)
+class Scribe:
+    """Signs statements and gives them with their leaves, a second apart."""
+
+    keys: Keys
+    seconds: float
+    nonces: Iterator[int]
+    written: list[Recorded] = field(default_factory=list)
+    opened: dict[str, Ed25519PrivateKey] = field(default_factory=dict)
+
+    def say(self, kind: Any, issuer: str, **fields: Any) -> Signed:
+        at = timestamp(START + timedelta(seconds=self.seconds))
+        head = f"{next(self.nonces):064x}" if issuer.startswith("silo:") else None
+        heading = {"issuer": issuer, "issued_at": at, "nonce": os.urandom(16).hex(), "journal_head": head}
+        key = self.opened.setdefault(issuer, self.keys.of(issuer))
+        signed = signing.sign(kind(type=kind.model_fields["type"].annotation.__args__[0], **fields, **heading), key)
+        study = study_id(fields["contract"]) if "contract" in fields else fields.get("study")
+        entry = LogEntry(
+            kind=signed.body.type, digest=signed.digest, issuer=issuer, study=study, round=None, recorded_at=at
+        )
+        self.written.append((entry, signed.wire))
+        self.seconds += 1
+        return signed
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    """A consortium whose silos have registered ``domains`` datasets each, and what that took of the log."""
+
+    keys: Keys
+    charters: tuple[str, ...]
+    datasets: dict[str, tuple[Draft, dict[str, statements.DatasetRegistered]]]
+    leaves: list[Recorded]
+
+    @property
+    def founding(self) -> str:
+        return self.charters[0]
+
+
+def found(domains: int) -> Founded:
+    people: dict[str, Identity] = {name: new_identity(name) for name in ("ada", "grace", *SILOS)}
+    raw = {f"silo:{name}" if name in SILOS else f"person:{name}": _raw(one.signing) for name, one in people.items()}
+    raw |= {party: _raw(Ed25519PrivateKey.generate()) for party in ("hub", "log")}
+    scribe = Scribe(Keys(raw), 0, count())
+    charter = _founding(scribe.keys, people)
+    charters = [charter]
+    scribe.say(statements.CharterPublished, "person:ada", charter=charter)
+    founding = charter_digest(charter)
+    for name in SILOS:
+        card = people[name].card
+        member = {"silo": name, "signing_key": card.signing_key, "receiving_key": card.receiving_key}
+        expires = timestamp(START + timedelta(days=1))
+        scribe.say(statements.Invitation, "person:ada", silo=name, code="0" * 64, expires_at=expires)
+        scribe.say(statements.Enrolment, f"silo:{name}", charter=founding, **member)
+        value = charters[-1].model_dump(mode="json")
+        value |= {"version": charters[-1].version + 1, "previous": charter_digest(charters[-1])}
+        value["members"] += [member]
+        charters.append(Charter.model_validate_json(canonical.encode(value)))
+        scribe.say(statements.CharterPublished, "person:ada", charter=charters[-1])
+    datasets = {f"heart-{number}": _register(scribe, f"heart-{number}") for number in range(domains)}
+    return Founded(scribe.keys, tuple(map(charter_digest, charters)), datasets, scribe.written)
+
+
+def _founding(keys: Keys, people: dict[str, Identity]) -> Charter:
+    public = {party: keys.of(party).public_key().public_bytes_raw().hex() for party in ("hub", "log")}
+    named = [
+        {"person": name, "role": role, "signing_key": one.signing_key, "receiving_key": one.receiving_key}
+        for name, role in (("ada", "admin"), ("grace", "researcher"))
+        for one in (people[name].card,)
+    ]
+    value = {
+        "format": "consortia-charter/1",
+        "consortium": "Benchmark",
+        "version": 1,
+        "previous": None,
+        "expires_at": "2036-01-01T00:00:00Z",
+        "admin": "ada",
+        "hub_key": public["hub"],
+        "log_origin": ORIGIN,
+        "log_key": public["log"],
+        "members": [],
+        "people": named,
+    }
+    return Charter.model_validate_json(canonical.encode(value))
+
+
+def _register(scribe: Scribe, dataset: str) -> tuple[Draft, dict[str, statements.DatasetRegistered]]:
+    draft = read_draft(SAMPLE)
+    training = draft.training.model_copy(update={"rounds": ROUNDS})
+    draft = draft.model_copy(update={"data": draft.data.model_copy(update={"dataset": dataset}), "training": training})
+    columns = tuple(
+        Column.model_validate({"minimum": 0.0, "maximum": 1.0, **column.model_dump(exclude_none=True)})
+        for column in (*draft.data.features, draft.data.target)
+    )
+    found = {}
+    for silo, rows in SILOS.items():
+        domain = {"domain": dataset, "unit": "subject", "epsilon": 1000.0, "delta": 1e-3, "order": 4}
+        body = scribe.say(
+            statements.DatasetRegistered, f"silo:{silo}", dataset=dataset, columns=columns, rows=rows, **domain
+        ).body
+        assert isinstance(body, statements.DatasetRegistered)
+        found[silo] = body
+    return draft, found
+
+
+def contracts(founded: Founded, studies: int) -> Iterator[StudyContract]:
+    """``studies`` different ones, in turn over the datasets."""
+    bases = [build_contract(draft, registered) for draft, registered in founded.datasets.values()]
+    for number in range(studies):
+        base = bases[number % len(bases)]
+        yield base.model_copy(update={"title": f"{base.title}, number {number}"})
+
+
+def write_study(keys: Keys, contract: StudyContract, number: int) -> list[Recorded]:
+    """The whole life of a study, as honest parties write it."""
+    scribe = Scribe(keys, 1_000_000 + number, count(number << 40))
+    study, names = study_id(contract), contract.silo_names
+    scribe.say(statements.StudyProposed, "person:grace", contract=contract)
+    scribe.say(statements.StudyApproved, "person:ada", study=study)
+    for name in names:
+        fields = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner-rule"}
+        scribe.say(statements.StudyAccepted, f"silo:{name}", study=study, **fields)
+    scribe.say(statements.StudyKeying, "hub", study=study, epoch=1, silos=names)
+    for name in names:
+        scribe.say(statements.SecretCommitment, f"silo:{name}", study=study, epoch=1, commitment="3" * 64)
+    base = "0" * 64
+    for index in range(last_round(contract) + 1):
+        base = _round(scribe, contract, index, base)
+    scribe.say(statements.StudyClosed, "hub", study=study, outcome="completed", reason="all rounds are done")
+    return scribe.written
+
+
+def _round(scribe: Scribe, contract: StudyContract, index: int, base: str) -> str:
+    """A round to its end; the digest of the sum that was served."""
+    study, names = study_id(contract), contract.silo_names
+    at: dict[str, Any] = {"study": study, "round": index, "attempt": 1}
+    due = {"due_at": "2030-01-01T00:00:00Z"}
+    scribe.say(statements.RoundOpened, "hub", **at, silos=names, **due)
+    ready = {name: _ready(scribe, contract, index, name) for name in names}
+    scribe.say(statements.RoundFrozen, "hub", **at, ready=ready, base=base, **due)
+    layout, survivors = round_layout(contract, index, len(names)), tuple(sorted(names))
+    freeze = freeze_digest(
+        study=study, index=index, attempt=1, silos=survivors, ready=ready, layout=layout, base=base
+    ).hex()
+    for name in names:
+        chunks = tuple(os.urandom(32).hex() for _ in range(layout.chunks))
+        scribe.say(statements.UploadComplete, f"silo:{name}", **at, freeze=freeze, chunks=chunks)
+    chunks = tuple(os.urandom(32).hex() for _ in range(layout.chunks))
+    served = scribe.say(statements.SumServed, "hub", **at, survivors=survivors, chunks=chunks, **due).digest
+    for name in names:
+        scribe.say(statements.SurvivorsSigned, f"silo:{name}", **at, sum=served)
+    for name in names:
+        scribe.say(statements.SharesRevealed, f"silo:{name}", **at, sum=served, shares="A" * 512)
+    for name in names:
+        scribe.say(statements.SumVerified, f"silo:{name}", **at, sum=served, state_mac="6" * 64)
+    scribe.say(statements.RoundClosed, "hub", **at, agreed=names, suspended=())
+    return served
+
+
+def _ready(scribe: Scribe, contract: StudyContract, index: int, name: str) -> str:
+    at = {"study": study_id(contract), "round": index}
+    spend = {"domain": contract.data.dataset, "events": round_events(contract, name, index), "ledger_head": "4" * 64}
+    scribe.say(statements.SpendReserved, f"silo:{name}", **at, **spend)
+    scribe.say(statements.SpendSettled, f"silo:{name}", **at, **spend)
+    mask_key = X25519PrivateKey.generate().public_key().public_bytes_raw().hex()
+    offer = {"mask_key": mask_key, "self_commitment": os.urandom(32).hex(), "shares": os.urandom(32).hex()}
+    return scribe.say(statements.RoundReady, f"silo:{name}", **at, attempt=1, **offer).digest
+
+
+def write_log(path: Path, leaves: int, processes: int) -> tuple[str, int]:
+    """An export of about ``leaves`` leaves (whole studies) at ``path``; the founding charter's digest, and how many."""
+    a_study = 15 + 35 * (ROUNDS + 2) + 4
+    studies = max(1, round(leaves / a_study))
+    founded = found(domains=1 + studies // 150)  # a study costs epsilon 5, a domain's cap is 1000
+    tree = GrowingTree()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent) as body:
+        for line in _lines(founded, _grown(tree, _all(founded, studies, processes))):
+            body.write(line)
+        body.seek(0)
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(_header(founded, tree))
+            for line in body:
+                file.write(line)
+    return founded.founding, tree.size
+
+
+def _all(founded: Founded, studies: int, processes: int) -> Iterator[Recorded]:
+    yield from founded.leaves
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        waiting = enumerate(contracts(founded, studies))
+        while group := list(islice(waiting, STUDIES_AT_ONCE)):
+            written = [pool.submit(write_study, founded.keys, contract, number) for number, contract in group]
+            yield from _side_by_side([one.result() for one in written])
+
+
+def _side_by_side(studies: list[list[Recorded]]) -> Iterator[Recorded]:
+    for place in range(max(map(len, studies))):
+        yield from (study[place] for study in studies if place < len(study))
+
+
+def _grown(tree: GrowingTree, leaves: Iterable[Recorded]) -> Iterator[Recorded]:
+    for entry, wire in leaves:
+        tree.append(entry.leaf_hash())
+        yield entry, wire
+
+
+def _lines(founded: Founded, leaves: Iterator[Recorded]) -> Iterator[str]:
+    lines = write_export("", _verifier(founded), founded.charters, leaves)
+    next(lines)  # the header is written when the tree is known
+    return lines
+
+
+def _header(founded: Founded, tree: GrowingTree) -> str:
+    head = TreeHead(tree.size, tree.root)
+    checkpoint = Checkpoint.stamped(ORIGIN, head, founded.charters[-1], datetime.now(UTC))
+    note = sign_checkpoint(checkpoint, ORIGIN, founded.keys.of("log"))
+    return next(write_export(note, _verifier(founded), founded.charters, ()))
+
+
+def _verifier(founded: Founded) -> VerifierKey:
+    return VerifierKey(ORIGIN, founded.keys.of("log").public_key())
+
+
+def _raw(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes_raw()

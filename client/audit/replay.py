@@ -1,0 +1,93 @@
+"""The log replayed, statement by statement, by the rules that the silos follow too.
+
+What an invitation, an enrolment and a membership need of each other is checked here; whose signature counts in
+``protocol.chain``, every budget in ``protocol.spending``, every study's order of events in ``protocol.record``.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from client.errors import AuditFailed
+from protocol.chain import STATEMENT_KINDS, CharterChain
+from protocol.charter import Charter
+from protocol.errors import ProtocolError, RuleBroken
+from protocol.record import StudyRecord
+from protocol.signing import Signed
+from protocol.spending import Spending
+from protocol.statements import Body, CharterPublished, DatasetRegistered, Enrolment, Invitation, StudyProposed
+from protocol.study import study_id
+from protocol.translog import EMPTY_ROOT, Checkpoint, LogEntry
+
+
+@dataclass(slots=True)
+class Audited:
+    """What a log says. ``verify_export`` gives one only after everything held; before, ``checkpoint`` is empty."""
+
+    chain: CharterChain
+    checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint("none", 0, EMPTY_ROOT))
+    spending: Spending = field(default_factory=Spending)
+    studies: dict[str, StudyRecord] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+    invited: set[str] = field(default_factory=set)
+    enrolled: set[tuple[str, str, str]] = field(default_factory=set)
+
+    @property
+    def size(self) -> int:
+        return self.checkpoint.size
+
+    def take(self, index: int, entry: LogEntry, recorded: bytes | None) -> None:
+        """The next leaf. Raises ``AuditFailed`` naming it."""
+        self.kinds[entry.kind] += 1
+        if entry.kind not in STATEMENT_KINDS:
+            return  # an exchange on record (a refusal, say) decides nothing
+        if recorded is None:
+            why = f"the export withholds the text of this {entry.kind}; the admin or an officer can export all"
+            raise AuditFailed(why, index)
+        before = self.chain.charters[-1] if self.chain.charters else None
+        try:
+            signed = self.chain.read(entry, recorded)
+            self._apply(index, entry, signed, before)
+        except (ProtocolError, RuleBroken) as error:
+            raise AuditFailed(str(error), index) from None
+
+    def _apply(self, index: int, entry: LogEntry, signed: Signed, before: Charter | None) -> None:
+        body = signed.body
+        match body:
+            case CharterPublished():
+                self._admit(body.charter, before)
+            case Invitation():
+                self.invited.add(body.silo)
+            case Enrolment():
+                if body.silo not in self.invited or body.charter != self.chain.founding:
+                    raise RuleBroken(f"silo {body.silo} enrolled without an invitation to this charter")
+                self.enrolled.add((body.silo, body.signing_key, body.receiving_key))
+            case DatasetRegistered():
+                self.spending.register(body)
+            case StudyProposed():
+                self._propose(body, entry)
+            case _:
+                self._study_of(body).apply(index, entry.recorded_at, signed, self.spending)
+
+    def _admit(self, charter: Charter, before: Charter | None) -> None:
+        if before is None:
+            return
+        known = {(m.silo, m.signing_key, m.receiving_key) for m in before.members} | self.enrolled
+        strangers = [m.silo for m in charter.members if (m.silo, m.signing_key, m.receiving_key) not in known]
+        if strangers:
+            raise RuleBroken(f"charter version {charter.version} admits {min(strangers)}, who never enrolled so")
+
+    def _propose(self, body: StudyProposed, entry: LogEntry) -> None:
+        study, charter = study_id(body.contract), self.chain.in_force
+        if study in self.studies:
+            raise RuleBroken("study rule 1: proposed twice")
+        for silo in body.contract.silo_names:
+            charter.member(silo)
+        for person in body.contract.recipients:
+            charter.person(person)
+        self.studies[study] = StudyRecord(study, body.contract, entry.recorded_at)
+
+    def _study_of(self, body: Body) -> StudyRecord:
+        record = self.studies.get(getattr(body, "study", ""))
+        if record is None:
+            raise RuleBroken(f"a {body.type} for a study that was not proposed")
+        return record

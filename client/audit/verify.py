@@ -1,0 +1,127 @@
+"""The whole log checked offline, from an export and one digest that came by another way.
+
+The file is read once, line by line, and never held. What stands first here is what is reported first:
+
+1. every line is a leaf in canonical form, with the statement that its digest names (protocol.export);
+2. the leaves are as many as the checkpoint says, and add up to its root;
+3. the log's first charter is the pinned one; the checkpoint is signed by the log key of the charter in force at the
+   end, and the header names the charters that the leaves hold;
+4. every statement is signed as the charter in force at its leaf demands (protocol.chain), every study keeps to its
+   order and every domain to its budget (client.audit.replay). The first leaf that fails is named.
+
+So a file that was tampered with is said to be that, and nobody is blamed for a statement that they didn't make.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Final
+
+from client.audit.replay import Audited
+from client.audit.signatures import SignatureQueue
+from client.errors import AuditFailed, UsageRefused
+from protocol.chain import CharterChain
+from protocol.errors import ProtocolError
+from protocol.export import ExportRefused, Header, RecordedLeaf, check_leaves, read_checkpoint, read_header, read_leaves
+from protocol.signed_note import VerifierKey
+from protocol.signing import verify
+from protocol.translog import Checkpoint, TreeHead
+from protocol.tree import GrowingTree
+
+HEADER_LINES: Final = 2
+SMALL_FILE_BYTES: Final = 8 * 1024 * 1024
+"""Up to this size, starting processes would take longer than checking the signatures here."""
+
+Seen = Callable[[RecordedLeaf], None]
+"""Told of each leaf as it is read, before anything is verified: what it keeps counts once ``verify_export`` returns."""
+
+
+def verify_file(path: Path, founding: str, processes: int = 0, seen: Seen | None = None) -> Audited:
+    """Everything that an export proves; ``processes`` check signatures (0: as many as there are cores).
+
+    Raises ``AuditFailed``, or ``UsageRefused`` for a file that can't be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            small = path.stat().st_size <= SMALL_FILE_BYTES
+            with nullcontext() if small else SignatureQueue.of_processes(processes or os.cpu_count() or 1) as queue:
+                return verify_export(lines, founding, queue, seen)
+    except OSError as error:
+        raise UsageRefused(f"export {path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise AuditFailed("the file is not UTF-8 text; export it again") from None
+
+
+def verify_export(
+    lines: Iterable[str], founding: str, queue: SignatureQueue | None = None, seen: Seen | None = None
+) -> Audited:
+    """Everything the log proves. ``lines`` of a file opened as UTF-8 with newline="\\n"; raises ``AuditFailed``.
+
+    Without a ``queue`` each signature is checked as its leaf is read; the outcome is the same.
+    """
+    ordered = iter(lines)
+    try:
+        reading = _Reading(read_header(ordered), founding, queue)
+        for leaf in read_leaves(ordered):
+            if seen is not None:
+                seen(leaf)
+            reading.take(leaf)
+        return reading.finish()
+    except ExportRefused as error:
+        leaf_index = error.line - HEADER_LINES
+        raise AuditFailed(str(error), leaf_index if leaf_index >= 0 else None) from None
+
+
+class _Reading:
+    """The state of one pass over a file."""
+
+    def __init__(self, header: Header, founding: str, queue: SignatureQueue | None) -> None:
+        self._header = header
+        self._queue = queue
+        self._tree = GrowingTree()
+        self._audited = Audited(CharterChain(founding, verify if queue is None else queue.later))
+        self._failure: AuditFailed | None = None
+        self._chain_broken = False
+
+    def take(self, leaf: RecordedLeaf) -> None:
+        """The next leaf. After one that failed only the tree and the charters are followed, for ``finish``."""
+        self._tree.append(leaf.hash)
+        if self._queue is not None:
+            self._queue.leaf = leaf.index
+            self._failure = self._failure or self._queue.failure
+        charters = len(self._audited.chain.charters)
+        if self._failure is None:
+            try:
+                self._audited.take(leaf.index, leaf.entry, leaf.recorded)
+            except AuditFailed as failure:
+                self._failure = failure
+        elif leaf.entry.kind == "charter" and leaf.recorded is not None:
+            with suppress(ProtocolError):
+                self._audited.chain.read(leaf.entry, leaf.recorded)
+        if leaf.entry.kind == "charter" and len(self._audited.chain.charters) == charters:
+            self._chain_broken = True
+
+    def finish(self) -> Audited:
+        """What was verified. Raises the first thing that doesn't hold, in the module's order."""
+        check_leaves(self._header, TreeHead(self._tree.size, self._tree.root))
+        if not self._audited.chain.charters:
+            founding = self._audited.chain.founding[:16]
+            raise AuditFailed(f"the log's first charter is not the pinned {founding}: another log, or an altered one")
+        if not self._chain_broken:
+            self._audited.checkpoint = self._checkpoint()
+        failures = [found for found in (self._settled(), self._failure) if found is not None]
+        if failures:
+            # At one leaf the signature's failure comes first: it is looked at before what the statement says.
+            raise min(failures, key=lambda failure: failure.leaf or 0)
+        return self._audited
+
+    def _settled(self) -> AuditFailed | None:
+        return self._queue.settle() if self._queue is not None else None
+
+    def _checkpoint(self) -> Checkpoint:
+        charter = self._audited.chain.in_force
+        checkpoint = read_checkpoint(self._header, str(VerifierKey.from_hex(charter.log_origin, charter.log_key)))
+        if self._audited.chain.digests != self._header.charters:
+            raise AuditFailed("the export's header names other charters than its leaves hold")
+        return checkpoint
