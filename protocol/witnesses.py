@@ -1,0 +1,78 @@
+"""Who witnesses a consortium's log, and when what they saw lets a silo work.
+
+Witnesses are all member silos, each under the key name LOG_ORIGIN/silo/NAME with its signing key. Work goes on while
+the newest quorate checkpoint that a silo holds
+
+1. is signed by the log's key, under the log's name,
+2. names the charter in force as the silo read it from the log (a withheld revocation would be noticed here), and
+3. has cosignatures of a quorum of the charter's witnesses that are less than `MAX_AGE` old.
+
+Cosigning itself, following the log and its charters are exempt: else an outage of a day would lock everyone out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from protocol.charter import Charter, charter_digest
+from protocol.cosignature import CosignerKey, Witnessed, witnessed
+from protocol.signed_note import LogError, VerifierKey
+from protocol.translog import Checkpoint, verify_checkpoint
+
+__all__ = ["MAX_AGE", "Witnesses", "reason_to_wait", "silo_witness", "witnesses_of"]
+
+MAX_AGE: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """The witnesses' keys, and how many of them it takes."""
+
+    keys: tuple[CosignerKey, ...]
+    quorum: int
+
+    def look(self, note: str, now: datetime, max_age: timedelta = MAX_AGE) -> Witnessed:
+        """How far `note` is witnessed. Raises `NoteRefused` for what is no signed note."""
+        return witnessed(note, self.keys, self.quorum, now, max_age)
+
+
+def silo_witness(log_origin: str, silo: str) -> str:
+    """The key name under which a member cosigns its consortium's log."""
+    return f"{log_origin}/silo/{silo}"
+
+
+def witnesses_of(charter: Charter) -> Witnesses:
+    """The witnesses that a charter names, more than half of whom it takes."""
+    members = [(silo_witness(charter.log_origin, one.silo), one.signing_key) for one in charter.members]
+    return Witnesses(_keys(members), len(members) // 2 + 1)
+
+
+def reason_to_wait(note: str, charter: Charter, now: datetime) -> str | None:
+    """Why nothing may be done under `charter` at `now`; None if the checkpoint `note` lets work go on.
+
+    `note` is the newest quorate checkpoint held, empty before the first.
+    """
+    if not note:
+        return "no checkpoint of the log with a quorum of witnesses was seen yet"
+    try:
+        checkpoint = _signed(note, charter)
+        seen = witnesses_of(charter).look(note, now)
+    except LogError as refusal:
+        return f"the checkpoint held is no evidence under the charter in force: {refusal}"
+    if checkpoint.charter != charter_digest(charter):
+        return "the witnesses have not yet cosigned a checkpoint that names the charter in force"
+    if not seen.quorate:
+        hours = MAX_AGE // timedelta(hours=1)
+        names = ", ".join(seen.fresh) or "none"
+        return f"{seen.quorum} witnesses must have cosigned the log in the last {hours} hours; these have: {names}"
+    return None
+
+
+def _signed(note: str, charter: Charter) -> Checkpoint:
+    verifier = VerifierKey.from_hex(charter.log_origin, charter.log_key)
+    return verify_checkpoint(note, verifier.name, verifier.public_key)
+
+
+def _keys(named: Sequence[tuple[str, str]]) -> tuple[CosignerKey, ...]:
+    return tuple(CosignerKey.from_hex(name, key) for name, key in named)
