@@ -7,10 +7,12 @@ What an invitation, an enrolment and a membership need of each other is checked 
 from collections import Counter
 from dataclasses import dataclass, field
 
+from client.audit.witnessing import Witnessing
 from client.errors import AuditFailed
 from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import Charter
 from protocol.errors import ProtocolError, RuleBroken
+from protocol.export import Header
 from protocol.record import StudyRecord
 from protocol.signing import Signed
 from protocol.spending import Spending
@@ -21,10 +23,15 @@ from protocol.translog import EMPTY_ROOT, Checkpoint, LogEntry
 
 @dataclass(slots=True)
 class Audited:
-    """What a log says. ``verify_export`` gives one only after everything held; before, ``checkpoint`` is empty."""
+    """What a log says. ``verify_export`` gives one only after everything held; before, ``checkpoint`` is empty.
+
+    ``header`` is the export's; ``witnessing`` is who cosigned the log, None if the export says nothing of it.
+    """
 
     chain: CharterChain
+    header: Header
     checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint("none", 0, EMPTY_ROOT))
+    witnessing: Witnessing | None = None
     spending: Spending = field(default_factory=Spending)
     studies: dict[str, StudyRecord] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)

@@ -6,7 +6,9 @@ The file is read once, line by line, and never held. What stands first here is w
 2. the leaves are as many as the checkpoint says, and add up to its root;
 3. the log's first charter is the pinned one; the checkpoint is signed by the log key of the charter in force at the
    end, and the header names the charters that the leaves hold;
-4. every statement is signed as the charter in force at its leaf demands (protocol.chain), every study keeps to its
+4. what witnesses cosigned is a beginning of this log: its root stands over as many of these leaves, and the lines on it
+   are the log's and those of witnesses that the charter in force there names (client.audit.witnessing);
+5. every statement is signed as the charter in force at its leaf demands (protocol.chain), every study keeps to its
    order and every domain to its budget (client.audit.replay). The first leaf that fails is named.
 
 So a file that was tampered with is said to be that, and nobody is blamed for a statement that they didn't make.
@@ -20,11 +22,13 @@ from typing import Final
 
 from client.audit.replay import Audited
 from client.audit.signatures import SignatureQueue
+from client.audit.witnessing import Witnessing, read_witnessing, stated_size
 from client.errors import AuditFailed, UsageRefused
 from protocol.chain import CharterChain
+from protocol.charter import Charter
 from protocol.errors import ProtocolError
 from protocol.export import ExportRefused, Header, RecordedLeaf, check_leaves, read_checkpoint, read_header, read_leaves
-from protocol.signed_note import VerifierKey
+from protocol.signed_note import LogError, VerifierKey
 from protocol.signing import verify
 from protocol.translog import Checkpoint, TreeHead
 from protocol.tree import GrowingTree
@@ -80,9 +84,11 @@ class _Reading:
         self._header = header
         self._queue = queue
         self._tree = GrowingTree()
-        self._audited = Audited(CharterChain(founding, verify if queue is None else queue.later))
+        self._audited = Audited(CharterChain(founding, verify if queue is None else queue.later), header)
         self._failure: AuditFailed | None = None
         self._chain_broken = False
+        self._witnessed_size = _witnessed_size(header)
+        self._witnessed: tuple[bytes, Charter] | None = None
 
     def take(self, leaf: RecordedLeaf) -> None:
         """The next leaf. After one that failed only the tree and the charters are followed, for ``finish``."""
@@ -101,6 +107,8 @@ class _Reading:
                 self._audited.chain.read(leaf.entry, leaf.recorded)
         if leaf.entry.kind == "charter" and len(self._audited.chain.charters) == charters:
             self._chain_broken = True
+        if self._tree.size == self._witnessed_size and self._audited.chain.charters:
+            self._witnessed = self._tree.root, self._audited.chain.in_force
 
     def finish(self) -> Audited:
         """What was verified. Raises the first thing that doesn't hold, in the module's order."""
@@ -110,6 +118,7 @@ class _Reading:
             raise AuditFailed(f"the log's first charter is not the pinned {founding}: another log, or an altered one")
         if not self._chain_broken:
             self._audited.checkpoint = self._checkpoint()
+            self._audited.witnessing = self._witnessing()
         failures = [found for found in (self._settled(), self._failure) if found is not None]
         if failures:
             # At one leaf the signature's failure comes first: it is looked at before what the statement says.
@@ -125,3 +134,25 @@ class _Reading:
         if self._audited.chain.digests != self._header.charters:
             raise AuditFailed("the export's header names other charters than its leaves hold")
         return checkpoint
+
+    def _witnessing(self) -> Witnessing | None:
+        if not self._header.witnessed:
+            return None
+        if self._witnessed is None:
+            raise ExportRefused(1, f"witnesses cosigned {self._witnessed_size} leaves, the file has {self._tree.size}")
+        root, charter = self._witnessed
+        try:
+            witnessing = read_witnessing(self._header.witnessed, charter)
+        except LogError as error:
+            raise ExportRefused(1, f"witnessed: {error}") from None
+        if witnessing.checkpoint.root_hash != root:
+            size = self._witnessed_size
+            raise ExportRefused(1, f"witnesses cosigned another log: their root over {size} leaves is not this file's")
+        return witnessing
+
+
+def _witnessed_size(header: Header) -> int:
+    try:
+        return stated_size(header.witnessed) if header.witnessed else 0
+    except LogError as error:
+        raise ExportRefused(1, f"witnessed: {error}") from None

@@ -20,6 +20,7 @@ from client.draft import read_draft
 from client.keys import Identity, new_identity, write_identity
 from protocol import canonical, routes, signing, statements
 from protocol.charter import Charter, charter_digest
+from protocol.cosignature import cosign
 from protocol.export import write_export
 from protocol.ids import timestamp
 from protocol.rounds import freeze_digest, last_round, round_events, round_layout
@@ -98,6 +99,7 @@ class World:
     broken: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     faults: list[int] = field(default_factory=list)
     seconds: float = START.timestamp()
+    witnessed: str = ""
     nonces: Any = field(default_factory=itertools.count)
 
     @property
@@ -174,7 +176,16 @@ class World:
     def export(self) -> list[str]:
         verifier = VerifierKey(ORIGIN, self.log_key.public_key())
         digests = [charter_digest(charter) for charter in self.charters]
-        return list(write_export(self.checkpoint(), verifier, digests, self.leaves))
+        return list(write_export(self.checkpoint(), verifier, digests, self.leaves, witnessed=self.witnessed))
+
+    def cosign(self, *silos: str, size: int | None = None) -> str:
+        """The log's checkpoint, now or at a size before, with the silos' cosignatures; exports show it from now on."""
+        note = self.checkpoint(size)
+        lines = [
+            cosign(note, f"{ORIGIN}/silo/{name}", self.silos[name].signing, int(self.seconds)) + "\n" for name in silos
+        ]
+        self.witnessed = note + "".join(lines)
+        return self.witnessed
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         self.calls.append(f"{request.method} {request.url.path}")

@@ -54,6 +54,7 @@ _WORLD: list[World] = []
 def _exported() -> str:
     if not _WORLD:
         _WORLD.append(found_world())
+        _WORLD[0].cosign("cleveland", "hungarian")
     return "".join(_WORLD[0].export())
 
 
