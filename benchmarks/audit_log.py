@@ -4,6 +4,7 @@ Several domains at four silos, in each a row of studies with their rounds, side 
 the log can't see is made up: the digests of uploads, the shares, the states. Studies are signed in several processes.
 """
 
+import math
 import multiprocessing
 import os
 import tempfile
@@ -37,7 +38,7 @@ SILOS: Final = {"cleveland": 303, "hungarian": 261, "switzerland": 46, "va-long-
 ORIGIN: Final = "hub.example/log"
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ROUNDS: Final = 60
-"""Training rounds of a study: with the others about 2,300 leaves."""
+LEAVES_OF_A_STUDY: Final = 12 + 32 * (ROUNDS + 2)
 STUDIES_AT_ONCE: Final = 8
 
 Recorded = tuple[LogEntry, bytes]
@@ -223,9 +224,8 @@ def _ready(scribe: Scribe, contract: StudyContract, index: int, name: str) -> st
 
 
 def write_log(path: Path, leaves: int, processes: int) -> tuple[str, int]:
-    """An export of about ``leaves`` leaves (whole studies) at ``path``; the founding charter's digest, and how many."""
-    a_study = 15 + 35 * (ROUNDS + 2) + 4
-    studies = max(1, round(leaves / a_study))
+    """An export of ``leaves`` leaves or a few more (whole studies) at ``path``; the founding charter's digest, and how many."""
+    studies = max(1, math.ceil(leaves / LEAVES_OF_A_STUDY))
     founded = found(domains=1 + studies // 150)  # a study costs epsilon 5, a domain's cap is 1000
     tree = GrowingTree()
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent) as body:

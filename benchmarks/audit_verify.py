@@ -21,7 +21,7 @@ def measure(log: Path, founding: str, processes: int) -> dict[str, object]:
     before = time.perf_counter()
     audited = verify_file(log, founding, processes)
     seconds = time.perf_counter() - before
-    own, others = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "leaves": audited.size,
         "studies": len(audited.studies),
@@ -29,8 +29,9 @@ def measure(log: Path, founding: str, processes: int) -> dict[str, object]:
         "processes": processes,
         "seconds": round(seconds, 1),
         "leaves_per_second": round(audited.size / seconds),
-        "peak_mb": round(own),
-        "peak_mb_signatures": round(others),
+        "cpu_seconds": round(own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime, 1),
+        "peak_mb": round(own.ru_maxrss / 1024),
+        "peak_mb_signatures": round(others.ru_maxrss / 1024),
     }
 
 
