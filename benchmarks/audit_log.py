@@ -224,7 +224,7 @@ def _ready(scribe: Scribe, contract: StudyContract, index: int, name: str) -> st
 
 
 def write_log(path: Path, leaves: int, processes: int) -> tuple[str, int]:
-    """An export of ``leaves`` leaves or a few more (whole studies) at ``path``; the founding charter's digest, and how many."""
+    """An export of ``leaves`` leaves or a few more (whole studies); the founding charter's digest, and how many."""
     studies = max(1, math.ceil(leaves / LEAVES_OF_A_STUDY))
     founded = found(domains=1 + studies // 150)  # a study costs epsilon 5, a domain's cap is 1000
     tree = GrowingTree()

@@ -59,6 +59,7 @@ class Spending:
     domains: dict[tuple[str, str], Domain] = field(default_factory=dict)
     charges: dict[tuple[str, str], dict[int, Charge]] = field(default_factory=dict)
     totals: dict[tuple[str, str], Cost] = field(default_factory=dict)
+    events: dict[tuple[Event, ...], tuple[Event, ...]] = field(default_factory=dict)
 
     def register(self, body: DatasetRegistered) -> None:
         silo = body.issuer.partition(":")[2]
@@ -78,7 +79,8 @@ class Spending:
         domain = self._domain(silo, contract, body.domain)
         if domain.unit == "subject" and any(event.unit == "record" for event in body.events):
             raise RuleBroken(f"budget rule 2: {silo} charges a record where its domain protects subjects")
-        if body.events != round_events(contract, silo, body.round):
+        planned = round_events(contract, silo, body.round)
+        if body.events != planned:
             raise RuleBroken(f"budget rule 2: {silo} reserves other events for round {body.round} than planned")
         if body.round in charges:
             return  # Charged once, however often the round is tried; the events are the planned ones.
@@ -90,7 +92,7 @@ class Spending:
                 f"budget rule 5: round {body.round} takes domain {domain.name} of {silo} to epsilon {reached:.4g}, "
                 f"the cap is {domain.epsilon:g} at delta {domain.delta:g}"
             )
-        charges[body.round] = Charge(domain, body.study, body.round, body.events, cost)
+        charges[body.round] = Charge(domain, body.study, body.round, self._one(planned), cost)
         self._add(domain, cost)
 
     def settle(self, body: SpendSettled) -> None:
@@ -104,7 +106,7 @@ class Spending:
         if charge.settled and cost != charge.cost:
             raise RuleBroken(f"budget rule 4: {silo} settles round {body.round} a second time, at another cost")
         self._add(charge.domain, cost - charge.cost)
-        charge.events, charge.cost, charge.settled = body.events, cost, True
+        charge.events, charge.cost, charge.settled = self._one(body.events), cost, True
 
     def charged(self, silo: str, study: str, index: int) -> bool:
         """Whether the silo reserved its spend for the round."""
@@ -132,6 +134,10 @@ class Spending:
         """The domain that a silo's dataset draws on, if it was registered."""
         registered = self.datasets.get((silo, dataset))
         return self.domains[silo, registered.domain] if registered else None
+
+    def _one(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        """The same events, held once for all charges: a long log has few that differ."""
+        return self.events.setdefault(events, events)
 
     def _add(self, domain: Domain, cost: Cost) -> None:
         self.totals[domain.silo, domain.name] = self.spent(domain) + cost

@@ -61,18 +61,22 @@ class GrowingTree:
         return root
 
 
-def inclusion_path(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
-    """The proof that the leaf at ``index`` stands under the root over all (RFC 6962, 2.1.1): siblings, lowest first."""
-    if not 0 <= index < len(leaf_hashes):
-        raise ProofRefused(f"leaf {index} is outside a log of {len(leaf_hashes)} leaves")
-    level, path = list(leaf_hashes), []
-    while len(level) > 1:
-        if index ^ 1 < len(level):
-            path.append(level[index ^ 1])
-        odd = level[-1:] if len(level) % 2 else []
-        level = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)] + odd
-        index >>= 1
-    return path
+class HashedTree:
+    """All nodes over some leaf hashes, for many inclusion proofs under one root."""
+
+    def __init__(self, leaf_hashes: Sequence[bytes]) -> None:
+        self.size = len(leaf_hashes)
+        self._levels = [list(leaf_hashes)]
+        while len(level := self._levels[-1]) > 1:
+            odd = level[-1:] if len(level) % 2 else []
+            self._levels.append([node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)] + odd)
+
+    def path(self, index: int) -> list[bytes]:
+        """The proof that the leaf at ``index`` stands under the root (RFC 6962, 2.1.1): siblings, lowest first."""
+        if not 0 <= index < self.size:
+            raise ProofRefused(f"leaf {index} is outside a log of {self.size} leaves")
+        beside = ((level, (index >> height) ^ 1) for height, level in enumerate(self._levels[:-1]))
+        return [level[sibling] for level, sibling in beside if sibling < len(level)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,10 @@ def cef_line(event: Event) -> str:
         "cs1": entry.digest,
         "cs2Label": "leafHash",
         "cs2": event.leaf_hash,
-        "msg": event.message,
     }
     extension |= {"cs3Label": "study", "cs3": entry.study} if entry.study else {}
-    extension |= {"cs4Label": "round", "cs4": entry.round} if entry.round else {}
+    extension |= {"cs4Label": "round", "cs4": str(event.round)} if event.round is not None else {}
+    extension |= {"msg": event.message}
     fields = " ".join(f"{key}={escape_value(text)}" for key, text in extension.items())
     return "|".join(("CEF:0", *map(escape_header, header), fields))
 

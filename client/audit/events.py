@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from client.audit.replay import Audited
-from client.audit.verify import verify_file
+from client.audit.verify import Seen, every, verify_file
 from client.errors import UsageRefused
 from protocol.chain import STATEMENT_KINDS
 from protocol.export import RecordedLeaf
@@ -35,13 +35,14 @@ SEVERITIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A leaf of the log ``origin`` with what its statement says in words; ``said_at`` is the issuer's own time."""
+    """A leaf of the log ``origin`` with its statement's round and words; ``said_at`` is the issuer's own time."""
 
     origin: str
     index: int
     entry: LogEntry
     leaf_hash: str
     said_at: str | None
+    round: int | None
     words: str
 
     @property
@@ -67,7 +68,7 @@ Writer = Callable[[Event], str]
 """Gives an event's line, without a newline and with none in it."""
 
 
-def convert(log: Path, founding: str, to: Path, writer: Writer, processes: int = 0) -> Audited:
+def convert(log: Path, founding: str, to: Path, writer: Writer, seen: Seen | None = None) -> Audited:
     """Verify the export ``log`` and write its events to ``to``, which is there only if all of it verified.
 
     Raises ``AuditFailed`` for a log that doesn't verify, ``UsageRefused`` for a file that can't be read or written.
@@ -76,7 +77,7 @@ def convert(log: Path, founding: str, to: Path, writer: Writer, processes: int =
     try:
         with beside.open("w", encoding="utf-8", newline="\n") as file:
             reader = _Reader(lambda event: file.write(writer(event) + "\n"))
-            audited = verify_file(log, founding, processes, reader)
+            audited = verify_file(log, founding, seen=every(reader, seen))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(to)
@@ -95,22 +96,23 @@ class _Reader:
         self._origin = ""
 
     def __call__(self, leaf: RecordedLeaf) -> None:
-        body = _body(leaf)
+        body = statement_body(leaf)
         if leaf.entry.kind == "charter" and not self._origin:
             self._origin = str(body.get("charter", {}).get("log_origin", ""))
-        said_at = body.get("issued_at")
+        said_at, index = body.get("issued_at"), body.get("round")
         event = Event(
             self._origin,
             leaf.index,
             leaf.entry,
             leaf.hash.hex(),
             said_at if isinstance(said_at, str) else None,
+            index if isinstance(index, int) else None,
             _words(body),
         )
         self._take(event)
 
 
-def _body(leaf: RecordedLeaf) -> dict[str, Any]:
+def statement_body(leaf: RecordedLeaf) -> dict[str, Any]:
     """The statement's body, or nothing for what isn't one: the verification that runs beside this says so."""
     if leaf.entry.kind not in STATEMENT_KINDS or leaf.recorded is None:
         return {}

@@ -52,7 +52,7 @@ def ocsf_event(event: Event) -> dict[str, Any]:
         "time": event.milliseconds,
         "type_name": "API Activity: Create",
         "type_uid": CLASS_UID * 100 + CREATE,
-        "unmapped": {"digest": entry.digest, "leaf": event.index, "leaf_hash": event.leaf_hash, "round": entry.round},
+        "unmapped": {"digest": entry.digest, "leaf": event.index, "leaf_hash": event.leaf_hash, "round": event.round},
     }
 
 

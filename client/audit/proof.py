@@ -5,7 +5,6 @@ entry with its place, and one checkpoint over both, with the cosignatures of the
 is what only the whole log shows: that the entry kept to the order of its study, and to the budgets.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -13,7 +12,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, ValidationError
 
 from client.audit.replay import Audited
-from client.audit.verify import verify_file
+from client.audit.verify import Seen, every, verify_file
 from client.audit.witnessing import Witnessing, read_witnessing
 from client.errors import AuditFailed, UsageRefused
 from protocol import canonical
@@ -25,7 +24,7 @@ from protocol.ids import Hex32, Strict
 from protocol.signing import Signed
 from protocol.study import explain
 from protocol.translog import LogEntry
-from protocol.tree import TreeHead, inclusion_path, leaf_hash, verify_inclusion
+from protocol.tree import HashedTree, TreeHead, leaf_hash, verify_inclusion
 
 MAX_PROOF_BYTES: Final = 256 * 1024 * 1024
 
@@ -93,13 +92,13 @@ class Collected:
             self.found.append(leaf)
 
 
-def prove(log: Path, founding: str, wanted: str, processes: int = 0) -> Proof:
+def prove(log: Path, founding: str, wanted: str, seen: Seen | None = None) -> Proof:
     """The proof of one entry, by its number or its statement's digest; the whole log is verified first.
 
     Raises ``AuditFailed`` for a log that doesn't verify, ``UsageRefused`` for an entry that isn't in it.
     """
     collected = Collected(wanted)
-    audited = verify_file(log, founding, processes, collected)
+    audited = verify_file(log, founding, seen=every(collected, seen))
     if not collected.found:
         raise UsageRefused(f"the log has no entry {wanted[:64]}; it has {len(collected.hashes)} leaves, from 0")
     if len(collected.found) > 1:
@@ -113,19 +112,29 @@ def _made(audited: Audited, collected: Collected) -> Proof:
     note, size = audited.header.checkpoint, audited.size
     if audited.witnessing is not None and entry.index < audited.witnessing.checkpoint.size:
         note, size = audited.header.witnessed, audited.witnessing.checkpoint.size
-    hashes = collected.hashes[:size]
+    tree = HashedTree(collected.hashes[:size])
     return Proof(
         format="consortia-proof/1",
         checkpoint=note,
-        charters=tuple(_placed(leaf, hashes) for leaf in collected.charters if leaf.index < size),
-        entry=_placed(entry, hashes),
+        charters=tuple(_placed(leaf, tree) for leaf in collected.charters if leaf.index < size),
+        entry=_placed(entry, tree),
     )
 
 
-def _placed(leaf: RecordedLeaf, hashes: Sequence[bytes]) -> Placed:
-    path = tuple(node.hex() for node in inclusion_path(hashes, leaf.index))
+def _placed(leaf: RecordedLeaf, tree: HashedTree) -> Placed:
+    path = tuple(node.hex() for node in tree.path(leaf.index))
     statement = None if leaf.recorded is None else leaf.recorded.decode()
     return Placed(index=leaf.index, leaf=leaf.entry, statement=statement, proof=path)
+
+
+def read_proof(file: Path, founding: str) -> Proved:
+    """``check_proof`` of a file. Raises ``UsageRefused`` for one that can't be read."""
+    try:
+        if file.stat().st_size > MAX_PROOF_BYTES:
+            raise AuditFailed(f"the proof has more than {MAX_PROOF_BYTES} bytes, which are the most that are read")
+        return check_proof(file.read_bytes(), founding)
+    except OSError as error:
+        raise UsageRefused(f"proof {file} can't be read: {error.strerror}") from None
 
 
 def check_proof(data: bytes, founding: str) -> Proved:

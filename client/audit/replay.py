@@ -14,9 +14,21 @@ from protocol.charter import Charter
 from protocol.errors import ProtocolError, RuleBroken
 from protocol.export import Header
 from protocol.record import StudyRecord
+from protocol.round_record import RoundRecord
 from protocol.signing import Signed
 from protocol.spending import Spending
-from protocol.statements import Body, CharterPublished, DatasetRegistered, Enrolment, Invitation, StudyProposed
+from protocol.statements import (
+    Body,
+    CharterPublished,
+    DatasetRegistered,
+    Enrolment,
+    Invitation,
+    RoundClosed,
+    RoundVoided,
+    SharesRevealed,
+    StudyProposed,
+    UploadComplete,
+)
 from protocol.study import study_id
 from protocol.translog import EMPTY_ROOT, Checkpoint, LogEntry
 
@@ -37,6 +49,8 @@ class Audited:
     kinds: Counter[str] = field(default_factory=Counter)
     invited: set[str] = field(default_factory=set)
     enrolled: set[tuple[str, str, str]] = field(default_factory=set)
+    _an_upload: UploadComplete | None = None
+    _a_reveal: SharesRevealed | None = None
 
     @property
     def size(self) -> int:
@@ -73,7 +87,10 @@ class Audited:
             case StudyProposed():
                 self._propose(body, entry)
             case _:
-                self._study_of(body).apply(index, entry.recorded_at, signed, self.spending)
+                record = self._study_of(body)
+                record.apply(index, entry.recorded_at, signed, self.spending)
+                if isinstance(body, RoundClosed | RoundVoided):
+                    self._lighten(record.rounds[body.round])
 
     def _admit(self, charter: Charter, before: Charter | None) -> None:
         if before is None:
@@ -92,6 +109,17 @@ class Audited:
         for person in body.contract.recipients:
             charter.person(person)
         self.studies[study] = StudyRecord(study, body.contract, entry.recorded_at)
+
+    def _lighten(self, one: RoundRecord) -> None:
+        """Keeps of a round that is over who uploaded and revealed, not what: the rules ask for nothing else of it.
+
+        Else the statements of a million leaves would be held; the values that stay are one statement for all.
+        """
+        one.offers.clear()
+        for silo, upload in one.uploads.items():
+            one.uploads[silo] = self._an_upload = self._an_upload or upload
+        for silo, revealed in one.revealed.items():
+            one.revealed[silo] = self._a_reveal = self._a_reveal or revealed
 
     def _study_of(self, body: Body) -> StudyRecord:
         record = self.studies.get(getattr(body, "study", ""))

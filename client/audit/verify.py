@@ -41,6 +41,17 @@ Seen = Callable[[RecordedLeaf], None]
 """Told of each leaf as it is read, before anything is verified: what it keeps counts once ``verify_export`` returns."""
 
 
+def every(*seen: Seen | None) -> Seen:
+    """One listener that tells all of them."""
+    listeners = [one for one in seen if one is not None]
+
+    def tell(leaf: RecordedLeaf) -> None:
+        for listener in listeners:
+            listener(leaf)
+
+    return tell
+
+
 def verify_file(path: Path, founding: str, processes: int = 0, seen: Seen | None = None) -> Audited:
     """Everything that an export proves; ``processes`` check signatures (0: as many as there are cores).
 

@@ -89,7 +89,7 @@ def test_an_ocsf_event_is_one_line_of_json_whatever_it_says(text: str) -> None:
 def an_event(words: str) -> Event:
     at = "2026-11-22T12:00:00Z"
     names = {"kind": "study-withdrawn", "digest": "a" * 64, "issuer": "silo:cleveland"}
-    return Event(ORIGIN, 7, LogEntry(**names, study=None, round=None, recorded_at=at), "b" * 64, at, words)
+    return Event(ORIGIN, 7, LogEntry(**names, study=None, round=None, recorded_at=at), "b" * 64, at, None, words)
 
 
 def test_every_leaf_is_one_event_with_the_fields_that_the_class_requires(world: World, tmp_path: Path) -> None:

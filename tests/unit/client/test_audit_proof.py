@@ -15,7 +15,7 @@ from client.errors import AuditFailed, UsageRefused
 from protocol import canonical, signing
 from protocol.canonical import digest
 from protocol.translog import LogEntry
-from protocol.tree import inclusion_path
+from protocol.tree import HashedTree
 from tests.unit.client.conftest import ORIGIN, World, found_world, make_contract, run_study
 
 
@@ -119,15 +119,15 @@ def test_a_statement_by_another_key_is_refused_though_its_place_is_right(world: 
     honest, (entry, wire) = proved(world, str(index), tmp_path), world.leaves[index]
     forged = signing.sign(signing.parse(wire).body, world.hub_key)
     world.leaves[index] = (entry.model_copy(update={"digest": forged.digest}), forged.wire)
-    hashes = world.hashes
+    tree = HashedTree(world.hashes)
 
     def swapped(proof: dict[str, Any]) -> None:
         leaf = {**proof["entry"]["leaf"], "digest": forged.digest}
-        path = [node.hex() for node in inclusion_path(hashes, index)]
+        path = [node.hex() for node in tree.path(index)]
         proof["entry"] |= {"leaf": leaf, "statement": forged.wire.decode(), "proof": path}
         proof["checkpoint"] = world.checkpoint()
         for placed in proof["charters"]:
-            placed["proof"] = [node.hex() for node in inclusion_path(hashes, placed["index"])]
+            placed["proof"] = [node.hex() for node in tree.path(placed["index"])]
 
     with pytest.raises(AuditFailed, match="signature does not verify"):
         check_proof(with_changes(honest, swapped), world.founding)
