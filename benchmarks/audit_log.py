@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from client.calibration import build_contract
 from client.draft import Draft, read_draft
-from client.keys import Identity, new_identity
+from client.keys import Card, Identity, new_identity
 from protocol import canonical, signing, statements
 from protocol.charter import Charter, charter_digest
 from protocol.export import write_export
@@ -30,15 +30,18 @@ from protocol.rounds import freeze_digest, last_round, round_events, round_layou
 from protocol.signed_note import VerifierKey
 from protocol.signing import Signed
 from protocol.study import Column, StudyContract, study_id
+from protocol.succession import sign_charter
 from protocol.translog import Checkpoint, LogEntry, TreeHead, sign_checkpoint
 from protocol.tree import GrowingTree
 
 SAMPLE: Final = Path(__file__).parents[1] / "docs" / "samples" / "heart.yaml"
 SILOS: Final = {"cleveland": 303, "hungarian": 261, "switzerland": 46, "va-long-beach": 130}
+ADMINS: Final = ("ada", "emmy", "sofia")
+"""Two of them decide."""
 ORIGIN: Final = "hub.example/log"
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ROUNDS: Final = 60
-LEAVES_OF_A_STUDY: Final = 12 + 32 * (ROUNDS + 2)
+LEAVES_OF_A_STUDY: Final = 13 + 32 * (ROUNDS + 2)
 STUDIES_AT_ONCE: Final = 8
 
 Recorded = tuple[LogEntry, bytes]
@@ -94,17 +97,17 @@ class Founded:
 
 
 def found(domains: int) -> Founded:
-    people: dict[str, Identity] = {name: new_identity(name) for name in ("ada", "grace", *SILOS)}
+    people: dict[str, Identity] = {name: new_identity(name) for name in (*ADMINS, "grace", *SILOS)}
     raw = {f"silo:{name}" if name in SILOS else f"person:{name}": _raw(one.signing) for name, one in people.items()}
     raw |= {party: _raw(Ed25519PrivateKey.generate()) for party in ("hub", "log")}
     scribe = Scribe(Keys(raw), 0, count())
     charter = _founding(scribe.keys, people)
     charters = [charter]
-    scribe.say(statements.CharterPublished, "person:ada", charter=charter)
+    _publish(scribe, charter)
     founding = charter_digest(charter)
     for name in SILOS:
         card = people[name].card
-        member = {"silo": name, "signing_key": card.signing_key, "receiving_key": card.receiving_key}
+        member = {"silo": name, **_public(card)}
         expires = timestamp(START + timedelta(days=1))
         scribe.say(statements.Invitation, "person:ada", silo=name, code="0" * 64, expires_at=expires)
         scribe.say(statements.Enrolment, f"silo:{name}", charter=founding, **member)
@@ -112,32 +115,43 @@ def found(domains: int) -> Founded:
         value |= {"version": charters[-1].version + 1, "previous": charter_digest(charters[-1])}
         value["members"] += [member]
         charters.append(Charter.model_validate_json(canonical.encode(value)))
-        scribe.say(statements.CharterPublished, "person:ada", charter=charters[-1])
+        _publish(scribe, charters[-1])
     datasets = {f"heart-{number}": _register(scribe, f"heart-{number}") for number in range(domains)}
     return Founded(scribe.keys, tuple(map(charter_digest, charters)), datasets, scribe.written)
+
+
+def _publish(scribe: Scribe, charter: Charter) -> None:
+    signatures = tuple(sign_charter(charter, name, scribe.keys.of(f"person:{name}")) for name in ADMINS[:2])
+    scribe.say(statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
 
 
 def _founding(keys: Keys, people: dict[str, Identity]) -> Charter:
     public = {party: keys.of(party).public_key().public_bytes_raw().hex() for party in ("hub", "log")}
     named = [
-        {"person": name, "role": role, "signing_key": one.signing_key, "receiving_key": one.receiving_key}
-        for name, role in (("ada", "admin"), ("grace", "researcher"))
+        {"person": name, "role": role, "decision_key": None, **_public(one)}
+        for name, role in (*((name, "admin") for name in ADMINS), ("grace", "researcher"))
         for one in (people[name].card,)
     ]
     value = {
-        "format": "consortia-charter/1",
+        "format": "consortia-charter/2",
         "consortium": "Benchmark",
         "version": 1,
         "previous": None,
         "expires_at": "2036-01-01T00:00:00Z",
-        "admin": "ada",
+        "threshold": 2,
         "hub_key": public["hub"],
         "log_origin": ORIGIN,
         "log_key": public["log"],
         "members": [],
         "people": named,
+        "witnesses": [],
+        "tolerated_liars": 0,
     }
     return Charter.model_validate_json(canonical.encode(value))
+
+
+def _public(card: Card) -> dict[str, str]:
+    return {"signing_key": card.signing_key, "receiving_key": card.receiving_key}
 
 
 def _register(scribe: Scribe, dataset: str) -> tuple[Draft, dict[str, statements.DatasetRegistered]]:
@@ -172,7 +186,8 @@ def write_study(keys: Keys, contract: StudyContract, number: int) -> list[Record
     scribe = Scribe(keys, 1_000_000 + number, count(number << 40))
     study, names = study_id(contract), contract.silo_names
     scribe.say(statements.StudyProposed, "person:grace", contract=contract)
-    scribe.say(statements.StudyApproved, "person:ada", study=study)
+    for name in ADMINS[:2]:
+        scribe.say(statements.StudyApproved, f"person:{name}", study=study, assertion=None)
     for name in names:
         fields = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner-rule"}
         scribe.say(statements.StudyAccepted, f"silo:{name}", study=study, **fields)

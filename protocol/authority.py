@@ -3,18 +3,22 @@
 from typing import Literal
 
 from protocol.charter import Charter
+from protocol.decision import check_decision
 from protocol.errors import BadSignature
-from protocol.statements import Body, StudyProposed
+from protocol.statements import Body, StudyApproved, StudyObjected, StudyProposed
 
 Speaker = Literal["hub", "silo", "admin", "researcher"]
 
 SPEAKERS: dict[str, Speaker] = {
     "invitation": "admin",
     "charter": "admin",
+    "charter-proposed": "admin",
+    "charter-signed": "admin",
     "enrolment": "silo",
     "dataset-registered": "silo",
     "study-proposed": "researcher",
     "study-approved": "admin",
+    "study-objected": "admin",
     "study-accepted": "silo",
     "study-refused": "silo",
     "study-withdrawn": "silo",
@@ -50,10 +54,12 @@ def speaker(party: str, charter: Charter) -> str:
 
 
 def check_authority(body: Body, charter: Charter) -> None:
-    """Raises ``BadSignature`` unless the statement's issuer has the role to make it."""
+    """Raises ``BadSignature`` unless the statement's issuer has the role for it, and decided as the charter asks."""
     needed = SPEAKERS[body.type]
     found = "silo" if body.type == "enrolment" else speaker(body.issuer, charter)
     if found != needed or (found == "silo" and not body.issuer.startswith("silo:")):
         raise BadSignature(f"{body.type} must come from the role {needed}; {body.issuer} has the role {found}")
     if isinstance(body, StudyProposed) and body.issuer != f"person:{body.contract.lead}":
         raise BadSignature(f"study-proposed must come from the contract's lead, person:{body.contract.lead}")
+    if isinstance(body, StudyApproved | StudyObjected):
+        check_decision(body, charter.person(body.issuer.removeprefix("person:")).decision_key)

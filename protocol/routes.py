@@ -143,6 +143,8 @@ class StudyStatus(Strict):
     lead: str
     proposed_at: Timestamp
     approvals: tuple[str, ...]
+    approvals_needed: int
+    objections: dict[str, str]
     accepted: tuple[SiloId, ...]
     refused: dict[SiloId, str]
     withdrawn: dict[SiloId, str]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from client.audit.witnessing import Witnessing
 from client.errors import AuditFailed
 from protocol.chain import STATEMENT_KINDS, CharterChain
-from protocol.charter import Charter
+from protocol.charter import Charter, charter_digest
 from protocol.errors import ProtocolError, RuleBroken
 from protocol.export import Header
 from protocol.record import StudyRecord
@@ -19,7 +19,9 @@ from protocol.signing import Signed
 from protocol.spending import Spending
 from protocol.statements import (
     Body,
+    CharterProposed,
     CharterPublished,
+    CharterSigned,
     DatasetRegistered,
     Enrolment,
     Invitation,
@@ -30,6 +32,7 @@ from protocol.statements import (
     UploadComplete,
 )
 from protocol.study import study_id
+from protocol.succession import check_change, check_signature
 from protocol.translog import EMPTY_ROOT, Checkpoint, LogEntry
 
 
@@ -49,6 +52,7 @@ class Audited:
     kinds: Counter[str] = field(default_factory=Counter)
     invited: set[str] = field(default_factory=set)
     enrolled: set[tuple[str, str, str]] = field(default_factory=set)
+    drafts: dict[str, Charter] = field(default_factory=dict)
     _an_upload: UploadComplete | None = None
     _a_reveal: SharesRevealed | None = None
 
@@ -76,6 +80,8 @@ class Audited:
         match body:
             case CharterPublished():
                 self._admit(body.charter, before)
+            case CharterProposed() | CharterSigned():
+                self._draft(body)
             case Invitation():
                 self.invited.add(body.silo)
             case Enrolment():
@@ -99,6 +105,19 @@ class Audited:
         strangers = [m.silo for m in charter.members if (m.silo, m.signing_key, m.receiving_key) not in known]
         if strangers:
             raise RuleBroken(f"charter version {charter.version} admits {min(strangers)}, who never enrolled so")
+        for study in self.studies.values():
+            study.under(charter)
+
+    def _draft(self, body: CharterProposed | CharterSigned) -> None:
+        """A draft of the next version, or a further signature for one; neither brings anything into force."""
+        held = self.chain.in_force
+        if isinstance(body, CharterProposed):
+            self.drafts[charter_digest(body.charter)] = body.charter
+        draft = body.charter if isinstance(body, CharterProposed) else self.drafts.get(body.charter)
+        if draft is None:
+            raise RuleBroken(f"a signature of {body.signature.signer} for a charter that nobody proposed")
+        check_change(held, draft)
+        check_signature(body.signature, draft, held)
 
     def _propose(self, body: StudyProposed, entry: LogEntry) -> None:
         study, charter = study_id(body.contract), self.chain.in_force
@@ -108,7 +127,7 @@ class Audited:
             charter.member(silo)
         for person in body.contract.recipients:
             charter.person(person)
-        self.studies[study] = StudyRecord(study, body.contract, entry.recorded_at)
+        self.studies[study] = StudyRecord(study, body.contract, entry.recorded_at, charter)
 
     def _lighten(self, one: RoundRecord) -> None:
         """Keeps of a round that is over who uploaded and revealed, not what: the rules ask for nothing else of it.

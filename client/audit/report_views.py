@@ -7,16 +7,19 @@ from markupsafe import Markup
 
 from client.audit.replay import Audited
 from client.audit.selection import Kept, Row, Selection
+from client.errors import AuditFailed
 from pages.charts import Bar, Span, budget_bars, timeline
 from pages.contract import Section, SiloLine, in_words, silo_lines
 from protocol import accounting
 from protocol.charter import Charter, Member, charter_digest, key_words
+from protocol.export import RecordedLeaf
 from protocol.ids import moment
 from protocol.record import StudyRecord
 from protocol.round_record import RoundRecord
 from protocol.rounds import plan_round, round_layout
 from protocol.signing import parse
 from protocol.spending import Domain, Spending
+from protocol.statements import CharterPublished
 from protocol.tree import HashedTree
 
 
@@ -57,6 +60,7 @@ class StudyView:
     outcome: str
     words: tuple[Section, ...]
     silos: tuple[tuple[SiloLine, str, str], ...]
+    approval: str
     decisions: tuple[Row, ...]
     timeline: Markup | None
     voids: tuple[str, ...]
@@ -91,12 +95,19 @@ def charter_views(audited: Audited, kept: Kept) -> tuple[CharterView, ...]:
     """Every version, oldest first; a report always shows them all."""
     views, before = [], None
     for leaf, charter in zip(kept.charters, audited.chain.charters, strict=True):
-        signers = parse(leaf.recorded or b"").body.issuer
+        signers = ", ".join(sorted({one.signer for one in _published(leaf).signatures}))
         changes = "founding charter" if before is None else _changes(before, charter)
         at = leaf.entry.recorded_at
         views.append(CharterView(charter.version, leaf.index, at, charter_digest(charter), signers, changes))
         before = charter
     return tuple(views)
+
+
+def _published(leaf: RecordedLeaf) -> CharterPublished:
+    body = parse(leaf.recorded or b"").body
+    if not isinstance(body, CharterPublished):
+        raise AuditFailed("a charter's leaf holds something else", leaf.index)
+    return body
 
 
 def _changes(before: Charter, after: Charter) -> str:
@@ -166,6 +177,7 @@ def _view(record: StudyRecord, spending: Spending, kept: Kept, tree: HashedTree)
         outcome=_outcome(record),
         words=in_words(record.contract, record.study),
         silos=tuple((line, *_silo(record, spending, line.silo)) for line in silo_lines(record.contract)),
+        approval=_approval(record),
         decisions=tuple(kept.decisions.get(record.study, ())),
         timeline=chart,
         voids=tuple(_voids(record, kept.selection)),
@@ -183,6 +195,13 @@ def _silo(record: StudyRecord, spending: Spending, silo: str) -> tuple[str, str]
     states = [name for name, held in out if silo in held]
     accepted = ["accepted"] if silo in record.accepted or silo in record.keyed else ["no answer"]
     return charged, ", ".join(accepted + states)
+
+
+def _approval(record: StudyRecord) -> str:
+    charter, given = record.charter, len(record.approved_by)
+    stands = "the study stands" if record.stands else "the study doesn't stand"
+    asked = f"charter version {charter.version}, which asks for {charter.threshold}"
+    return f"{given} of {len(charter.admins)} admins approve under {asked}: {stands}."
 
 
 def _outcome(record: StudyRecord) -> str:

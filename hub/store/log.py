@@ -161,6 +161,13 @@ def wire_of(connection: Connection, digest: str) -> bytes:
     return bytes(connection.execute(_WIRE, {"digest": digest}).scalar_one())
 
 
+def wires_of_kind(connection: Connection, kind: str) -> list[bytes]:
+    """The recorded bytes of every statement of a kind, oldest first; for kinds of which there are few."""
+    query = select(statements.c.wire).join(log_entries, log_entries.c.log_index == statements.c.log_index)
+    rows = connection.execute(query.where(log_entries.c.kind == kind).order_by(log_entries.c.log_index))
+    return [bytes(row.wire) for row in rows]
+
+
 def entries_for(connection: Connection, reader: Reader, first: int, end: int, limit: int) -> list[Entry]:
     """Entries first <= index < end that concern `reader`, in order, refusals left out."""
     given = {"party": reader.party, "first": first, "end": end, "most": limit}

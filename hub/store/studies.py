@@ -14,7 +14,10 @@ from protocol.ids import moment, person_party, silo_party
 from protocol.study import StudyContract, contract_value, parse_contract
 
 _PROGRESS = (
+    "admins",
+    "threshold",
     "approvals",
+    "objections",
     "accepted",
     "refused",
     "withdrawn",
@@ -33,7 +36,7 @@ _PROGRESS = (
     "release_approvals",
     "released",
 )
-_TUPLES = ("approvals", "accepted", "withdrawn", "paused", "keying", "silent", "sealed_for", "suspended")
+_TUPLES = ("admins", "approvals", "accepted", "withdrawn", "paused", "keying", "silent", "sealed_for", "suspended")
 
 
 _ONE = select(studies).where(studies.c.study == bindparam("study"))

@@ -78,7 +78,13 @@ def recorder(database: Database) -> Recorder:
 def approved(study: str, number: int) -> Signed:
     nonce, at = f"{number:032x}", timestamp(NOW)
     body = StudyApproved(
-        type="study-approved", issuer="person:ines", issued_at=at, nonce=nonce, journal_head=None, study=study
+        type="study-approved",
+        issuer="person:ines",
+        issued_at=at,
+        nonce=nonce,
+        journal_head=None,
+        study=study,
+        assertion=None,
     )
     return sign(body, KEY)
 

@@ -16,6 +16,7 @@ from client.audit.verify import verify_export
 from client.errors import AuditFailed, UsageRefused
 from protocol import statements
 from protocol.canonical import digest
+from protocol.study import study_id
 from protocol.tree import TreeHead, leaf_hash, verify_inclusion
 from tests.unit.client.conftest import START, World, make_contract, run_study
 
@@ -108,7 +109,19 @@ def test_every_charter_is_shown_with_its_signer_and_what_it_changed(world: World
     table = report(world, study="a" * 8).split("Every version, with whose signatures")[1].split("</table>")[0]
     assert table.count("<tr>") == 1 + len(world.charters)
     assert "founding charter" in table and "silo cleveland added" in table and "person grace added" in table
-    assert table.count("person:ada") == len(world.charters)
+    assert table.count("<td>ada</td>") == len(world.charters)
+
+
+def test_approvals_and_objections_are_counted_against_what_the_charter_asks(world: World) -> None:
+    contract = make_contract(world)
+    world.say(statements.StudyProposed, "person:grace", contract=contract)
+    study = study_id(contract)
+    world.say(statements.StudyApproved, "person:ada", study=study, assertion=None)
+    assert "1 of 1 admins approve" in report(world) and "asks for 1: the study stands" in report(world)
+    world.say(statements.StudyObjected, "person:ada", study=study, reason="the board changed its mind", assertion=None)
+    page = report(world)
+    assert "person:ada objects: the board changed its mind" in page and "the study doesn&#39;t stand" in page
+    assert page.count("study-objected") == 2  # among the decisions and among all exchanges
 
 
 def test_witnesses_are_named_or_said_to_be_missing(world: World) -> None:
