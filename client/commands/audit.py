@@ -1,7 +1,7 @@
 """``consortia audit``: take the log home, check it without the hub, write the report."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +15,14 @@ from client.audit.proof import prove as make_proof
 from client.audit.proof import read_proof
 from client.audit.selection import Selection
 from client.audit.verify import verify_file
+from client.audit.watch import FRESH, look
 from client.commands.audit_summary import print_summary, proof_summary, reading, summary, write_file
+from client.commands.audit_watch import WATCH_WAIT_S, is_news, show_json, show_line, show_untrusted
 from client.commands.options import (
     AsJson,
     Charter,
+    Hub,
+    Key,
     checked_digest,
     err,
     open_connection,
@@ -26,7 +30,7 @@ from client.commands.options import (
     print_json,
     say,
 )
-from client.errors import AuditFailed, UsageRefused
+from client.errors import AuditFailed, HubUntrusted, UsageRefused
 from protocol import routes
 
 app = typer.Typer(no_args_is_help=True, help="The record: export it, check it offline, report on it.")
@@ -181,3 +185,34 @@ def check_proof(
         say(f"signed as charter version {proved.charter.version} demands")
     say(str(proved.witnessing))
     out.print("[bold green]PROVED[/bold green] this entry stands in the log")
+
+
+@app.command("watch")
+def watch(
+    hub: Hub,
+    key: Key,
+    charter: Charter = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end, for cron and monitoring")] = False,
+    oldest: Annotated[
+        int, typer.Option("--max-age", min=1, max=24 * 60, help="Minutes that the log's checkpoint may be old")
+    ] = int(FRESH.total_seconds()) // 60,
+    as_json: AsJson = False,
+) -> None:
+    """Follow the log live; ends with exit code 1 as soon as consistency, a signature, a witness or freshness fails."""
+    show = show_json if as_json else show_line
+    try:
+        connection = open_connection(hub, key, charter)
+        shown, shown_at, wait_s = None, connection.now(), 0
+        while True:
+            health, records = look(connection, wait_s, timedelta(minutes=oldest))
+            if is_news(health, records, shown, connection.now() - shown_at):
+                show(health, records)
+                shown, shown_at = health, connection.now()
+            if health.reason is not None:
+                raise typer.Exit(1)
+            if once:
+                return
+            wait_s = WATCH_WAIT_S
+    except HubUntrusted as untrusted:
+        show_untrusted(str(untrusted), as_json)
+        raise typer.Exit(1) from None

@@ -206,6 +206,11 @@ class World:
         if path == routes.CHARTER:
             wires = [wire for entry, wire in self.leaves if entry.kind == "charter"]
             return httpx.Response(200, content=b"".join(wire + b"\n" for wire in wires))
+        if path == routes.LOG_WITNESSED and self.witnessed:
+            return httpx.Response(200, content=self.witnessed.encode())
+        if path == routes.LOG_WITNESSED:
+            problem = {"type": "consortia:not-found", "title": "No", "status": 404, "detail": "there is none yet"}
+            return httpx.Response(404, json=problem)
         if path == routes.TOKENS:
             return httpx.Response(200, json={"access_token": "token", "token_type": "Bearer", "expires_in": 300})
         if path == routes.STATEMENTS and request.method == "POST":
