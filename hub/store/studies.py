@@ -131,7 +131,7 @@ def _study(row: Any) -> Study:
     for name in _TUPLES:
         progress[name] = tuple(progress[name])
     contract = _contract(row.contract)
-    return Study(row.study, contract, row.proposed_at, row.stage, closed_at=row.closed_at, **progress)
+    return Study(row.study, contract, row.proposed_at, stage=row.stage, closed_at=row.closed_at, **progress)
 
 
 @lru_cache(maxsize=64)
