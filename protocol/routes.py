@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from protocol.ids import Digest, Hex32, Sentence, SiloId, Strict, StudyId, Timestamp
+from protocol.ids import Base64, Digest, Hex32, Sentence, SiloId, Strict, StudyId, Timestamp
+from protocol.signed_note import MAX_NOTE_BYTES
 
 HEALTH = "/health"
 TOKENS = "/v1/tokens"
@@ -19,7 +20,10 @@ ENROLMENTS = "/v1/enrolments"
 STATEMENTS = "/v1/statements"
 """POST: signed statements as JSON Lines, recorded all or none; answers ``Recorded``."""
 POLL = "/v1/poll"
-"""GET ?after=SIZE&wait_s=S: the ``Follow`` since log size SIZE, waiting up to S seconds for news."""
+"""GET ?after=SIZE&wait_s=S[&candidate=DIGEST]: the ``Follow`` since log size SIZE, waiting up to S seconds for news.
+
+DIGEST is the SHA-256 of the candidate that the caller holds: with it, another candidate is news too.
+"""
 STUDIES = "/v1/studies"
 STUDY = "/v1/studies/{study}"
 CHUNKS = "/v1/studies/{study}/rounds/{round}/attempts/{attempt}/chunks"
@@ -99,12 +103,14 @@ class Follow(Strict):
 
     ``entries`` are those from index N on that concern the caller (its studies, the charter), in order.
     ``next`` is the size to ask from next: below the checkpoint's size when there was more than one answer holds.
+    ``candidate`` is the checkpoint put before the witnesses, with the cosignatures so far; empty before the first.
     """
 
     checkpoint: str
     consistency: tuple[Hex32, ...]
     entries: tuple[LoggedEntry, ...]
     next: int
+    candidate: Annotated[str, Field(max_length=MAX_NOTE_BYTES)] = ""
 
 
 class ReceivedChunks(Strict):
@@ -190,6 +196,13 @@ class BudgetStatus(Strict):
 class CheckpointAnswer(Strict):
     checkpoint: str
     charter: Digest
+
+
+class TimestampAnswer(Strict):
+    """An RFC 3161 TimeStampToken (DER, base64) over the SHA-256 of the note's text, by a third party's clock."""
+
+    checkpoint: str
+    token: Base64
 
 
 def audience(log_origin: str) -> str:

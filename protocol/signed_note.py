@@ -41,7 +41,7 @@ KEY_ID_BYTES: Final = 4
 # Room for the 16 signatures that a verifier must accept, each a post-quantum one of 5 kB, and for a line of each of
 # the 256 members that a charter may have, and of its outside witnesses.
 MAX_NOTE_BYTES: Final = 128 * 1024
-MAX_SIGNATURES: Final = 320
+MAX_SIGNATURES: Final = 384
 
 _NAME = re.compile(r"[!-*,-~]{1,255}")
 _VERIFIER = re.compile(r"(?P<name>[^+]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[A-Za-z0-9+/=]{1,64})")

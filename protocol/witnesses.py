@@ -1,6 +1,7 @@
 """Who witnesses a consortium's log, and when what they saw lets a silo work.
 
-Witnesses are all member silos, each under the key name LOG_ORIGIN/silo/NAME with its signing key. Work goes on while
+Witnesses are all member silos, each under the key name LOG_ORIGIN/silo/NAME with its signing key, and the outside
+witnesses that the charter names. Work goes on while
 the newest quorate checkpoint that a silo holds
 
 1. is signed by the log's key, under the log's name,
@@ -17,10 +18,10 @@ from typing import Final
 
 from protocol.charter import Charter, charter_digest
 from protocol.cosignature import CosignerKey, Witnessed, witnessed
-from protocol.signed_note import LogError, VerifierKey
+from protocol.signed_note import LogError, NoteRefused, VerifierKey
 from protocol.translog import Checkpoint, verify_checkpoint
 
-__all__ = ["MAX_AGE", "Witnesses", "reason_to_wait", "silo_witness", "witnesses_of"]
+__all__ = ["MAX_AGE", "Witnesses", "checkpoint_under", "reason_to_wait", "silo_witness", "witnesses_of"]
 
 MAX_AGE: Final = timedelta(hours=24)
 
@@ -43,9 +44,19 @@ def silo_witness(log_origin: str, silo: str) -> str:
 
 
 def witnesses_of(charter: Charter) -> Witnesses:
-    """The witnesses that a charter names, more than half of whom it takes."""
+    """The witnesses that a charter names, and the quorum that it takes of them."""
     members = [(silo_witness(charter.log_origin, one.silo), one.signing_key) for one in charter.members]
-    return Witnesses(_keys(members), len(members) // 2 + 1)
+    outside = [(one.name, one.key) for one in charter.witnesses]
+    return Witnesses(_keys([*members, *outside]), charter.quorum_of_witnesses)
+
+
+def checkpoint_under(note: str, charter: Charter) -> Checkpoint:
+    """The checkpoint in a note of the charter's log, signed by the charter's log key; or raise ``NoteRefused``."""
+    verifier = VerifierKey.from_hex(charter.log_origin, charter.log_key)
+    checkpoint = verify_checkpoint(note, verifier.name, verifier.public_key)
+    if checkpoint.origin != charter.log_origin:
+        raise NoteRefused(f"the checkpoint is of log {checkpoint.origin}, the charter's is {charter.log_origin}")
+    return checkpoint
 
 
 def reason_to_wait(note: str, charter: Charter, now: datetime) -> str | None:
@@ -56,7 +67,7 @@ def reason_to_wait(note: str, charter: Charter, now: datetime) -> str | None:
     if not note:
         return "no checkpoint of the log with a quorum of witnesses was seen yet"
     try:
-        checkpoint = _signed(note, charter)
+        checkpoint = checkpoint_under(note, charter)
         seen = witnesses_of(charter).look(note, now)
     except LogError as refusal:
         return f"the checkpoint held is no evidence under the charter in force: {refusal}"
@@ -67,11 +78,6 @@ def reason_to_wait(note: str, charter: Charter, now: datetime) -> str | None:
         names = ", ".join(seen.fresh) or "none"
         return f"{seen.quorum} witnesses must have cosigned the log in the last {hours} hours; these have: {names}"
     return None
-
-
-def _signed(note: str, charter: Charter) -> Checkpoint:
-    verifier = VerifierKey.from_hex(charter.log_origin, charter.log_key)
-    return verify_checkpoint(note, verifier.name, verifier.public_key)
 
 
 def _keys(named: Sequence[tuple[str, str]]) -> tuple[CosignerKey, ...]:

@@ -14,6 +14,7 @@ from protocol.charter import Charter
 from protocol.follow import Follower, Verified
 from protocol.signing import Signed, parse
 from protocol.translog import LogView
+from silo_node.agent.witness_memory import WitnessMemory
 
 Answer = Literal["accept", "refuse", "release"]
 
@@ -42,6 +43,7 @@ class Tasks:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_TABLES)
+        self.witnessing = WitnessMemory(self._db)
 
     def close(self) -> None:
         self._db.close()

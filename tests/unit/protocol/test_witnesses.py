@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocol.charter import charter_digest
 from protocol.cosignature import cosign, merge
@@ -52,6 +54,7 @@ def test_work_goes_on_under_a_fresh_quorum() -> None:
         (cosigned(checkpoint(charter="0" * 64), SILOS), "names the charter in force"),
         (cosigned(checkpoint(charter=None), SILOS), "names the charter in force"),
         (cosigned(checkpoint(Ed25519PrivateKey.generate()), SILOS), "no signature by key"),
+        (cosigned(checkpoint(origin="another/log"), SILOS), "is of log another/log"),
         (cosigned(checkpoint(), SILOS, NOW - MAX_AGE - timedelta(seconds=1)), "these have: none"),
         (cosigned(checkpoint(), SILOS, NOW + timedelta(hours=1)), "these have: none"),
     ],
@@ -66,3 +69,10 @@ def test_a_withheld_charter_is_noticed_after_a_day_at_the_latest() -> None:
     held = cosigned(checkpoint(), SILOS)
     assert reason_to_wait(held, CHARTER, NOW + MAX_AGE) is None
     assert reason_to_wait(held, CHARTER, NOW + MAX_AGE + timedelta(seconds=1)) is not None
+
+
+@settings(max_examples=300)
+@given(members=st.integers(0, 256), liars=st.integers(0, 100))
+def test_two_quorums_share_more_witnesses_than_may_lie(members: int, liars: int) -> None:
+    quorum = (members + liars) // 2 + 1
+    assert 2 * quorum - members > liars

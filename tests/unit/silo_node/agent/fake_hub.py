@@ -46,6 +46,7 @@ class FakeHub:
         self.polling: Callable[[], None] = lambda: None
         self.step: Callable[[str], None] = lambda what: None
         self.entries_per_poll = 200
+        self.candidate, self.cosignatures = "", []
 
     # -- what the others say
 
@@ -82,7 +83,7 @@ class FakeHub:
 
     # -- what a silo asks
 
-    def poll(self, after, wait_s):
+    def poll(self, after, wait_s, candidate=""):
         self.waits.append(wait_s)
         self.polling()
         charters = [signed.body.charter for _, signed in self.leaves if isinstance(signed.body, CharterPublished)]
@@ -95,6 +96,7 @@ class FakeHub:
             consistency=tuple(node.hex() for node in self.tree.consistency_proof(after)) if after < size else (),
             entries=tuple(self._entry(at) for at in range(after, end)),
             next=end,
+            candidate=self.candidate,
         )
 
     def consistency(self, first, second):
@@ -115,6 +117,13 @@ class FakeHub:
                 self.record(signed)
         self.step("posted")
         return tuple(range(len(statements)))
+
+    def post_cosignature(self, line):
+        self._stands_in_the_journal(line.encode())
+        self.step("cosignature")
+        if self.refusing is not None:
+            raise self.refusing
+        self.cosignatures.append(line)
 
     def put_chunk(self, study, index, attempt, chunk, data):
         self._stands_in_the_journal(data)
