@@ -7,6 +7,7 @@ What an invitation, an enrolment and a membership need of each other is checked 
 from collections import Counter
 from dataclasses import dataclass, field
 
+from client.audit.dating import Dated
 from client.audit.witnessing import Witnessing
 from client.errors import AuditFailed
 from protocol.chain import STATEMENT_KINDS, CharterChain
@@ -40,13 +41,15 @@ from protocol.translog import EMPTY_ROOT, Checkpoint, LogEntry
 class Audited:
     """What a log says. ``verify_export`` gives one only after everything held; before, ``checkpoint`` is empty.
 
-    ``header`` is the export's; ``witnessing`` is who cosigned the log, None if the export says nothing of it.
+    ``header`` is the export's; ``witnessing`` is who cosigned the log, ``dated`` when a third party saw that: None if
+    the export says nothing of it.
     """
 
     chain: CharterChain
     header: Header
     checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint("none", 0, EMPTY_ROOT))
     witnessing: Witnessing | None = None
+    dated: Dated | None = None
     spending: Spending = field(default_factory=Spending)
     studies: dict[str, StudyRecord] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)

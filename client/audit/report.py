@@ -60,6 +60,7 @@ def render_report(audited: Audited, kept: Kept, made_at: datetime) -> str:
             root=checkpoint.root_hash.hex(),
             signed_at=timestamp(checkpoint.signed_at) if checkpoint.signed_at else "without a time",
             witnessing=audited.witnessing,
+            dated=timestamp(audited.dated.at) if audited.dated else None,
             charter=charter,
             head=charter_digest(charter),
             charters=charter_views(audited, kept),

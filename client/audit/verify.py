@@ -7,7 +7,8 @@ The file is read once, line by line, and never held. What stands first here is w
 3. the log's first charter is the pinned one; the checkpoint is signed by the log key of the charter in force at the
    end, and the header names the charters that the leaves hold;
 4. what witnesses cosigned is a beginning of this log: its root stands over as many of these leaves, and the lines on it
-   are the log's and those of witnesses that the charter in force there names (client.audit.witnessing);
+   are the log's and those of witnesses that the charter in force there names (client.audit.witnessing); a timestamp is
+   of that very checkpoint;
 5. every statement is signed as the charter in force at its leaf demands (protocol.chain), every study keeps to its
    order and every domain to its budget (client.audit.replay). The first leaf that fails is named.
 
@@ -15,11 +16,14 @@ So a file that was tampered with is said to be that, and nobody is blamed for a 
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
+from cryptography.x509 import Certificate
+
+from client.audit.dating import read_timestamp
 from client.audit.replay import Audited
 from client.audit.signatures import SignatureQueue
 from client.audit.witnessing import Witnessing, read_witnessing, stated_size
@@ -52,8 +56,16 @@ def every(*seen: Seen | None) -> Seen:
     return tell
 
 
-def verify_file(path: Path, founding: str, processes: int = 0, seen: Seen | None = None) -> Audited:
+def verify_file(
+    path: Path,
+    founding: str,
+    processes: int = 0,
+    seen: Seen | None = None,
+    roots: Sequence[Certificate] = (),
+) -> Audited:
     """Everything that an export proves; ``processes`` check signatures (0: as many as there are cores).
+
+    ``roots`` are those of the time-stamping authority that its timestamp has to lead to (client.audit.dating).
 
     Raises ``AuditFailed``, or ``UsageRefused`` for a file that can't be read.
     """
@@ -61,7 +73,7 @@ def verify_file(path: Path, founding: str, processes: int = 0, seen: Seen | None
         with path.open(encoding="utf-8", newline="\n") as lines:
             small = path.stat().st_size <= SMALL_FILE_BYTES
             with nullcontext() if small else SignatureQueue.of_processes(processes or os.cpu_count() or 1) as queue:
-                return verify_export(lines, founding, queue, seen)
+                return verify_export(lines, founding, queue, seen, roots)
     except OSError as error:
         raise UsageRefused(f"export {path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -69,7 +81,11 @@ def verify_file(path: Path, founding: str, processes: int = 0, seen: Seen | None
 
 
 def verify_export(
-    lines: Iterable[str], founding: str, queue: SignatureQueue | None = None, seen: Seen | None = None
+    lines: Iterable[str],
+    founding: str,
+    queue: SignatureQueue | None = None,
+    seen: Seen | None = None,
+    roots: Sequence[Certificate] = (),
 ) -> Audited:
     """Everything the log proves. ``lines`` of a file opened as UTF-8 with newline="\\n"; raises ``AuditFailed``.
 
@@ -77,7 +93,7 @@ def verify_export(
     """
     ordered = iter(lines)
     try:
-        reading = _Reading(read_header(ordered), founding, queue)
+        reading = _Reading(read_header(ordered), founding, queue, roots)
         for leaf in read_leaves(ordered):
             if seen is not None:
                 seen(leaf)
@@ -91,8 +107,11 @@ def verify_export(
 class _Reading:
     """The state of one pass over a file."""
 
-    def __init__(self, header: Header, founding: str, queue: SignatureQueue | None) -> None:
+    def __init__(
+        self, header: Header, founding: str, queue: SignatureQueue | None, roots: Sequence[Certificate]
+    ) -> None:
         self._header = header
+        self._roots = roots
         self._queue = queue
         self._tree = GrowingTree()
         self._audited = Audited(CharterChain(founding, verify if queue is None else queue.later), header)
@@ -130,6 +149,7 @@ class _Reading:
         if not self._chain_broken:
             self._audited.checkpoint = self._checkpoint()
             self._audited.witnessing = self._witnessing()
+            self._audited.dated = read_timestamp(self._header, self._roots)
         failures = [found for found in (self._settled(), self._failure) if found is not None]
         if failures:
             # At one leaf the signature's failure comes first: it is looked at before what the statement says.

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from protocol.charter import Charter, charter_digest
 from protocol.cosignature import timestamps
 from protocol.ids import timestamp
-from protocol.signed_note import NoteRefused, VerifierKey, split_note
-from protocol.translog import Checkpoint, verify_checkpoint
-from protocol.witnesses import witnesses_of
+from protocol.signed_note import NoteRefused, split_note
+from protocol.translog import Checkpoint
+from protocol.witnesses import checkpoint_under, witnesses_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,9 @@ def read_witnessing(note: str, charter: Charter) -> Witnessing:
     Raises ``NoteRefused`` if the log's signature is wrong, if it names another charter, or if a line on it is neither
     the log's nor a good one of a witness.
     """
-    verifier = VerifierKey.from_hex(charter.log_origin, charter.log_key)
-    checkpoint = verify_checkpoint(note, verifier.name, verifier.public_key)
-    if checkpoint.origin != verifier.name or checkpoint.charter != charter_digest(charter):
-        raise NoteRefused("the witnessed checkpoint is of another log, or names another charter than the one in force")
+    checkpoint = checkpoint_under(note, charter)
+    if checkpoint.charter != charter_digest(charter):
+        raise NoteRefused("the witnessed checkpoint names another charter than the one in force there")
     witnesses = witnesses_of(charter)
     made = timestamps(note, witnesses.keys)
     names = (key.name for key in witnesses.keys)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from client.audit.cef import cef_line
+from client.audit.dating import read_roots
 from client.audit.events import convert
 from client.audit.ocsf import ocsf_line
 from client.audit.proof import prove as make_proof
@@ -100,12 +101,20 @@ def _convert(form: Format, log: Path | None, charter: str | None, to: Path, as_j
 
 
 @app.command("verify")
-def verify(log: Log, charter: Founding, processes: Processes = 0, as_json: AsJson = False) -> None:
+def verify(
+    log: Log,
+    charter: Founding,
+    processes: Processes = 0,
+    authority: Annotated[
+        Path | None, typer.Option("--timestamp-ca", help="Root certificates (PEM) that a timestamp has to lead to")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check an export offline; exit code 1 and the first failing leaf if it does not hold."""
-    founding = checked_digest(charter) or ""
+    founding, roots = checked_digest(charter) or "", read_roots(authority) if authority is not None else ()
     try:
         with reading(log) as seen:
-            audited = verify_file(log, founding, processes, seen)
+            audited = verify_file(log, founding, processes, seen, roots)
     except AuditFailed as failed:
         _say_failed(failed, as_json)
         raise typer.Exit(1) from None

@@ -15,6 +15,7 @@ from client.commands.options import err, print_table, say
 from client.errors import UsageRefused
 from protocol.errors import ProtocolError
 from protocol.export import RecordedLeaf, read_header
+from protocol.ids import timestamp
 
 STEP: Final = 500
 
@@ -71,6 +72,7 @@ def summary(audited: Audited) -> dict[str, object]:
         "verified": True,
         "leaves": audited.size,
         "witnesses": witnesses_of_log(audited),
+        "timestamp": {"at": timestamp(audited.dated.at), "trusted": audited.dated.trusted} if audited.dated else None,
         "root": audited.checkpoint.root_hash.hex(),
         "charter_version": audited.chain.in_force.version,
         "kinds": dict(audited.kinds),
@@ -115,6 +117,9 @@ def print_summary(audited: Audited) -> None:
     say(f"{charter.consortium}: log {charter.log_origin}, charter version {charter.version}")
     say(f"checkpoint of {audited.size} leaves, signed {signed or 'at an unknown time'}")
     say(str(audited.witnessing or "the export holds no checkpoint that witnesses cosigned"))
+    if audited.dated is not None:
+        by = "the given authority" if audited.dated.trusted else "an authority not checked here (--timestamp-ca)"
+        say(f"that checkpoint was there at {timestamp(audited.dated.at)}, by the clock of {by}")
     rows = [(kind, str(count)) for kind, count in sorted(audited.kinds.items())]
     print_table("Leaves", ("kind", "count"), rows)
     studies = [
