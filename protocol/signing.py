@@ -6,6 +6,7 @@ signature made for one type, or for another protocol, never serves for this one.
 SHA-256 of its wire bytes.
 """
 
+import re
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +22,7 @@ from protocol.study import explain
 DOMAIN = b"consortia/statement/v1"
 
 _BODY: TypeAdapter[Body] = TypeAdapter(Body)
+_SIGNATURE = re.compile(r"[0-9a-f]{128}")
 _HEAD = b'{"body":'
 _TAIL_BYTES = len(',"signature":"') + 128 + len('"}')
 
@@ -55,7 +57,7 @@ def parse(wire: bytes) -> Signed:
     value = canonical.decode(wire)
     if not isinstance(value, dict) or set(value) != {"body", "signature"} or not isinstance(value["signature"], str):
         raise Malformed('a statement is {"body": {...}, "signature": "hex"}')
-    if len(value["signature"]) != 128 or set(value["signature"]) - set("0123456789abcdef"):
+    if not _SIGNATURE.fullmatch(value["signature"]):
         raise Malformed("signature: must be 128 lower-case hexadecimal characters")
     try:
         body = _BODY.validate_json(wire[len(_HEAD) : -_TAIL_BYTES])

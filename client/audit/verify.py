@@ -150,14 +150,11 @@ class _Reading:
             self._audited.checkpoint = self._checkpoint()
             self._audited.witnessing = self._witnessing()
             self._audited.dated = read_timestamp(self._header, self._roots)
-        failures = [found for found in (self._settled(), self._failure) if found is not None]
-        if failures:
-            # At one leaf the signature's failure comes first: it is looked at before what the statement says.
-            raise min(failures, key=lambda failure: failure.leaf or 0)
+        # What the queue finds was queued before the leaf that failed, or at it: it comes first.
+        failure = (self._queue.settle() if self._queue is not None else None) or self._failure
+        if failure is not None:
+            raise failure
         return self._audited
-
-    def _settled(self) -> AuditFailed | None:
-        return self._queue.settle() if self._queue is not None else None
 
     def _checkpoint(self) -> Checkpoint:
         charter = self._audited.chain.in_force

@@ -133,6 +133,23 @@ def test_a_statement_by_another_key_is_refused_though_its_place_is_right(world: 
         check_proof(with_changes(honest, swapped), world.founding)
 
 
+def test_charters_that_stand_in_another_order_than_they_follow_are_refused(world: World, tmp_path: Path) -> None:
+    """A hub can sign such a tree; what would be in force at a place is then for it to choose."""
+    honest = proved(world, str(index_of(world, "dataset-registered")), tmp_path)
+    one, other = [index for index, (entry, _) in enumerate(world.leaves) if entry.kind == "charter"][1:3]
+    world.leaves[one], world.leaves[other] = world.leaves[other], world.leaves[one]
+    tree = HashedTree(world.hashes)
+
+    def moved(proof: dict[str, Any]) -> None:
+        proof["charters"][1]["index"], proof["charters"][2]["index"] = other, one
+        proof["checkpoint"] = world.checkpoint()
+        for placed in (*proof["charters"], proof["entry"]):
+            placed["proof"] = [node.hex() for node in tree.path(placed["index"])]
+
+    with pytest.raises(AuditFailed, match="another order"):
+        check_proof(with_changes(honest, moved), world.founding)
+
+
 _PROOF: list[tuple[bytes, str]] = []
 
 
