@@ -31,12 +31,13 @@ from client.commands.options import (
     print_json,
     say,
 )
+from client.connection import Connection
 from client.errors import AuditFailed, HubUntrusted, UsageRefused
 from protocol import routes
 
 app = typer.Typer(no_args_is_help=True, help="The record: export it, check it offline, report on it.")
 
-MAX_EXPORT_BYTES = 2 * 1024**3
+MAX_EXPORT_BYTES = 1024**4
 DAY = ["%Y-%m-%d"]
 
 
@@ -79,13 +80,26 @@ def export(
     if hub is None or key is None:
         raise UsageRefused("--hub and --key: the log comes from the hub; give both, or --from-log with --format")
     connection = open_connection(hub, key, charter)
-    data = connection.session.get_bytes(routes.LOG_EXPORT, MAX_EXPORT_BYTES)
-    to.write_bytes(data)
+    size = _fetch(connection, to)
     founding = connection.log.chain.founding
     if as_json:
-        print_json({"file": str(to), "bytes": len(data), "charter": founding})
+        print_json({"file": str(to), "bytes": size, "charter": founding})
     else:
-        say(f"{to}: {len(data)} bytes; check it with: consortia audit verify {to} --charter {founding}")
+        say(f"{to}: {size} bytes; check it with: consortia audit verify {to} --charter {founding}")
+
+
+def _fetch(connection: Connection, to: Path) -> int:
+    """The log into ``to``, which is there only when it is whole; its bytes."""
+    beside = to.with_name(to.name + ".partial")
+    try:
+        with beside.open("wb") as file:
+            size = connection.session.download(routes.LOG_EXPORT, file, MAX_EXPORT_BYTES)
+        beside.replace(to)
+    except OSError as error:
+        raise UsageRefused(f"{to} can't be written: {error.strerror}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return size
 
 
 def _convert(form: Format, log: Path | None, charter: str | None, to: Path, as_json: bool) -> None:

@@ -41,6 +41,24 @@ def test_a_changed_proof_ends_in_red_with_exit_code_1(command: Command, world: W
     assert command("audit", "check-proof", str(log.with_name("none")), *at)[0] == 2
 
 
+def test_an_export_is_there_whole_or_not_at_all(
+    command: Command,  # noqa: F811
+    world: World,
+    log: Path,
+    ada_key: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    to, at = log.with_name("fetched.jsonl"), ("--key", str(ada_key), "--charter", world.founding)
+    world.faults += [503]
+    assert command("audit", "export", *at, "--out", str(to))[0] == 0
+    assert to.read_text(encoding="utf-8") == "".join(world.export())
+    monkeypatch.setattr("client.commands.audit.MAX_EXPORT_BYTES", 1000)
+    other = log.with_name("cut.jsonl")
+    code, _, err = command("audit", "export", *at, "--out", str(other))
+    assert code == 1 and "longer than the 1000 bytes" in err.replace("\n", " ")
+    assert not other.exists() and not list(log.parent.glob("*.partial"))
+
+
 @pytest.mark.parametrize("form", ["ocsf", "cef"])
 def test_a_verified_log_becomes_events(command: Command, world: World, log: Path, form: str) -> None:  # noqa: F811
     to, at = log.with_name("events"), ("--charter", world.founding)
