@@ -24,7 +24,7 @@ from silo_node.errors import ConfigRefused
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.retry import Backoff
 from silo_node.hub_client.session import HubSession, fetch_charter
-from silo_node.journal.chain import Journal
+from silo_node.journal.chain import FILE, Journal
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.policy.rules import OwnerRules
 from silo_node.private_files import private_folder
@@ -52,7 +52,7 @@ def open_silo(
     tasks = Tasks(folder)
     known = tasks.follower() or begin(fetch_charter(config.hub_url, config.request_timeout_s), config.charter)
     hub = HubSession(config.hub_url, identity, routes.audience(known.view.origin), config.request_timeout_s, patient())
-    journal = Journal(folder / "journal.sqlite")
+    journal = Journal.existing(folder / FILE)
     voice = Voice(identity, journal, tasks, hub, clock)
     ledger = SqliteLedger(folder / "ledger" / "ledger.sqlite", clock)
     rules = OwnerRules(folder / POLICY, folder / LIMITS)
@@ -66,6 +66,18 @@ def open_silo(
         journal.close()
         tasks.close()
         hub.close()
+
+
+@contextmanager
+def open_journal(folder: Path) -> Iterator[tuple[SiloConfig, Journal, Tasks]]:
+    """A silo's journal, and its memory of what it signed and read: for looking at them, without a word to the hub."""
+    config = load(folder)
+    journal, tasks = Journal.existing(folder / FILE), Tasks(folder)
+    try:
+        yield config, journal, tasks
+    finally:
+        journal.close()
+        tasks.close()
 
 
 def agent_of(silo: Silo, config: SiloConfig) -> Agent:

@@ -1,7 +1,7 @@
 """``consortia audit``: take the log home, check it without the hub, write the report."""
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,14 +16,21 @@ from client.audit.proof import prove as make_proof
 from client.audit.proof import read_proof
 from client.audit.selection import Selection
 from client.audit.verify import verify_file
-from client.audit.watch import FRESH, look
-from client.commands.audit_summary import print_summary, proof_summary, reading, summary, write_file
-from client.commands.audit_watch import WATCH_WAIT_S, is_news, show_json, show_line, show_untrusted
+from client.commands.audit_journal import journal
+from client.commands.audit_summary import (
+    Founding,
+    Log,
+    print_summary,
+    proof_summary,
+    reading,
+    say_failed,
+    summary,
+    write_file,
+)
+from client.commands.audit_watch import watch
 from client.commands.options import (
     AsJson,
     Charter,
-    Hub,
-    Key,
     checked_digest,
     err,
     open_connection,
@@ -32,7 +39,7 @@ from client.commands.options import (
     say,
 )
 from client.connection import Connection
-from client.errors import AuditFailed, HubUntrusted, UsageRefused
+from client.errors import AuditFailed, UsageRefused
 from protocol import routes
 
 app = typer.Typer(no_args_is_help=True, help="The record: export it, check it offline, report on it.")
@@ -50,12 +57,6 @@ class Format(StrEnum):
 
 
 WRITERS = {Format.OCSF: ocsf_line, Format.CEF: cef_line}
-Log = Annotated[Path, typer.Argument(help="An export, from: consortia audit export")]
-Founding = Annotated[
-    str,
-    typer.Option("--charter", envvar="CONSORTIA_CHARTER", help="Digest of the founding charter, from the admin"),
-]
-
 Processes = Annotated[int, typer.Option("--processes", min=0, max=256, help="That check signatures (0: one a core)")]
 
 
@@ -130,21 +131,13 @@ def verify(
         with reading(log) as seen:
             audited = verify_file(log, founding, processes, seen, roots)
     except AuditFailed as failed:
-        _say_failed(failed, as_json)
+        say_failed(failed, as_json)
         raise typer.Exit(1) from None
     if as_json:
         print_json(summary(audited))
         return
     print_summary(audited)
     out.print(f"[bold green]VERIFIED[/bold green] {audited.size} leaves, every signature, budget and order of events")
-
-
-def _say_failed(failed: AuditFailed, as_json: bool) -> None:
-    if as_json:
-        print_json({"verified": False, "leaf": failed.leaf, "reason": str(failed)})
-        return
-    out.print("[bold red]NOT VERIFIED[/bold red]")
-    say(str(failed))
 
 
 @app.command("report")
@@ -196,7 +189,7 @@ def check_proof(
     try:
         proved = read_proof(file, founding)
     except AuditFailed as failed:
-        _say_failed(failed, as_json)
+        say_failed(failed, as_json)
         raise typer.Exit(1) from None
     entry = proved.entry
     if as_json:
@@ -210,32 +203,5 @@ def check_proof(
     out.print("[bold green]PROVED[/bold green] this entry stands in the log")
 
 
-@app.command("watch")
-def watch(
-    hub: Hub,
-    key: Key,
-    charter: Charter = None,
-    once: Annotated[bool, typer.Option("--once", help="Look once and end, for cron and monitoring")] = False,
-    oldest: Annotated[
-        int, typer.Option("--max-age", min=1, max=24 * 60, help="Minutes that the log's checkpoint may be old")
-    ] = int(FRESH.total_seconds()) // 60,
-    as_json: AsJson = False,
-) -> None:
-    """Follow the log live; ends with exit code 1 as soon as consistency, a signature, a witness or freshness fails."""
-    show = show_json if as_json else show_line
-    try:
-        connection = open_connection(hub, key, charter)
-        shown, shown_at, wait_s = None, connection.now(), 0
-        while True:
-            health, records = look(connection, wait_s, timedelta(minutes=oldest))
-            if is_news(health, records, shown, connection.now() - shown_at):
-                show(health, records)
-                shown, shown_at = health, connection.now()
-            if health.reason is not None:
-                raise typer.Exit(1)
-            if once:
-                return
-            wait_s = WATCH_WAIT_S
-    except HubUntrusted as untrusted:
-        show_untrusted(str(untrusted), as_json)
-        raise typer.Exit(1) from None
+app.command("journal")(journal)
+app.command("watch")(watch)

@@ -3,21 +3,27 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from client.audit.proof import Proved
 from client.audit.replay import Audited
 from client.audit.verify import Seen
 from client.audit.witnessing import stated_size
-from client.commands.options import err, print_table, say
-from client.errors import UsageRefused
+from client.commands.options import err, out, print_json, print_table, say
+from client.errors import AuditFailed, UsageRefused
 from protocol.errors import ProtocolError
 from protocol.export import RecordedLeaf, read_header
 from protocol.ids import timestamp
 
 STEP: Final = 500
+Log = Annotated[Path, typer.Argument(help="An export, from: consortia audit export")]
+Founding = Annotated[
+    str,
+    typer.Option("--charter", envvar="CONSORTIA_CHARTER", help="Digest of the founding charter, from the admin"),
+]
 
 
 @contextmanager
@@ -138,3 +144,11 @@ def print_summary(audited: Audited) -> None:
         for one in audited.spending.domains.values()
     ]
     print_table("Budgets, recomputed", ("silo", "domain", "epsilon spent", "cap", "delta"), budgets)
+
+
+def say_failed(failed: AuditFailed, as_json: bool) -> None:
+    if as_json:
+        print_json({"verified": False, "leaf": failed.leaf, "reason": str(failed)})
+        return
+    out.print("[bold red]NOT VERIFIED[/bold red]")
+    say(str(failed))

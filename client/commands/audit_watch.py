@@ -4,17 +4,49 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
+import typer
 from rich.text import Text
 
-from client.audit.watch import Health
-from client.commands.options import out, say
+from client.audit.watch import FRESH, Health, look
+from client.commands.options import AsJson, Charter, Hub, Key, open_connection, out, say
+from client.errors import HubUntrusted
 from client.follow import Record
 
 WATCH_WAIT_S: Final = 25
 REPEAT_AFTER: Final = timedelta(minutes=5)
 """A line that says the same as the one before is shown again after this time: so one sees that somebody looks."""
+
+
+def watch(
+    hub: Hub,
+    key: Key,
+    charter: Charter = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end, for cron and monitoring")] = False,
+    oldest: Annotated[
+        int, typer.Option("--max-age", min=1, max=24 * 60, help="Minutes that the log's checkpoint may be old")
+    ] = int(FRESH.total_seconds()) // 60,
+    as_json: AsJson = False,
+) -> None:
+    """Follow the log live; ends with exit code 1 as soon as consistency, a signature, a witness or freshness fails."""
+    show = show_json if as_json else show_line
+    try:
+        connection = open_connection(hub, key, charter)
+        shown, shown_at, wait_s = None, connection.now(), 0
+        while True:
+            health, records = look(connection, wait_s, timedelta(minutes=oldest))
+            if is_news(health, records, shown, connection.now() - shown_at):
+                show(health, records)
+                shown, shown_at = health, connection.now()
+            if health.reason is not None:
+                raise typer.Exit(1)
+            if once:
+                return
+            wait_s = WATCH_WAIT_S
+    except HubUntrusted as untrusted:
+        show_untrusted(str(untrusted), as_json)
+        raise typer.Exit(1) from None
 
 
 def is_news(health: Health, records: Sequence[Record], before: Health | None, since: timedelta) -> bool:

@@ -1,13 +1,10 @@
 """What the owner sees of the studies that name this silo, and where an answer is due."""
 
-from pathlib import Path
-
 from protocol.record import StudyRecord
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
 from silo_node.errors import ConfigRefused
-from silo_node.journal.chain import Journal
 from silo_node.ledger.budget import Balance, Refused
 from silo_node.policy.facts import facts_of_study
 from silo_node.policy.gate import Approval
@@ -99,11 +96,9 @@ def budget_values(balance: Balance) -> dict[str, str | float | int]:
     }
 
 
-def bytes_moved(silo: Silo, folder: Path) -> dict[str, int]:
+def bytes_moved(silo: Silo) -> dict[str, int]:
     """Bytes of everything that left, by the journal, and of the sums that were served to this silo."""
-    journal = Journal(folder / "journal.sqlite")
-    sent = sum(entry.event.size for entry in journal.entries())
-    journal.close()
+    sent = sum(entry.event.size for entry in silo.voice.journal.entries())
     fetched = 0
     for record in studies_of(silo):
         for past in record.rounds.values():

@@ -64,7 +64,6 @@ def withdraw(silo: Silo, study: Study, reason: str) -> bool:
     silo.voice.say(
         Saying(
             f"{study.id}:withdrawn",
-            study.id,
             lambda opening: StudyWithdrawn(
                 type="study-withdrawn", study=study.id, reason=as_sentence(reason), **opening
             ),
@@ -93,7 +92,7 @@ def _accepted(silo: Silo, study: Study, approval: Approval) -> Saying:
             **opening,
         )
 
-    return Saying(f"{study.id}:accepted", study.id, build)
+    return Saying(f"{study.id}:accepted", build)
 
 
 def _refused(study: Study, rule: str, reason: str, by: Literal["owner", "policy"]) -> Saying:
@@ -102,4 +101,4 @@ def _refused(study: Study, rule: str, reason: str, by: Literal["owner", "policy"
             type="study-refused", study=study.id, rule=rule, reason=as_sentence(reason), decided_by=by, **opening
         )
 
-    return Saying(f"{study.id}:refused", study.id, build)
+    return Saying(f"{study.id}:refused", build)

@@ -8,14 +8,14 @@ from pathlib import Path
 from protocol.errors import ProtocolError
 from protocol.follow import begin
 from protocol.ids import timestamp
-from protocol.signing import sign
+from protocol.journal import JournalEvent, statement_event
+from protocol.signing import Signed, sign
 from protocol.statements import Enrolment
 from silo_node.config import SiloConfig, save
 from silo_node.errors import ConfigRefused, HubDistrusted
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import enrol, fetch_charter
-from silo_node.journal.chain import Journal
-from silo_node.journal.events import JournalEvent
+from silo_node.journal.chain import FILE, Journal
 from silo_node.private_files import private_folder
 
 INVITATION = re.compile(r"(?P<code>[0-9A-Z]{4}(-[0-9A-Z]{4}){4})\.(?P<charter>[0-9a-f]{64})")
@@ -44,32 +44,30 @@ def join(folder: Path, hub_url: str, silo: str, invitation: str, now: datetime) 
 
 
 def _ask(folder: Path, identity: Identity, charter: str, hub_url: str, code: str, now: datetime) -> None:
-    journal = Journal(folder / "journal.sqlite")
+    made: list[Signed] = []
+
+    def event(head: str) -> JournalEvent:
+        made.append(_enrolment(identity, charter, head, now))
+        return statement_event(made[0])
+
+    journal = Journal(folder / FILE)
     try:
-        signed = sign(
-            Enrolment(
-                type="enrolment",
-                issuer=identity.party,
-                issued_at=timestamp(now),
-                nonce=secrets.token_hex(16),
-                journal_head=journal.head(),
-                silo=identity.silo,
-                signing_key=identity.signing_public,
-                receiving_key=identity.receiving_public,
-                charter=charter,
-            ),
-            identity.signing,
-        )
-        event = JournalEvent(
-            at=timestamp(now),
-            kind="statement",
-            what="enrolment",
-            to="hub",
-            study=None,
-            digest=signed.digest,
-            size=len(signed.wire),
-        )
-        journal.record(lambda _: event)
-        enrol(hub_url, code, signed, TIMEOUT_S)
+        journal.record(event)
+        enrol(hub_url, code, made[0], TIMEOUT_S)
     finally:
         journal.close()
+
+
+def _enrolment(identity: Identity, charter: str, journal_head: str, now: datetime) -> Signed:
+    body = Enrolment(
+        type="enrolment",
+        issuer=identity.party,
+        issued_at=timestamp(now),
+        nonce=secrets.token_hex(16),
+        journal_head=journal_head,
+        silo=identity.silo,
+        signing_key=identity.signing_public,
+        receiving_key=identity.receiving_public,
+        charter=charter,
+    )
+    return sign(body, identity.signing)

@@ -63,7 +63,7 @@ def _sealed(silo: Silo, study: Study, keying: Keying, secret: StudySecret, recip
             type="secret-sealed", study=study.id, epoch=epoch, recipient=recipient, envelope=envelope, **opening
         )
 
-    return Saying(f"{study.id}:{epoch}:sealed:{recipient}", study.id, build)
+    return Saying(f"{study.id}:{epoch}:sealed:{recipient}", build)
 
 
 def _commitment(study: Study, keying: Keying, secret: StudySecret) -> Saying:
@@ -73,4 +73,4 @@ def _commitment(study: Study, keying: Keying, secret: StudySecret) -> Saying:
         mine = keys.commitment(secret, study.id, epoch)
         return SecretCommitment(type="secret-commitment", study=study.id, epoch=epoch, commitment=mine, **opening)
 
-    return Saying(f"{study.id}:{epoch}:commitment", study.id, build)
+    return Saying(f"{study.id}:{epoch}:commitment", build)

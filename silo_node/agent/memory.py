@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from protocol.follow import Verified
 from protocol.statements import Enrolment, SpendReserved, SpendSettled
+from silo_node.agent.review import review
 from silo_node.agent.silo import Silo
 from silo_node.errors import JournalDamaged, LedgerDamaged
 
@@ -29,14 +30,8 @@ def check_ledger(silo: Silo) -> None:
 
 
 def check_journal(silo: Silo) -> None:
-    """Raises ``JournalDamaged`` if this silo signed a statement on top of a journal entry that is not there now."""
-    held = silo.voice.journal_heads()
-    for signed in silo.tasks.outbox():
-        if signed.body.journal_head not in held:
-            raise JournalDamaged(
-                f"the journal does not hold what stood before this silo's {signed.body.type}: it was restored from an "
-                "old backup, or replaced. Nothing is run; restore the newest journal, or call the admin"
-            )
+    """Raises ``JournalDamaged`` if an entry was changed, or one that this silo signed is not there now."""
+    review(silo.voice.journal, silo.tasks, silo.identity.party)
 
 
 def check_own_words(silo: Silo, entries: Iterable[Verified]) -> None:

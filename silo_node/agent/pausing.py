@@ -37,11 +37,11 @@ def _paused(study: Study, number: int, reason: str) -> Saying:
     def build(opening: Opening) -> StudyPaused:
         return StudyPaused(type="study-paused", study=study.id, reason=reason, **opening)
 
-    return Saying(f"{study.id}:paused:{number}", study.id, build)
+    return Saying(f"{study.id}:paused:{number}", build)
 
 
 def _resumed(study: Study, number: int) -> Saying:
     def build(opening: Opening) -> StudyResumed:
         return StudyResumed(type="study-resumed", study=study.id, **opening)
 
-    return Saying(f"{study.id}:resumed:{number}", study.id, build)
+    return Saying(f"{study.id}:resumed:{number}", build)

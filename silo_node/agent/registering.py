@@ -59,4 +59,4 @@ def publish_dataset(silo: Silo, dataset: Dataset) -> None:
             **opening,
         )
 
-    silo.voice.say(Saying(f"dataset:{dataset.name}", None, build))
+    silo.voice.say(Saying(f"dataset:{dataset.name}", build))

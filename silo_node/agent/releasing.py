@@ -63,11 +63,11 @@ def _seal_for(silo: Silo, study: Study, recipient: str, payload: bytes) -> None:
             type="release-sealed", study=study.id, recipient=recipient, blob=blob, size=len(kept), **opening
         )
 
-    silo.voice.say(Saying(f"{study.id}:released:{recipient}", study.id, build))
+    silo.voice.say(Saying(f"{study.id}:released:{recipient}", build))
 
 
 def _approved(study: Study, commitment: str) -> Saying:
     def build(opening: Opening) -> ReleaseApproved:
         return ReleaseApproved(type="release-approved", study=study.id, commitment=commitment, **opening)
 
-    return Saying(f"{study.id}:release-approved", study.id, build)
+    return Saying(f"{study.id}:release-approved", build)

@@ -38,7 +38,7 @@ def reserved(silo: Silo, study: Study, index: int, domain: str) -> Saying:
             **opening,
         )
 
-    return Saying(f"{study.id}:{index}:reserved", study.id, build)
+    return Saying(f"{study.id}:{index}:reserved", build)
 
 
 def settled(silo: Silo, study: Study, index: int, domain: str, ran: tuple[Event, ...]) -> Saying:
@@ -53,7 +53,7 @@ def settled(silo: Silo, study: Study, index: int, domain: str, ran: tuple[Event,
             **opening,
         )
 
-    return Saying(f"{study.id}:{index}:settled", study.id, build)
+    return Saying(f"{study.id}:{index}:settled", build)
 
 
 def ready(study: Study, current: RoundRecord, dealt: Dealt) -> Saying:
@@ -69,7 +69,7 @@ def ready(study: Study, current: RoundRecord, dealt: Dealt) -> Saying:
             **opening,
         )
 
-    return Saying(_name(study, current, "ready"), study.id, build)
+    return Saying(_name(study, current, "ready"), build)
 
 
 def uploaded(study: Study, current: RoundRecord, freeze: bytes, chunks: tuple[str, ...]) -> Saying:
@@ -84,7 +84,7 @@ def uploaded(study: Study, current: RoundRecord, freeze: bytes, chunks: tuple[st
             **opening,
         )
 
-    return Saying(_name(study, current, "uploaded"), study.id, build)
+    return Saying(_name(study, current, "uploaded"), build)
 
 
 def signed_name(study: str, index: int) -> str:
@@ -103,7 +103,7 @@ def signed(study: Study, current: RoundRecord) -> Saying:
             **opening,
         )
 
-    return Saying(signed_name(study.id, current.index), study.id, build)
+    return Saying(signed_name(study.id, current.index), build)
 
 
 def revealed(study: Study, current: RoundRecord, shares: str) -> Saying:
@@ -118,7 +118,7 @@ def revealed(study: Study, current: RoundRecord, shares: str) -> Saying:
             **opening,
         )
 
-    return Saying(f"{study.id}:{current.index}:revealed", study.id, build)
+    return Saying(f"{study.id}:{current.index}:revealed", build)
 
 
 def verified(study: Study, current: RoundRecord, mac: str) -> Saying:
@@ -133,7 +133,7 @@ def verified(study: Study, current: RoundRecord, mac: str) -> Saying:
             **opening,
         )
 
-    return Saying(_name(study, current, "verified"), study.id, build)
+    return Saying(_name(study, current, "verified"), build)
 
 
 def failed(study: Study, current: RoundRecord, cause: Literal["sum", "masks"], blamed: tuple[str, ...] = ()) -> Saying:
@@ -149,4 +149,4 @@ def failed(study: Study, current: RoundRecord, cause: Literal["sum", "masks"], b
             **opening,
         )
 
-    return Saying(_name(study, current, "failed"), study.id, build)
+    return Saying(_name(study, current, "failed"), build)

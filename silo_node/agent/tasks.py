@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from protocol.canonical import digest
 from protocol.charter import Charter
 from protocol.follow import Follower, Verified
+from protocol.journal import Claim
 from protocol.signing import Signed, parse
 from protocol.translog import LogView
 from silo_node.agent.witness_memory import WitnessMemory
@@ -23,6 +25,8 @@ CREATE TABLE IF NOT EXISTS follower (
     one INTEGER PRIMARY KEY CHECK (one = 1), founding TEXT NOT NULL, charter TEXT,
     origin TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL, next INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (log_index INTEGER PRIMARY KEY, at TEXT NOT NULL, wire BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS checkpoints (
+    next INTEGER PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (name TEXT PRIMARY KEY, wire BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS outbox_wire ON outbox (wire);
 CREATE TABLE IF NOT EXISTS answers (study TEXT, answer TEXT, reason TEXT NOT NULL, PRIMARY KEY (study, answer));
@@ -30,6 +34,10 @@ CREATE TABLE IF NOT EXISTS halted (study TEXT PRIMARY KEY, reason TEXT NOT NULL)
 CREATE TABLE IF NOT EXISTS unverified (study TEXT, round INTEGER, PRIMARY KEY (study, round));
 CREATE TABLE IF NOT EXISTS resumed (study TEXT, pause INTEGER, PRIMARY KEY (study, pause));
 """
+
+_HEAD, _TYPE, _ISSUER = (
+    f"json_extract(CAST(wire AS TEXT), '$.body.{name}')" for name in ("journal_head", "type", "issuer")
+)
 
 
 class Tasks:
@@ -68,6 +76,9 @@ class Tasks:
             self._db.execute("INSERT OR REPLACE INTO follower VALUES (1, ?, ?, ?, ?, ?, ?, ?)", row)
             rows = [(entry.index, entry.at, entry.signed.wire) for entry in entries]
             self._db.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows)
+            if rows:
+                seen = (follower.next, view.size, view.root, view.note)
+                self._db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)", seen)
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
@@ -77,6 +88,13 @@ class Tasks:
         """Every entry that concerns this silo, in the order of the log; verified when it was read."""
         for index, at, wire in self._db.execute("SELECT log_index, at, wire FROM entries ORDER BY log_index"):
             yield Verified(index, at, parse(wire))
+
+    def verified_under(self, index: int) -> LogView | None:
+        """The log at the checkpoint under which the entry ``index`` was verified to be included."""
+        query = "SELECT size, root, note FROM checkpoints WHERE next > ? ORDER BY next LIMIT 1"
+        row = self._db.execute(query, (index,)).fetchone()
+        follower = self.follower()
+        return None if row is None or follower is None else LogView(follower.view.origin, *row)
 
     # -- what was said
 
@@ -98,6 +116,23 @@ class Tasks:
         """Every statement that was kept, in the order of keeping."""
         for (wire,) in self._db.execute("SELECT wire FROM outbox ORDER BY rowid"):
             yield parse(wire)
+
+    def claims(self) -> Iterator[Claim]:
+        """What every kept statement says of this silo's journal."""
+        for head, name, wire in self._db.execute(f"SELECT {_HEAD}, {_TYPE}, wire FROM outbox ORDER BY rowid"):  # noqa: S608  # names of ours
+            named = digest(wire)
+            yield Claim(head, named, f"{name} {named[:8]}, which this silo kept")
+
+    def logged(self, party: str, enrolments: bool = False) -> Iterator[tuple[int, Claim]]:
+        """What every statement of ``party`` in the log says of its journal, with the index of its leaf.
+
+        Enrolments, if asked for, are not its own word for sure: whoever had the invitation could ask under its name.
+        """
+        query = f"SELECT log_index, {_HEAD}, {_TYPE}, wire FROM entries WHERE {_ISSUER} = ? ORDER BY log_index"  # noqa: S608  # names of ours
+        for index, head, name, wire in self._db.execute(query, (party,)):
+            if enrolments or name != "enrolment":
+                named = digest(wire)
+                yield index, Claim(head, named, f"{name} {named[:8]}, in the log at {index}")
 
     def said(self, wire: bytes) -> bool:
         """Whether these are the bytes of a statement that was kept before it was sent."""

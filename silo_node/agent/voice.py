@@ -9,6 +9,7 @@ from typing import Any
 
 from protocol.canonical import digest
 from protocol.ids import as_sentence, timestamp
+from protocol.journal import JournalEvent, statement_event
 from protocol.routes import MAX_STATEMENTS_PER_POST
 from protocol.signing import Signed, sign
 from protocol.statements import Body
@@ -16,7 +17,6 @@ from silo_node.agent.tasks import Tasks
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import HubSession
 from silo_node.journal.chain import Journal
-from silo_node.journal.events import JournalEvent
 
 Opening = dict[str, Any]
 """The fields that open every statement of this silo: issuer, issued_at, nonce, journal_head."""
@@ -27,7 +27,6 @@ class Saying:
     """A statement to be made once under ``name``; ``build`` gives its body around the opening."""
 
     name: str
-    study: str | None
     build: Callable[[Opening], Body]
 
 
@@ -37,7 +36,8 @@ class Voice:
     def __init__(
         self, identity: Identity, journal: Journal, tasks: Tasks, hub: HubSession, clock: Callable[[], datetime]
     ) -> None:
-        self._identity, self._journal, self._tasks = identity, journal, tasks
+        self.journal = journal
+        self._identity, self._tasks = identity, tasks
         self._hub, self._clock = hub, clock
         self._delivered: dict[str, tuple[tuple[int, int], set[int]]] = {}
 
@@ -49,7 +49,7 @@ class Voice:
 
     def send_chunk(self, study: str, index: int, attempt: int, number: int, chunk: bytes) -> None:
         what = _chunk(index, attempt, number)
-        self._journal.record(lambda _: self._event("chunk", what, study, chunk))
+        self.journal.record(lambda _: self._event("chunk", what, study, chunk))
         self._hub.put_chunk(study, index, attempt, number, chunk)
         place, delivered = self._delivered.get(study, ((index, attempt), set()))
         if place != (index, attempt):
@@ -65,22 +65,26 @@ class Voice:
     def chunks_sent(self, study: str, index: int, attempt: int, total: int) -> int:
         """How many of an attempt's ``total`` chunks left this silo, by its journal; also in an earlier run."""
         names = {_chunk(index, attempt, number) for number in range(total)}
-        return len(self._journal.named(study, "chunk", _chunk(index, attempt, "")) & names)
+        return len(self.journal.named(study, "chunk", _chunk(index, attempt, "")) & names)
 
     def send_shares(self, study: str, index: int, attempt: int, bundle: bytes) -> None:
         what = f"round {index} attempt {attempt} mask shares"
-        self._journal.record(lambda _: self._event("shares", what, study, bundle))
+        self.journal.record(lambda _: self._event("shares", what, study, bundle))
         self._hub.put_shares(study, index, attempt, bundle)
 
     def send_blob(self, study: str, what: str, blob: bytes) -> str:
         """Sends a sealed release; returns the SHA-256 it is named by."""
-        self._journal.record(lambda _: self._event("blob", what, study, blob))
+        self.journal.record(lambda _: self._event("blob", what, study, blob))
         return self._hub.put_blob(study, blob)
 
     def record_cosignature(self, size: int, line: str) -> None:
-        """A cosignature of the log at ``size`` leaves, in the journal before it is sent."""
+        """A cosignature of the log at ``size`` leaves, in the journal before it is kept and sent."""
         what = f"checkpoint of {size} leaves"
-        self._journal.record(lambda _: self._event("cosignature", what, None, line.encode()))
+        self.journal.record(lambda _: self._event("cosignature", what, None, line.encode()))
+
+    def send_cosignature(self, line: str) -> None:
+        """One that was recorded and kept; the same line may go out again, which changes nothing."""
+        self._hub.post_cosignature(line)
 
     def note(self, kind: str, what: str, study: str | None) -> None:
         """A decision or a halt, for the journal only."""
@@ -92,11 +96,7 @@ class Voice:
             "study": study,
         }
         event = JournalEvent.model_validate({**value, "digest": None, "size": 0})
-        self._journal.record(lambda _: event)
-
-    def journal_heads(self) -> frozenset[str]:
-        """Every hash that a statement of this silo may carry as the head of its journal."""
-        return self._journal.heads()
+        self.journal.record(lambda _: event)
 
     def _signed(self, saying: Saying) -> Signed:
         made: list[Signed] = []
@@ -109,9 +109,9 @@ class Voice:
                 "journal_head": head,
             }
             made.append(sign(saying.build(opening), self._identity.signing))
-            return self._event("statement", made[0].body.type, saying.study, made[0].wire)
+            return statement_event(made[0])
 
-        self._journal.record(event)
+        self.journal.record(event)
         return made[0]
 
     def _event(self, kind: str, what: str, study: str | None, data: bytes) -> JournalEvent:

@@ -119,7 +119,7 @@ def _send(silo: Silo, shown: Shown, cosigned: Cosigned) -> None:
     own = CosignerKey(silo_witness(shown.charter.log_origin, silo.name), silo.identity.signing.public_key())
     if timestamps(shown.note, [own]) == [None]:
         try:
-            silo.hub.post_cosignature(cosigned.line)
+            silo.voice.send_cosignature(cosigned.line)
         except HubRefused as refusal:
             # Another candidate stands by now, most likely: the next poll brings it.
             log.warning("cosignature-refused", problem=str(refusal))

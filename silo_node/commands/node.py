@@ -57,7 +57,7 @@ def ledger(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
 def traffic(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
     """How many bytes this silo sent, by its journal, and fetched as sums, by the log."""
     with open_silo(folder) as (silo, _):
-        moved = bytes_moved(silo, folder)
+        moved = bytes_moved(silo)
     if as_json:
         print_json(moved)
     else:

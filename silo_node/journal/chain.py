@@ -1,25 +1,33 @@
-"""The silo's journal: an append-only chain of hashes in SQLite, written before anything leaves.
+"""The silo's journal in SQLite: a chain of hashes by the rules of ``protocol.journal``, written before anything leaves.
 
-Entry k's hash is SHA-256("consortia/journal/v1" || 0x00 || hash of entry k-1 || canonical JSON of the event).
-Every statement carries the hash that was the head before its own entry, so an edited or shortened journal
-no longer fits the statements that stand in the hub's log.
+A file that is taken away, replaced or cut back while it is in use is noticed at the next entry, before anything more
+leaves: another file would hold another past.
 """
 
-import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Self
 
-from protocol import canonical
+from protocol.journal import EMPTY, Chain, JournalBroken, JournalEvent, Kind, chain_hash, event_bytes
 from silo_node.errors import JournalDamaged
-from silo_node.journal.events import JournalEvent, Kind
 
-EMPTY = "0" * 64
+FILE: Final = "journal.sqlite"
 
 _STUDY, _KIND, _WHAT = (f"json_extract(CAST(event AS TEXT), '$.{name}')" for name in ("study", "kind", "what"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An entry as it lies in the file; ``before`` is the hash that it was chained to, ``event`` canonical bytes."""
+
+    index: int
+    before: str
+    hash: str
+    event: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,7 @@ class Journal:
     """The journal in one file. Several processes of a silo may write to it; each entry is durable on return."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
@@ -44,40 +53,63 @@ class Journal:
             "CREATE TABLE IF NOT EXISTS journal (entry INTEGER PRIMARY KEY, hash TEXT NOT NULL, event BLOB NOT NULL)"
         )
         self._db.execute(f"CREATE INDEX IF NOT EXISTS journal_what ON journal ({_STUDY}, {_KIND}, {_WHAT})")
+        self._file, self._seen = self._identity(), self._last()
+
+    @classmethod
+    def existing(cls, path: Path) -> Self:
+        """The journal of a silo that has joined. Raises ``JournalDamaged`` if there is none: it is never made anew."""
+        if not path.exists():
+            raise JournalDamaged(
+                f"{path} is missing. A silo's journal begins when it joins (consortia-silo join) and is never made "
+                "anew. Nothing is run without it; restore the newest one, or call the admin"
+            )
+        return cls(path)
 
     def record(self, make: Callable[[str], JournalEvent]) -> str:
         """Appends the event that ``make`` gives for the present head; returns the head before it."""
         return self.record_all(lambda head: [make(head)])
 
     def record_all(self, make: Callable[[str], list[JournalEvent]]) -> str:
-        """Appends several events in one durable step; returns the head before the first."""
+        """Appends several events in one durable step; returns the head before the first.
+
+        Raises ``JournalDamaged`` if the file is no longer the one that was opened, or lacks what was in it.
+        """
         with self._writing():
+            self._check_in_use()
             index, head = self._last()
             before = head
             for event in make(head):
-                data = canonical.encode(event.model_dump(mode="json"))
+                data = event_bytes(event)
                 index, head = index + 1, chain_hash(head, data)
                 self._db.execute("INSERT INTO journal VALUES (?, ?, ?)", (index, head, data))
+        # After it is durable, so that nothing leaves on an entry in a file that was unlinked meanwhile.
+        self._check_file()
+        self._seen = index, head
         return before
 
     def head(self) -> str:
         """The hash of the newest entry, 64 hexadecimal characters; zeros for an empty journal."""
         return self._last()[1]
 
-    def heads(self) -> frozenset[str]:
-        """Every hash that was the head at some time."""
-        return frozenset([EMPTY, *(row[0] for row in self._db.execute("SELECT hash FROM journal"))])
+    def stored(self, first: int = 1, last: int | None = None) -> Iterator[Stored]:
+        """The entries from number ``first`` to ``last``, the chain checked from the very first one.
 
-    def entries(self) -> Iterator[JournalEntry]:
-        """All entries, oldest first, checked as they are read. Raises ``JournalDamaged`` at the first bad one."""
-        head, expected = EMPTY, 1
-        rows = self._db.execute("SELECT entry, hash, CAST(event AS BLOB) FROM journal ORDER BY entry")
-        for index, stored, data in rows:
-            head = chain_hash(head, data)
-            if index != expected or head != stored:
-                raise JournalDamaged(f"journal entry {expected} does not fit the chain: it was changed or removed")
-            yield JournalEntry(index, stored, JournalEvent.model_validate_json(data))
-            expected += 1
+        Raises ``JournalDamaged`` at the first that doesn't fit.
+        """
+        chain = Chain()
+        query = "SELECT entry, hash, CAST(event AS BLOB) FROM journal WHERE entry <= ? ORDER BY entry"
+        for index, stored, data in self._db.execute(query, (2**62 if last is None else last,)):
+            try:
+                before = chain.take(index, stored, data)
+            except JournalBroken as problem:
+                raise JournalDamaged(str(problem)) from None
+            if index >= first:
+                yield Stored(index, before, stored, data)
+
+    def entries(self, first: int = 1, last: int | None = None) -> Iterator[JournalEntry]:
+        """The same entries, read. Raises ``JournalDamaged`` at the first bad one."""
+        for one in self.stored(first, last):
+            yield JournalEntry(one.index, one.hash, JournalEvent.model_validate_json(one.event))
 
     def named(self, study: str, kind: Kind, prefix: str) -> frozenset[str]:
         """Every ``what`` of that kind and study that begins with ``prefix``, found by an index.
@@ -95,6 +127,29 @@ class Journal:
         row = self._db.execute("SELECT entry, hash FROM journal ORDER BY entry DESC LIMIT 1").fetchone()
         return (row[0], row[1]) if row else (0, EMPTY)
 
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_file(self) -> None:
+        if self._identity() != self._file:
+            raise JournalDamaged(
+                f"{self._path} was removed or replaced while this node ran: nothing more leaves; put the file back"
+            )
+
+    def _check_in_use(self) -> None:
+        self._check_file()
+        index, head = self._seen
+        row = self._db.execute("SELECT hash FROM journal WHERE entry = ?", (index,)).fetchone()
+        if index and (row is None or row[0] != head):
+            raise JournalDamaged(
+                f"journal entry {index} is no longer what this node wrote or read: the journal was changed or cut back "
+                "while the node ran. Nothing more leaves; restore the newest journal, or call the admin"
+            )
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
@@ -104,8 +159,3 @@ class Journal:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-
-
-def chain_hash(previous: str, event: bytes) -> str:
-    """The hash of an entry whose event has the canonical bytes ``event``."""
-    return hashlib.sha256(b"consortia/journal/v1\x00" + bytes.fromhex(previous) + event).hexdigest()

@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from compose.heart import HOSPITALS
 from protocol import canonical, routes
 from protocol.cosignature import timestamps
+from protocol.journal import JournalEvent
 from protocol.routes import Follow
 from protocol.signed_note import split_note
 from protocol.translog import Checkpoint, sign_checkpoint
 from protocol.tree import EMPTY_ROOT
 from protocol.witnesses import silo_witness, witnesses_of
 from silo_node.journal.chain import Journal
-from silo_node.journal.events import JournalEvent
 from tests.federation.rig.hospitals import PROXIED, Hospitals, eventually
 from tests.federation.rig.proxy import Answer, Request
 

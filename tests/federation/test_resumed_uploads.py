@@ -106,7 +106,7 @@ class Node:
             return UploadComplete(type="upload-complete", **{**said, "chunks": digests}, **opening)
 
         try:
-            send_term(silo, study, place, files, digests, Saying("uploaded", said["study"], build))
+            send_term(silo, study, place, files, digests, Saying("uploaded", build))
         except HubUnreachable:
             assert cut is not None
         else:

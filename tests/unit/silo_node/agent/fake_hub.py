@@ -12,6 +12,7 @@ from protocol.charter import charter_digest
 from protocol.cosignature import cosign, merge
 from protocol.errors import ProtocolError
 from protocol.follow import Verified
+from protocol.journal import EMPTY
 from protocol.routes import Follow, LoggedEntry
 from protocol.signing import sign
 from protocol.statements import CharterPublished
@@ -19,7 +20,7 @@ from protocol.translog import Checkpoint, LogEntry, sign_checkpoint
 from protocol.witnesses import silo_witness, witnesses_of
 from silo_node.agent.studies import Studies
 from silo_node.errors import HubRefused
-from silo_node.journal.chain import EMPTY, Journal
+from silo_node.journal.chain import Journal
 from tests.sample_study import NOW
 
 ORIGIN = "test.example/log"

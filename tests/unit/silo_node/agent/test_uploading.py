@@ -82,7 +82,7 @@ class Life:
             return UploadComplete(**words, freeze="b" * 64, chunks=DIGESTS, **opening)
 
         place = SimpleNamespace(index=index, attempt=attempt)
-        done = Saying(f"uploaded {index} {attempt}", STUDY, build)
+        done = Saying(f"uploaded {index} {attempt}", build)
         send_term(self.silo, SimpleNamespace(id=STUDY), place, self.files, DIGESTS, done)
 
 

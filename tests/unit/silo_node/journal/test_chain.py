@@ -1,11 +1,15 @@
 import multiprocessing
+import signal
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from protocol.journal import EMPTY, JournalEvent
 from silo_node.errors import JournalDamaged
-from silo_node.journal.chain import EMPTY, Journal
-from silo_node.journal.events import JournalEvent
+from silo_node.journal.chain import Journal
 
 
 def event(what: str) -> JournalEvent:
@@ -127,3 +131,116 @@ def test_processes_that_write_at_once_make_one_chain(path):
 def test_only_the_silos_own_user_can_read_the_file(path):
     Journal(path)
     assert path.stat().st_mode & 0o077 == 0
+
+
+# ---- while it is in use
+
+
+def test_a_journal_that_is_removed_while_it_is_in_use_takes_no_more_entries(path):
+    journal = Journal(path)
+    journal.record(lambda _: event("one"))
+    path.unlink()
+    with pytest.raises(JournalDamaged, match="was removed or replaced while this node ran"):
+        journal.record(lambda _: event("two"))
+    assert not path.exists()
+
+
+def test_a_journal_that_is_replaced_while_it_is_in_use_takes_no_more_entries(path, tmp_path):
+    journal = Journal(path)
+    journal.record(lambda _: event("one"))
+    other = Journal(tmp_path / "other.sqlite")
+    other.record(lambda _: event("one"))
+    other.close()
+    (tmp_path / "other.sqlite").replace(path)
+    with pytest.raises(JournalDamaged, match="was removed or replaced"):
+        journal.record(lambda _: event("two"))
+
+
+def test_a_journal_that_vanishes_while_an_entry_is_written_lets_nothing_leave(path):
+    journal = Journal(path)
+
+    def vanish(_):
+        path.unlink()
+        return event("one")
+
+    with pytest.raises(JournalDamaged, match="was removed or replaced"):
+        journal.record(vanish)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM journal WHERE entry = 2",
+        "DELETE FROM journal",
+        "UPDATE journal SET hash = '" + "a" * 64 + "' WHERE entry = 2",
+    ],
+)
+def test_a_journal_that_is_cut_back_while_it_is_in_use_takes_no_more_entries(path, damage):
+    journal = Journal(path)
+    for what in ("one", "two"):
+        journal.record(lambda _, what=what: event(what))
+    with sqlite3.connect(path) as database:
+        database.execute(damage)
+    database.close()
+    with pytest.raises(JournalDamaged, match="journal entry 2 is no longer what this node wrote"):
+        journal.record(lambda _: event("three"))
+
+
+def test_what_another_process_of_the_silo_adds_is_no_damage(path):
+    journal, other = Journal(path), Journal(path)
+    for number in range(3):
+        journal.record(lambda _, number=number: event(f"node {number}"))
+        other.record(lambda _, number=number: event(f"command {number}"))
+    assert len(list(journal.entries())) == 6
+
+
+def test_a_missing_journal_is_never_made_anew(path):
+    with pytest.raises(JournalDamaged, match=r"journal\.sqlite is missing"):
+        Journal.existing(path)
+    assert not path.exists()
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from protocol.journal import JournalEvent
+from silo_node.journal import chain
+
+def event(number):
+    words = {"kind": "decision", "what": f"number {number}", "to": "nobody", "study": None, "digest": None, "size": 0}
+    return JournalEvent(at="2026-11-22T12:00:00Z", **words)
+
+hash_of, written = chain.chain_hash, []
+
+def dying(*given):
+    written.append(1)
+    if len(written) == 500:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return hash_of(*given)
+
+journal = chain.Journal(Path(sys.argv[1]))
+journal.record(lambda _: event("before"))
+chain.chain_hash = dying
+journal.record_all(lambda _: [event(number) for number in range(1000)])
+"""
+
+
+def test_a_process_killed_in_the_middle_of_many_entries_leaves_all_or_none_of_them(path):
+    killed = subprocess.run([sys.executable, "-c", WRITER, str(path)], cwd=Path(__file__).parents[4], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    journal = Journal(path)
+    assert [entry.event.what for entry in journal.entries()] == ["number before"]
+    journal.record(lambda _: event("after"))
+    assert [entry.index for entry in journal.entries()] == [1, 2]
+
+
+def test_a_part_of_the_journal_is_read_with_the_chain_checked_from_the_first_entry(path):
+    journal = Journal(path)
+    for number in range(5):
+        journal.record(lambda _, number=number: event(f"number {number}"))
+    assert [entry.index for entry in journal.entries(2, 4)] == [2, 3, 4]
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE journal SET event = replace(event, 'number 0', 'number 9') WHERE entry = 1")
+    database.close()
+    with pytest.raises(JournalDamaged, match="journal entry 1 does not fit"):
+        list(journal.entries(2, 4))
