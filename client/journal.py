@@ -14,12 +14,12 @@ An enrolment counts for the silo only if a charter took its key.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from client.errors import AuditFailed
 from protocol.errors import ProtocolError
-from protocol.export import Leaf
+from protocol.export import RecordedLeaf
 from protocol.ids import silo_party
 from protocol.journal import Claim, Claims, JournalEvent, statement_event
 from protocol.journal_export import Entry, Header, read_entries, read_header
@@ -72,19 +72,16 @@ def open_journal(lines: Iterator[bytes]) -> Header:
         raise AuditFailed(f"the journal: {problem}") from None
 
 
-def logged_of(silo: str, lines: Sequence[str], keys: frozenset[str]) -> Logged:
-    """What the lines of an export, verified already, hold of ``silo``, whose signing keys were ``keys``."""
+def logged_of(silo: str, leaves: Iterable[RecordedLeaf], keys: frozenset[str]) -> Logged:
+    """What the leaves of an export, verified already, hold of ``silo``, whose signing keys were ``keys``."""
     logged, party = Logged(), silo_party(silo)
-    for index, line in enumerate(lines[1:]):
-        if f'"issuer":"{party}"' not in line:
-            continue
-        leaf = Leaf.model_validate_json(line)
-        if leaf.leaf.issuer == party and leaf.leaf.kind == "refusal":
-            logged.refused[leaf.leaf.digest] = index
-        elif leaf.leaf.issuer == party and leaf.statement is not None:
-            signed = parse(leaf.statement.encode())
+    for leaf in leaves:
+        if leaf.entry.issuer == party and leaf.entry.kind == "refusal":
+            logged.refused[leaf.entry.digest] = leaf.index
+        elif leaf.entry.issuer == party and leaf.recorded is not None:
+            signed = parse(leaf.recorded)
             if not isinstance(signed.body, Enrolment) or signed.body.signing_key in keys:
-                logged.statements[signed.digest] = index, signed
+                logged.statements[signed.digest] = leaf.index, signed
     return logged
 
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from io import BytesIO
+from typing import BinaryIO, Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -73,6 +74,7 @@ class _Request:
     kind: str = ""
     anonymous: bool = False
     limit: int = MAX_ANSWER_BYTES
+    into: BinaryIO | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,11 @@ class HubSession:
     def get_bytes(self, path: str, limit: int = MAX_ANSWER_BYTES) -> bytes:
         """The raw answer of a GET of at most ``limit`` bytes."""
         return self._call(_Request("GET", path, limit=limit))
+
+    def download(self, path: str, into: BinaryIO, limit: int) -> int:
+        """A GET of at most ``limit`` bytes, written to a file that was just opened; how many there were."""
+        self._call(_Request("GET", path, limit=limit, into=into))
+        return into.tell()
 
     def get_public(self, path: str) -> bytes:
         """The raw answer of a GET that needs no token."""
@@ -158,13 +165,15 @@ class HubSession:
         ) as answer:
             if shown:
                 self._holder.learn(answer.headers.get(NONCE_HEADER))
-            parts, size = [], 0
+            held = BytesIO()
+            body = request.into if request.into is not None and answer.is_success else held
+            body.seek(0)
+            body.truncate()  # an attempt before this one may have been cut short
             for part in answer.iter_bytes():
-                size += len(part)
-                if size > request.limit:
+                if body.tell() + len(part) > request.limit:
                     raise HubUntrusted(f"the answer to {request.path} is longer than the {request.limit} bytes allowed")
-                parts.append(part)
-            return _Answer(answer.status_code, b"".join(parts), answer.headers.get("Retry-After"), shown)
+                body.write(part)
+            return _Answer(answer.status_code, held.getvalue(), answer.headers.get("Retry-After"), shown)
 
     def _shown(self, request: _Request) -> tuple[dict[str, str], bytes | None]:
         """The headers that show who asks, and the body; both are made anew for every attempt."""

@@ -1,12 +1,25 @@
 """Charts as inline SVG, drawn here without script: they print, scale, and say in words what they show.
 
-Colours come from the page's stylesheet by class, so they follow its light and dark themes.
+Colours come from the page's stylesheet by class, so they follow its light and dark themes. Attributes say the light
+ones too: they count where no stylesheet reaches into a picture (in PDF).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Final
 
+LOOKS: Final = {
+    "chart-label": 'fill="#17202a" font-size="13" font-family="sans-serif"',
+    "chart-note": 'fill="#4d5965" font-size="11" font-family="sans-serif"',
+    "chart-cap": 'fill="#d5dde5"',
+    "chart-spent": 'fill="#0b5cad"',
+    "chart-normalisation": 'fill="#8a5a00"',
+    "chart-training": 'fill="#0b5cad"',
+    "chart-evaluation": 'fill="#1a6b3c"',
+    "chart-void": 'fill="none" stroke="#a4262c" stroke-dasharray="3 2"',
+}
+"""The classes of the stylesheet, as attributes; a rule of a stylesheet goes before them."""
 WIDTH = 640
 ROW = 34
 LABEL = 170
@@ -40,11 +53,11 @@ def budget_bars(title: str, bars: Sequence[Bar]) -> str:
     for place, bar in enumerate(bars):
         y = place * ROW
         share = min(1.0, max(0.0, bar.spent / bar.cap)) if bar.cap > 0 else 0.0
-        parts.append(f'<text class="chart-label" x="0" y="{y + 20}">{escape(bar.label)}</text>')
-        parts.append(f'<rect class="chart-cap" x="{LABEL}" y="{y + 4}" width="{room}" height="12" rx="3"/>')
+        parts.append(f'<text {_look("chart-label")} x="0" y="{y + 20}">{escape(bar.label)}</text>')
+        parts.append(f'<rect {_look("chart-cap")} x="{LABEL}" y="{y + 4}" width="{room}" height="12" rx="3"/>')
         filled = room * share
-        parts.append(f'<rect class="chart-spent" x="{LABEL}" y="{y + 4}" width="{filled:.1f}" height="12" rx="3"/>')
-        parts.append(f'<text class="chart-note" x="{LABEL}" y="{y + 29}">{escape(bar.note)}</text>')
+        parts.append(f'<rect {_look("chart-spent")} x="{LABEL}" y="{y + 4}" width="{filled:.1f}" height="12" rx="3"/>')
+        parts.append(f'<text {_look("chart-note")} x="{LABEL}" y="{y + 29}">{escape(bar.note)}</text>')
     return "".join([*parts, "</svg>"])
 
 
@@ -57,12 +70,16 @@ def timeline(title: str, spans: Sequence[Span]) -> str:
         x = WIDTH * span.start / last
         width = max(1.5, WIDTH * (span.end - span.start) / last - 1)
         parts.append(
-            f'<rect class="chart-{escape(span.kind)}" x="{x:.1f}" y="4" width="{width:.1f}" height="20" rx="2">'
+            f'<rect {_look(f"chart-{span.kind}")} x="{x:.1f}" y="4" width="{width:.1f}" height="20" rx="2">'
             f"<title>{escape(span.label)}: {span.end - span.start:.0f} s</title></rect>"
         )
-    parts.append('<text class="chart-note" x="0" y="40">0 s</text>')
-    parts.append(f'<text class="chart-note" x="{WIDTH}" y="40" text-anchor="end">{last:.0f} s</text></svg>')
+    parts.append(f'<text {_look("chart-note")} x="0" y="40">0 s</text>')
+    parts.append(f'<text {_look("chart-note")} x="{WIDTH}" y="40" text-anchor="end">{last:.0f} s</text></svg>')
     return "".join(parts)
+
+
+def _look(name: str) -> str:
+    return f'class="{escape(name)}" {LOOKS.get(name, "")}'
 
 
 def _open(title: str, words: str, height: int) -> str:

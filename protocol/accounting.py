@@ -210,6 +210,7 @@ def _least_noise(stage: str, plan: Plan, cap: Cost, order: int) -> float:
     return high / 10_000
 
 
+@lru_cache(maxsize=4096)
 def _conversion(delta: float, order: int) -> Decimal:
     """What epsilon is above the divergence at `order`: log((a-1)/a) - (log delta + log a)/(a-1)."""
     _require_order(order)

@@ -9,15 +9,18 @@ import rfc8785
 from protocol.errors import Malformed
 
 MAX_INTEGER = 2**53 - 1
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 """Longest JSON document the protocol reads, in bytes; larger payloads travel as chunks or blobs."""
 
 
 def encode(value: Any) -> bytes:
     """Canonical JSON bytes of ``value`` (RFC 8785). Raises ``Malformed`` for what JSON cannot hold."""
+    if _plain(value):
+        return _ENCODER.encode(value).encode()
     try:
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeError) as error:
         raise Malformed(f"not representable as canonical JSON (RFC 8785): {error}") from None
 
 
@@ -29,11 +32,27 @@ def decode(data: bytes) -> Any:
     """
     if len(data) > MAX_DOCUMENT_BYTES:
         raise Malformed(f"document has {len(data)} bytes, at most {MAX_DOCUMENT_BYTES} are read")
+    odd: list[str] = []
+
+    def read_float(digits: str) -> float:
+        number = float(digits)
+        if not _plain_float(number):
+            odd.append(digits)
+        return number
+
+    def read_int(digits: str) -> int | float:
+        """Beyond 2^53 JSON's integers are IEEE doubles (RFC 8785, section 3.2.2.3), as large floats are written."""
+        number = int(digits) if len(digits) <= 17 else MAX_INTEGER + 1
+        return number if abs(number) <= MAX_INTEGER else read_float(digits)
+
     try:
-        value = json.loads(data.decode("utf-8"), parse_int=_number, parse_constant=_refuse_constant)
-    except (UnicodeDecodeError, ValueError, RecursionError):
+        value = json.loads(data.decode(), parse_int=read_int, parse_float=read_float, parse_constant=_refuse_constant)
+        # As in ``encode``, known sooner: where a key isn't ASCII, ASCII bytes are no encoding of it anyhow.
+        plain = data.isascii() and not odd
+        again = _ENCODER.encode(value).encode() if plain else encode(value)
+    except (ValueError, RecursionError):
         raise Malformed("document is not JSON in UTF-8") from None
-    if encode(value) != data:
+    if again != data:
         raise Malformed("document is JSON but not in canonical form (RFC 8785)")
     return value
 
@@ -43,10 +62,24 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _number(digits: str) -> int | float:
-    """Beyond 2^53 JSON's integers are IEEE doubles (RFC 8785, section 3.2.2.3), as large floats are written."""
-    value = int(digits) if len(digits) <= 17 else float(digits)
-    return value if abs(value) <= MAX_INTEGER else float(digits)
+def _plain(value: Any) -> bool:
+    """Whether JSON's standard encoder, told to sort, writes RFC 8785's very bytes: no float that is spelled in another
+    way, no key that UTF-16 sorts in another way than Unicode, no string that UTF-8 can't hold, no huge integer."""
+    kind = type(value)
+    if kind is str:
+        return bool(value.isascii())
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _plain(one) for key, one in value.items())
+    if kind is list:
+        return all(map(_plain, value))
+    if kind is float:
+        return _plain_float(value)
+    return value is None or kind is bool or (kind is int and abs(value) <= MAX_INTEGER)
+
+
+def _plain_float(number: float) -> bool:
+    """Whether Python and ECMAScript (RFC 8785, 3.2.2.3) spell it alike: the shortest digits, without an exponent."""
+    return 1e-4 <= abs(number) < 1e16 and not number.is_integer()
 
 
 def _refuse_constant(name: str) -> Any:

@@ -10,12 +10,13 @@
 """
 
 import hmac
+from collections.abc import Callable
 from typing import Final
 
 from protocol.authority import SPEAKERS, check_authority
 from protocol.charter import Charter, charter_digest
 from protocol.errors import BadSignature, CharterRefused, Malformed
-from protocol.signing import Signed, parse, verify, verify_by
+from protocol.signing import Signed, parse, verify
 from protocol.statements import Body, CharterPublished, Enrolment, StudyProposed
 from protocol.study import study_id
 from protocol.succession import check_founding, check_succession
@@ -24,12 +25,16 @@ from protocol.translog import LogEntry
 STATEMENT_KINDS: Final = frozenset(SPEAKERS)
 """The types a statement may have; leaves of other kinds record exchanges (a refusal, say)."""
 
+SignatureCheck = Callable[[Signed, str], None]
+"""Checks a statement under a hex key: ``signing.verify``, or what does so later and lets nobody forget the answer."""
+
 
 class CharterChain:
     """The charters of one log so far, oldest first, all verified against the pinned founding digest."""
 
-    def __init__(self, founding: str) -> None:
+    def __init__(self, founding: str, signature: SignatureCheck = verify) -> None:
         self.founding = founding
+        self._signature = signature
         self.charters: list[Charter] = []
 
     @property
@@ -52,7 +57,7 @@ class CharterChain:
     def check(self, signed: Signed) -> None:
         """Raises ``BadSignature`` or ``CharterRefused`` unless rules 2 to 5 allow the statement here."""
         held = self.charters[-1] if self.charters else None
-        after = in_force_after(held, self.founding, signed)
+        after = in_force_after(held, self.founding, signed, self._signature)
         if after is not held:
             self.charters.append(after)
 
@@ -69,34 +74,36 @@ def read_leaf(entry: LogEntry, recorded: bytes) -> Signed:
     return signed
 
 
-def in_force_after(held: Charter | None, founding: str, signed: Signed) -> Charter:
+def in_force_after(held: Charter | None, founding: str, signed: Signed, signature: SignatureCheck = verify) -> Charter:
     """The charter in force after a statement; ``held`` is the one before it, None at the log's beginning.
 
     Raises ``BadSignature`` or ``CharterRefused`` unless rules 2 to 5 allow the statement here.
     """
     body = signed.body
     if isinstance(body, CharterPublished):
-        return _successor(held, founding, signed, body)
+        return _successor(held, founding, signed, body, signature)
     if isinstance(body, Enrolment):
         if body.issuer != f"silo:{body.silo}":
             raise BadSignature(f"rule 3: an enrolment of silo {body.silo} was issued by {body.issuer}")
-        verify(signed, body.signing_key)
+        signature(signed, body.signing_key)
     elif held is not None:
-        verify_by(signed, held)
+        signature(signed, held.signing_key_of(body.issuer))
         check_authority(body, held)
     if held is None:
         raise CharterRefused("the log has no charter before this place")
     return held
 
 
-def _successor(held: Charter | None, founding: str, signed: Signed, body: CharterPublished) -> Charter:
+def _successor(
+    held: Charter | None, founding: str, signed: Signed, body: CharterPublished, signature: SignatureCheck
+) -> Charter:
     if held is None:
         check_founding(body.charter, body.signatures, founding)
     else:
         check_succession(held, body.charter, body.signatures)
     authority = held or body.charter
     check_authority(body, authority)
-    verify_by(signed, authority)
+    signature(signed, authority.signing_key_of(body.issuer))
     return body.charter
 
 

@@ -351,15 +351,17 @@ class StudyRecord:
     def freeze(self, one: RoundRecord) -> bytes:
         """F of a frozen round, 32 bytes, recomputed from the log."""
         ready = one.frozen_ready
-        return freeze_digest(
-            study=self.study,
-            index=one.index,
-            attempt=one.attempt,
-            silos=tuple(sorted(ready)),
-            ready=ready,
-            layout=self.layout(one),
-            base=self._base(one.index),
-        )
+        if not one.freeze:
+            one.freeze = freeze_digest(
+                study=self.study,
+                index=one.index,
+                attempt=one.attempt,
+                silos=tuple(sorted(ready)),
+                ready=ready,
+                layout=self.layout(one),
+                base=self._base(one.index),
+            )
+        return one.freeze
 
     def _base(self, index: int) -> str:
         return self.rounds[index - 1].served_digest if index else NO_BASE

@@ -24,7 +24,8 @@ class RoundRecord:
     """One round at its last attempt. Times are the log's; ``macs`` are the state MACs by silo.
 
     ``keying`` is the epoch whose secret serves in it. ``offers`` are the silos' words that they are ready, ``signed``
-    the silos that signed U3, ``failed`` those whose check failed, with whom they blame.
+    the silos that signed U3, ``failed`` those whose check failed, with whom they blame. ``freeze`` is F, once somebody
+    asked for it.
     """
 
     index: int
@@ -34,6 +35,7 @@ class RoundRecord:
     ready: dict[str, str] = field(default_factory=dict)
     offers: dict[str, RoundReady] = field(default_factory=dict)
     frozen: RoundFrozen | None = None
+    freeze: bytes = b""
     uploads: dict[str, UploadComplete] = field(default_factory=dict)
     served: SumServed | None = None
     served_digest: str = NO_BASE

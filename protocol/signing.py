@@ -6,6 +6,7 @@ signature made for one type, or for another protocol, never serves for this one.
 SHA-256 of its wire bytes.
 """
 
+import re
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +22,9 @@ from protocol.study import explain
 DOMAIN = b"consortia/statement/v1"
 
 _BODY: TypeAdapter[Body] = TypeAdapter(Body)
+_SIGNATURE = re.compile(r"[0-9a-f]{128}")
+_HEAD = b'{"body":'
+_TAIL_BYTES = len(',"signature":"') + 128 + len('"}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ class Signed:
     def digest(self) -> str:
         return canonical.digest(self.wire)
 
+    @property
+    def message(self) -> bytes:
+        """The bytes that the signature covers; the canonical body stands in the wire between two constants."""
+        return _message(self.body.type, self.wire[len(_HEAD) : -_TAIL_BYTES])
+
 
 def sign(body: Body, key: Ed25519PrivateKey) -> Signed:
     """``body`` signed by ``key``."""
@@ -48,23 +57,23 @@ def parse(wire: bytes) -> Signed:
     value = canonical.decode(wire)
     if not isinstance(value, dict) or set(value) != {"body", "signature"} or not isinstance(value["signature"], str):
         raise Malformed('a statement is {"body": {...}, "signature": "hex"}')
-    if len(value["signature"]) != 128 or set(value["signature"]) - set("0123456789abcdef"):
+    if not _SIGNATURE.fullmatch(value["signature"]):
         raise Malformed("signature: must be 128 lower-case hexadecimal characters")
     try:
-        body = _BODY.validate_json(canonical.encode(value["body"]))
+        body = _BODY.validate_json(wire[len(_HEAD) : -_TAIL_BYTES])
     except ValidationError as error:
         raise Malformed("statement refused: " + explain(error)) from None
     # A model that fills in a default would sign other bytes than those that were sent.
-    if canonical.encode(body.model_dump(mode="json")) != canonical.encode(value["body"]):
+    if body.model_dump(mode="json") != value["body"]:
         raise Malformed("statement refused: every field must be present, in its canonical form")
     return Signed(body, value["signature"], wire)
 
 
 def verify(signed: Signed, signing_key: str) -> None:
     """Raises ``BadSignature`` unless ``signing_key`` (hex Ed25519 public key) signed the statement."""
-    message = _message(signed.body.type, canonical.encode(signed.body.model_dump(mode="json")))
     try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(signing_key)).verify(bytes.fromhex(signed.signature), message)
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signing_key))
+        key.verify(bytes.fromhex(signed.signature), signed.message)
     except (InvalidSignature, ValueError):
         raise BadSignature(f"{signed.body.type} of {signed.body.issuer}: signature does not verify") from None
 

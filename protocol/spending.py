@@ -50,11 +50,16 @@ class Charge:
 
 @dataclass(slots=True)
 class Spending:
-    """All domains and charges of a log, by what was registered, reserved and settled so far."""
+    """All domains and charges of a log, by what was registered, reserved and settled so far.
+
+    ``charges`` are by silo and study, then by round; ``totals`` is what each domain has spent, kept up with them.
+    """
 
     datasets: dict[tuple[str, str], DatasetRegistered] = field(default_factory=dict)
     domains: dict[tuple[str, str], Domain] = field(default_factory=dict)
-    charges: dict[tuple[str, str, int], Charge] = field(default_factory=dict)
+    charges: dict[tuple[str, str], dict[int, Charge]] = field(default_factory=dict)
+    totals: dict[tuple[str, str], Cost] = field(default_factory=dict)
+    events: dict[tuple[Event, ...], tuple[Event, ...]] = field(default_factory=dict)
 
     def register(self, body: DatasetRegistered) -> None:
         silo = body.issuer.partition(":")[2]
@@ -70,13 +75,14 @@ class Spending:
 
     def reserve(self, body: SpendReserved, contract: StudyContract) -> None:
         silo = body.issuer.partition(":")[2]
-        key = (silo, body.study, body.round)
+        charges = self.charges.setdefault((silo, body.study), {})
         domain = self._domain(silo, contract, body.domain)
         if domain.unit == "subject" and any(event.unit == "record" for event in body.events):
             raise RuleBroken(f"budget rule 2: {silo} charges a record where its domain protects subjects")
-        if body.events != round_events(contract, silo, body.round):
+        planned = round_events(contract, silo, body.round)
+        if body.events != planned:
             raise RuleBroken(f"budget rule 2: {silo} reserves other events for round {body.round} than planned")
-        if key in self.charges:
+        if body.round in charges:
             return  # Charged once, however often the round is tried; the events are the planned ones.
         cost = accounting.cost_of(body.events, domain.order)
         spent = self.spent(domain)
@@ -86,11 +92,12 @@ class Spending:
                 f"budget rule 5: round {body.round} takes domain {domain.name} of {silo} to epsilon {reached:.4g}, "
                 f"the cap is {domain.epsilon:g} at delta {domain.delta:g}"
             )
-        self.charges[key] = Charge(domain, body.study, body.round, body.events, cost)
+        charges[body.round] = Charge(domain, body.study, body.round, self._one(planned), cost)
+        self._add(domain, cost)
 
     def settle(self, body: SpendSettled) -> None:
         silo = body.issuer.partition(":")[2]
-        charge = self.charges.get((silo, body.study, body.round))
+        charge = self.charges.get((silo, body.study), {}).get(body.round)
         if charge is None or charge.domain.name != body.domain:
             raise RuleBroken(f"budget rule 4: {silo} settles round {body.round}, which it did not reserve so")
         cost = accounting.cost_of(body.events, charge.domain.order)
@@ -98,15 +105,16 @@ class Spending:
             raise RuleBroken(f"budget rule 4: {silo} settles round {body.round} for more than it reserved")
         if charge.settled and cost != charge.cost:
             raise RuleBroken(f"budget rule 4: {silo} settles round {body.round} a second time, at another cost")
-        charge.events, charge.cost, charge.settled = body.events, cost, True
+        self._add(charge.domain, cost - charge.cost)
+        charge.events, charge.cost, charge.settled = self._one(body.events), cost, True
 
     def charged(self, silo: str, study: str, index: int) -> bool:
         """Whether the silo reserved its spend for the round."""
-        return (silo, study, index) in self.charges
+        return index in self.charges.get((silo, study), {})
 
     def spent(self, domain: Domain) -> Cost:
         """What a domain has reserved and settled, over all studies."""
-        return sum(charge.cost for charge in self.charges.values() if charge.domain == domain)
+        return self.totals.get((domain.silo, domain.name), 0)
 
     def epsilon_spent(self, domain: Domain) -> float:
         """Epsilon at the domain's delta and order."""
@@ -118,17 +126,21 @@ class Spending:
         The same charges weigh a little differently in the silo's own domain, at that domain's order.
         """
         privacy = contract.privacy
-        cost = sum(
-            accounting.cost_of(charge.events, privacy.order)
-            for (name, of, _), charge in self.charges.items()
-            if (name, of) == (silo, study)
-        )
+        charges = self.charges.get((silo, study), {}).values()
+        cost = sum(accounting.cost_of(charge.events, privacy.order) for charge in charges)
         return accounting.epsilon_at(cost, privacy.delta, privacy.order)
 
     def domain_of(self, silo: str, dataset: str) -> Domain | None:
         """The domain that a silo's dataset draws on, if it was registered."""
         registered = self.datasets.get((silo, dataset))
         return self.domains[silo, registered.domain] if registered else None
+
+    def _one(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        """The same events, held once for all charges: a long log has few that differ."""
+        return self.events.setdefault(events, events)
+
+    def _add(self, domain: Domain, cost: Cost) -> None:
+        self.totals[domain.silo, domain.name] = self.spent(domain) + cost
 
     def _domain(self, silo: str, contract: StudyContract, named: str) -> Domain:
         domain = self.domain_of(silo, contract.data.dataset)

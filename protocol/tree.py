@@ -36,6 +36,49 @@ def tree_root(leaf_hashes: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+class GrowingTree:
+    """The root over leaves that come one by one: it holds one node for each power of two in its size."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._nodes: list[bytes] = []
+
+    def append(self, leaf: bytes) -> None:
+        """The next leaf *hash*."""
+        node, full = leaf, self.size
+        while full & 1:
+            node, full = node_hash(self._nodes.pop(), node), full >> 1
+        self._nodes.append(node)
+        self.size += 1
+
+    @property
+    def root(self) -> bytes:
+        if not self._nodes:
+            return EMPTY_ROOT
+        *rest, root = self._nodes
+        for node in reversed(rest):
+            root = node_hash(node, root)
+        return root
+
+
+class HashedTree:
+    """All nodes over some leaf hashes, for many inclusion proofs under one root."""
+
+    def __init__(self, leaf_hashes: Sequence[bytes]) -> None:
+        self.size = len(leaf_hashes)
+        self._levels = [list(leaf_hashes)]
+        while len(level := self._levels[-1]) > 1:
+            odd = level[-1:] if len(level) % 2 else []
+            self._levels.append([node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)] + odd)
+
+    def path(self, index: int) -> list[bytes]:
+        """The proof that the leaf at ``index`` stands under the root (RFC 6962, 2.1.1): siblings, lowest first."""
+        if not 0 <= index < self.size:
+            raise ProofRefused(f"leaf {index} is outside a log of {self.size} leaves")
+        beside = ((level, (index >> height) ^ 1) for height, level in enumerate(self._levels[:-1]))
+        return [level[sibling] for level, sibling in beside if sibling < len(level)]
+
+
 @dataclass(frozen=True, slots=True)
 class TreeHead:
     """Size in leaves and root hash (32 bytes), as one checkpoint signed them together.

@@ -1,196 +1,207 @@
 """``consortia audit``: take the log home, check it without the hub, write the report."""
 
+import sys
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from client.audit import Audited, verify_export
-from client.commands.journal_text import journal_values, print_journal
+from client.audit.cef import cef_line
+from client.audit.dating import read_roots
+from client.audit.events import convert
+from client.audit.ocsf import ocsf_line
+from client.audit.proof import prove as make_proof
+from client.audit.proof import read_proof
+from client.audit.selection import Selection
+from client.audit.verify import verify_file
+from client.commands.audit_journal import journal
+from client.commands.audit_summary import (
+    Founding,
+    Log,
+    print_summary,
+    proof_summary,
+    reading,
+    say_failed,
+    summary,
+    write_file,
+)
+from client.commands.audit_watch import watch
 from client.commands.options import (
     AsJson,
     Charter,
-    Hub,
-    Key,
     checked_digest,
     err,
     open_connection,
     out,
     print_json,
-    print_table,
     say,
 )
+from client.connection import Connection
 from client.errors import AuditFailed, UsageRefused
-from client.journal import CheckedJournal, check_journal, logged_of, open_journal
 from protocol import routes
 
 app = typer.Typer(no_args_is_help=True, help="The record: export it, check it offline, report on it.")
 
-MAX_EXPORT_BYTES = 2 * 1024**3
-Log = Annotated[Path, typer.Argument(help="An export, from: consortia audit export")]
-Founding = Annotated[
-    str,
-    typer.Option("--charter", envvar="CONSORTIA_CHARTER", help="Digest of the founding charter, from the admin"),
-]
+MAX_EXPORT_BYTES = 1024**4
+DAY = ["%Y-%m-%d"]
+
+
+class Format(StrEnum):
+    """What an export is written as."""
+
+    JSONL = "jsonl"
+    OCSF = "ocsf"
+    CEF = "cef"
+
+
+WRITERS = {Format.OCSF: ocsf_line, Format.CEF: cef_line}
+Processes = Annotated[int, typer.Option("--processes", min=0, max=256, help="That check signatures (0: one a core)")]
 
 
 @app.command("export")
 def export(
-    hub: Hub,
-    key: Key,
     to: Annotated[Path, typer.Option("--out", help="File to write")],
+    form: Annotated[Format, typer.Option("--format", help="jsonl from the hub; ocsf or cef from a verified export")] = (
+        Format.JSONL
+    ),
+    log: Annotated[Path | None, typer.Option("--from-log", help="The export to verify and turn into events")] = None,
+    hub: Annotated[str | None, typer.Option("--hub", envvar="CONSORTIA_HUB", help="The hub's origin (jsonl)")] = None,
+    key: Annotated[Path | None, typer.Option("--key", envvar="CONSORTIA_KEY", help="Your key file (jsonl)")] = None,
     charter: Charter = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the whole log to a file, as JSON Lines."""
+    """Write the whole log to a file: JSON Lines from the hub, or, of such a file, events for a SIEM."""
+    if form is not Format.JSONL:
+        _convert(form, log, charter, to, as_json)
+        return
+    if log is not None:
+        raise UsageRefused("--from-log is for --format ocsf and --format cef; the file is jsonl already")
+    if hub is None or key is None:
+        raise UsageRefused("--hub and --key: the log comes from the hub; give both, or --from-log with --format")
     connection = open_connection(hub, key, charter)
-    data = connection.session.get_bytes(routes.LOG_EXPORT, MAX_EXPORT_BYTES)
-    to.write_bytes(data)
+    size = _fetch(connection, to)
     founding = connection.log.chain.founding
     if as_json:
-        print_json({"file": str(to), "bytes": len(data), "charter": founding})
+        print_json({"file": str(to), "bytes": size, "charter": founding})
     else:
-        say(f"{to}: {len(data)} bytes; check it with: consortia audit verify {to} --charter {founding}")
+        say(f"{to}: {size} bytes; check it with: consortia audit verify {to} --charter {founding}")
+
+
+def _fetch(connection: Connection, to: Path) -> int:
+    """The log into ``to``, which is there only when it is whole; its bytes."""
+    beside = to.with_name(to.name + ".partial")
+    try:
+        with beside.open("wb") as file:
+            size = connection.session.download(routes.LOG_EXPORT, file, MAX_EXPORT_BYTES)
+        beside.replace(to)
+    except OSError as error:
+        raise UsageRefused(f"{to} can't be written: {error.strerror}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return size
+
+
+def _convert(form: Format, log: Path | None, charter: str | None, to: Path, as_json: bool) -> None:
+    founding = checked_digest(charter)
+    if log is None or founding is None:
+        raise UsageRefused(f"--format {form.value} turns an export into events: give --from-log and --charter")
+    with reading(log) as seen:
+        audited = convert(log, founding, to, WRITERS[form], seen)
+    if as_json:
+        print_json({"file": str(to), "events": audited.size, "format": form.value})
+    else:
+        say(f"{to}: {audited.size} events ({form.value}) of a log that verified")
 
 
 @app.command("verify")
-def verify(log: Log, charter: Founding, as_json: AsJson = False) -> None:
-    """Check an export offline; exit code 1 and the first failing leaf if it does not hold."""
-    try:
-        audited = _audited(log, charter)
-    except AuditFailed as failed:
-        if as_json:
-            print_json({"verified": False, "leaf": failed.leaf, "reason": str(failed)})
-        else:
-            out.print("[bold red]NOT VERIFIED[/bold red]")
-            say(str(failed))
-        raise typer.Exit(1) from None
-    if as_json:
-        print_json(_summary(audited))
-        return
-    _print_summary(audited)
-    out.print(f"[bold green]VERIFIED[/bold green] {audited.size} leaves, every signature, budget and order of events")
-
-
-def _audited(log: Path, charter: str) -> Audited:
-    founding = checked_digest(charter) or ""
-    return verify_export(_lines(log), founding)
-
-
-def _lines(log: Path) -> list[str]:
-    try:
-        with log.open(encoding="utf-8", newline="\n") as lines:
-            return list(lines)
-    except OSError as error:
-        raise UsageRefused(f"export {log} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise AuditFailed("the file is not UTF-8 text; export it again") from None
-
-
-def _summary(audited: Audited) -> dict[str, object]:
-    spending = audited.spending
-    return {
-        "verified": True,
-        "leaves": audited.size,
-        "root": audited.checkpoint.root_hash.hex(),
-        "charter_version": audited.chain.in_force.version,
-        "kinds": dict(audited.kinds),
-        "studies": {
-            one.study: {
-                "state": one.closed.outcome if one.closed else "open",
-                "rounds_closed": sum(past.closed is not None for past in one.rounds.values()),
-                "rounds_void": [index for index, past in sorted(one.rounds.items()) if past.voided is not None],
-                "approved_by": sorted(one.approvals),
-                "released_to": sorted(one.released_to),
-            }
-            for one in audited.studies.values()
-        },
-        "budgets": [
-            {
-                "silo": domain.silo,
-                "domain": domain.name,
-                "epsilon_spent": spending.epsilon_spent(domain),
-                "epsilon_cap": domain.epsilon,
-                "delta": domain.delta,
-            }
-            for domain in spending.domains.values()
-        ],
-    }
-
-
-def _print_summary(audited: Audited) -> None:
-    charter, signed = audited.chain.in_force, audited.checkpoint.signed_at
-    say(f"{charter.consortium}: log {charter.log_origin}, charter version {charter.version}")
-    say(f"checkpoint of {audited.size} leaves, signed {signed or 'at an unknown time'}")
-    rows = [(kind, str(count)) for kind, count in sorted(audited.kinds.items())]
-    print_table("Leaves", ("kind", "count"), rows)
-    studies = [
-        (
-            one.study[:12],
-            one.contract.title,
-            one.closed.outcome if one.closed else "open",
-            f"{sum(past.closed is not None for past in one.rounds.values())}",
-            ", ".join(one.approvals) or "nobody",
-        )
-        for one in audited.studies.values()
-    ]
-    print_table("Studies", ("study", "title", "outcome", "rounds closed", "approved by"), studies)
-    budgets = [
-        (one.silo, one.name, f"{audited.spending.epsilon_spent(one):.3f}", f"{one.epsilon:g}", f"{one.delta:g}")
-        for one in audited.spending.domains.values()
-    ]
-    print_table("Budgets, recomputed", ("silo", "domain", "epsilon spent", "cap", "delta"), budgets)
-
-
-@app.command("journal")
-def journal(
-    file: Annotated[Path, typer.Argument(help="A silo's journal, from: consortia-silo journal export")],
-    log: Annotated[Path, typer.Option("--log", help="An export of the log, from: consortia audit export")],
+def verify(
+    log: Log,
     charter: Founding,
+    processes: Processes = 0,
+    authority: Annotated[
+        Path | None, typer.Option("--timestamp-ca", help="Root certificates (PEM) that a timestamp has to lead to")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a silo's journal offline against the log; exit code 1 if one contradicts the other."""
+    """Check an export offline; exit code 1 and the first failing leaf if it does not hold."""
+    founding, roots = checked_digest(charter) or "", read_roots(authority) if authority is not None else ()
     try:
-        checked = _checked_journal(file, log, charter)
+        with reading(log) as seen:
+            audited = verify_file(log, founding, processes, seen, roots)
     except AuditFailed as failed:
-        if as_json:
-            print_json({"verified": False, "leaf": failed.leaf, "reason": str(failed)})
-        else:
-            out.print("[bold red]NOT VERIFIED[/bold red]")
-            say(str(failed))
+        say_failed(failed, as_json)
         raise typer.Exit(1) from None
     if as_json:
-        print_json(journal_values(checked))
-    else:
-        print_journal(checked)
-
-
-def _checked_journal(file: Path, log: Path, charter: str) -> CheckedJournal:
-    founding = checked_digest(charter) or ""
-    leaves = _lines(log)
-    audited = verify_export(leaves, founding)
-    try:
-        with file.open("rb") as lines:
-            header = open_journal(lines)
-            members = [one for charter_ in audited.chain.charters for one in charter_.members]
-            keys = frozenset(one.signing_key for one in members if one.silo == header.silo)
-            if not keys:
-                raise AuditFailed(f"the journal is of a silo {header.silo}, which was never a member")
-            return check_journal(header, lines, logged_of(header.silo, leaves, keys), founding)
-    except OSError as error:
-        raise UsageRefused(f"journal {file} can't be read: {error.strerror}") from None
+        print_json(summary(audited))
+        return
+    print_summary(audited)
+    out.print(f"[bold green]VERIFIED[/bold green] {audited.size} leaves, every signature, budget and order of events")
 
 
 @app.command("report")
 def report(
     log: Log,
     charter: Founding,
-    to: Annotated[Path, typer.Option("--out", help="HTML file to write")],
+    to: Annotated[Path, typer.Option("--out", help="File to write: .html or .pdf")],
+    silo: Annotated[str | None, typer.Option("--silo", help="Only this silo's studies, charges and entries")] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Only this study: its id, or how that begins")] = None,
+    since: Annotated[datetime | None, typer.Option("--from", formats=DAY, help="First day shown (UTC)")] = None,
+    until: Annotated[datetime | None, typer.Option("--to", formats=DAY, help="Last day shown (UTC)")] = None,
 ) -> None:
-    """Check an export and write what it proves as one HTML page."""
-    from client.report import render_report  # Jinja2: not needed by the other commands
+    """Check an export and write what it proves as one HTML page or PDF: of all, or of a silo, a study, a period."""
+    from client.audit.report import write_report  # Jinja2: not needed by the other commands
 
-    page = render_report(_audited(log, charter), datetime.now(UTC))
-    to.write_text(page, encoding="utf-8")
-    err.print(f"report {to}", markup=False)
+    selection = Selection(silo, study, since.date() if since else None, until.date() if until else None)
+    with reading(log) as seen:
+        write_report(log, checked_digest(charter) or "", to, selection, datetime.now(UTC), seen)
+    err.print(f"report {to}", markup=False, soft_wrap=True)
+
+
+@app.command("prove")
+def prove(
+    entry: Annotated[str, typer.Argument(help="A leaf's number, or the SHA-256 of its statement")],
+    log: Log,
+    charter: Founding,
+    to: Annotated[Path | None, typer.Option("--out", help="File to write; else the proof goes to stdout")] = None,
+) -> None:
+    """Check an export and prove one entry of it, in a file that needs neither the log nor the hub."""
+    with reading(log) as seen:
+        proof = make_proof(log, checked_digest(charter) or "", entry, seen)
+    if to is None:
+        sys.stdout.write(proof.encode().decode())
+        return
+    write_file(to, proof.encode())
+    err.print(
+        f"{to}: check it with: consortia audit check-proof {to} --charter {charter}", markup=False, soft_wrap=True
+    )
+
+
+@app.command("check-proof")
+def check_proof(
+    file: Annotated[Path, typer.Argument(help="A proof, from: consortia audit prove")],
+    charter: Founding,
+    as_json: AsJson = False,
+) -> None:
+    """Check a proof offline; exit code 1 if it does not hold."""
+    founding = checked_digest(charter) or ""
+    try:
+        proved = read_proof(file, founding)
+    except AuditFailed as failed:
+        say_failed(failed, as_json)
+        raise typer.Exit(1) from None
+    entry = proved.entry
+    if as_json:
+        print_json(proof_summary(proved))
+        return
+    say(f"leaf {proved.index}: {entry.kind} by {entry.issuer}, recorded {entry.recorded_at}")
+    say(f"statement {entry.digest}" + (f", study {entry.study}" if entry.study else ""))
+    if proved.signed is not None:
+        say(f"signed as charter version {proved.charter.version} demands")
+    say(str(proved.witnessing))
+    out.print("[bold green]PROVED[/bold green] this entry stands in the log")
+
+
+app.command("journal")(journal)
+app.command("watch")(watch)

@@ -1,5 +1,6 @@
 """Reading the log: what concerns a party since it last looked, proofs, and the export."""
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -114,7 +115,13 @@ class LogReader:
         with self.database.reading() as connection:
             head = log_store.read_head(connection)
             charters = [digest for digest, _ in silo_store.charter_statements(connection)]
-        return write_export(head.checkpoint, self.signer.verifier, charters, self._leaves(caller, head.size))
+            seen = candidate_store.newest_quorate(connection) or candidate_store.newest(connection)
+        leaves = self._leaves(caller, head.size)
+        witnessed = "" if seen is None else seen.note
+        token = "" if seen is None else base64.b64encode(seen.token or b"").decode()
+        return write_export(
+            head.checkpoint, self.signer.verifier, charters, leaves, witnessed=witnessed, timestamp=token
+        )
 
     def _leaves(self, caller: Caller, size: int) -> Iterator[tuple[LogEntry, bytes | None]]:
         for first in range(0, size, PAGE):

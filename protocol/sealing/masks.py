@@ -109,7 +109,7 @@ class MaskStream:
 
 def check_mask_key(key: bytes) -> None:
     """Raises KeyRefused for bytes that are no X25519 public key, or whose every exchange gives zero (RFC 7748, 6.1)."""
-    _exchange(_PROBE, key)
+    _shared(_PROBE, key)
 
 
 def own_masks(mine: MaskSecrets, freeze: bytes, silo: str, offers: Mapping[str, MaskOffer]) -> MaskStream:
@@ -166,8 +166,12 @@ def _pairs(
 
 
 def _exchange(key_seed: bytes, public: bytes) -> bytes:
+    return _shared(X25519PrivateKey.from_private_bytes(key_seed), public)
+
+
+def _shared(key: X25519PrivateKey, public: bytes) -> bytes:
     try:
-        return X25519PrivateKey.from_private_bytes(key_seed).exchange(X25519PublicKey.from_public_bytes(public))
+        return key.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
         raise KeyRefused("mask key: not an X25519 public key that any silo generates") from None
 
@@ -180,4 +184,4 @@ def _mask(key: bytes, index: int) -> Slots:
     return keystream.uniform(key, index, RING_DEGREE, PLAIN_MODULUS, _BITS).view(np.int64)
 
 
-_PROBE: Final = bytes(range(1, 33))
+_PROBE: Final = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))

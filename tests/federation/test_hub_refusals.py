@@ -416,7 +416,7 @@ def test_the_export_verifies_offline_and_withholds_what_does_not_concern_the_rea
     for party in (consortium.officer, newcomer_member(consortium)):
         lines = party.get(routes.LOG_EXPORT).text.splitlines(keepends=True)
         verified = verify_tree(read_export(lines), trusted)
-        withheld = [leaf for leaf in verified.leaves if leaf.statement is None]
+        withheld = [leaf for leaf in verified.leaves if leaf.recorded is None]
         assert bool(withheld) == (party is not consortium.officer)
 
 

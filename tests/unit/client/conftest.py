@@ -21,6 +21,7 @@ from client.draft import read_draft
 from client.keys import Identity, new_identity, write_identity
 from protocol import canonical, routes, signing, statements
 from protocol.charter import Charter, charter_digest
+from protocol.cosignature import cosign
 from protocol.export import write_export
 from protocol.ids import timestamp
 from protocol.rounds import freeze_digest, last_round, round_events, round_layout
@@ -103,6 +104,7 @@ class World:
     broken: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     faults: list[int] = field(default_factory=list)
     seconds: float = START.timestamp()
+    witnessed: str = ""
     nonces: Any = field(default_factory=itertools.count)
     identities: dict[str, Identity] = field(default_factory=dict)
 
@@ -186,7 +188,16 @@ class World:
     def export(self) -> list[str]:
         verifier = VerifierKey(ORIGIN, self.log_key.public_key())
         digests = [charter_digest(charter) for charter in self.charters]
-        return list(write_export(self.checkpoint(), verifier, digests, self.leaves))
+        return list(write_export(self.checkpoint(), verifier, digests, self.leaves, witnessed=self.witnessed))
+
+    def cosign(self, *silos: str, size: int | None = None) -> str:
+        """The log's checkpoint, now or at a size before, with the silos' cosignatures; exports show it from now on."""
+        note = self.checkpoint(size)
+        lines = [
+            cosign(note, f"{ORIGIN}/silo/{name}", self.silos[name].signing, int(self.seconds)) + "\n" for name in silos
+        ]
+        self.witnessed = note + "".join(lines)
+        return self.witnessed
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         self.calls.append(f"{request.method} {request.url.path}")
@@ -198,6 +209,11 @@ class World:
         if path == routes.CHARTER:
             wires = [wire for entry, wire in self.leaves if entry.kind == "charter"]
             return httpx.Response(200, content=b"".join(wire + b"\n" for wire in wires))
+        if path == routes.LOG_WITNESSED and self.witnessed:
+            return httpx.Response(200, content=self.witnessed.encode())
+        if path == routes.LOG_WITNESSED:
+            problem = {"type": "consortia:not-found", "title": "No", "status": 404, "detail": "there is none yet"}
+            return httpx.Response(404, json=problem)
         if path == routes.TOKENS:
             return httpx.Response(200, json=TOKEN_ANSWER)
         if path == routes.STATEMENTS and request.method == "POST":

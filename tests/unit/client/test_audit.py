@@ -1,14 +1,17 @@
 """What an officer's offline check finds. Each forged log is re-signed, so that only the named rule can find it."""
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client.audit import verify_export
+from client.audit.report import render_report
+from client.audit.selection import Kept, Selection
+from client.audit.verify import verify_export
 from client.errors import AuditFailed
 from client.keys import new_identity
-from client.report import render_report
 from protocol import signing, statements
 from protocol.canonical import digest
 from protocol.study import study_id
@@ -54,6 +57,7 @@ _WORLD: list[World] = []
 def _exported() -> str:
     if not _WORLD:
         _WORLD.append(found_world())
+        _WORLD[0].cosign("cleveland", "hungarian")
     return "".join(_WORLD[0].export())
 
 
@@ -202,15 +206,20 @@ def test_a_void_round_is_charged_counted_apart_and_shown_with_its_reason(world: 
     assert [keying.epoch for keying in record.keyings] == [1, 2]
     charged = audited.spending.study_epsilon("hungarian", study, contract)
     assert charged == pytest.approx(contract.privacy.epsilon, rel=1e-3), "the void round is paid for"
-    page = render_report(audited, START)
+    page = reported(world)
     assert "Round 1 was void, and charged all the same: the sum didn&#39;t verify at 4 silos." in page
     assert "round 1, training, void: " in page and "round 2, training: " in page
+
+
+def reported(world: World, **selected: Any) -> str:
+    kept = Kept(Selection(**selected))
+    return render_report(verify_export(world.export(), world.founding, None, kept), kept, START)
 
 
 def test_the_report_shows_the_study_in_words_and_escapes_what_others_wrote(world: World) -> None:
     contract = make_contract(world).model_copy(update={"title": "<script>alert(1)</script>"})
     run_study(world, contract)
-    page = render_report(verify_export(world.export(), world.founding), START)
+    page = reported(world)
     assert "<script>" not in page and "&lt;script&gt;" in page
     assert "person:ada: signature verified" in page
     assert page.count("<svg") == 2 and "epsilon 5.000 of 10 at delta 0.001" in page

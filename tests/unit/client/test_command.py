@@ -132,7 +132,7 @@ def test_an_altered_export_ends_in_red_with_the_leaf_and_exit_code_1(
     assert code == 1 and "NOT VERIFIED" in out and "leaf 4:" in out
     code, out, _ = command("audit", "verify", str(log), "--charter", world.founding, "--json")
     assert code == 1 and json.loads(out)["leaf"] == 4
-    assert command("audit", "report", str(log), "--charter", world.founding, "--out", str(tmp_path / "r"))[0] == 1
+    assert command("audit", "report", str(log), "--charter", world.founding, "--out", str(tmp_path / "r.html"))[0] == 1
     assert not (tmp_path / "r").exists()
 
 

@@ -1,13 +1,11 @@
 """A silo's exported journal against what the log holds of it: each way to mend a journal, found."""
 
-import json
-
 import pytest
 
 from client.errors import AuditFailed
 from client.journal import Logged, check_journal, logged_of, open_journal
 from protocol.chain import study_of
-from protocol.export import Leaf
+from protocol.export import RecordedLeaf
 from protocol.journal import EMPTY, JournalEvent, chain_hash, event_bytes, statement_event
 from protocol.journal_export import Header, write_entry, write_header
 from protocol.signing import sign
@@ -192,13 +190,12 @@ def test_one_changed_byte_is_found_in_every_line(silo):
             check([*lines[:number], bytes(changed), *lines[number + 1 :]], silo.logged())
 
 
-def line(signed, kind=None, issuer=None):
-    leaf = LogEntry(
+def recorded(index, signed, kind=None, issuer=None):
+    entry = LogEntry(
         kind=kind or signed.body.type, digest=signed.digest, issuer=issuer or signed.body.issuer,
         study=study_of(signed.body), round=None, recorded_at=at(0),
     )  # fmt: skip
-    text = None if kind == "refusal" else signed.wire.decode()
-    return json.dumps(Leaf(leaf=leaf, statement=text).model_dump(mode="json"), separators=(",", ":")) + "\n"
+    return RecordedLeaf(index, entry, None if kind == "refusal" else signed.wire, entry.leaf_hash())
 
 
 def test_of_an_export_the_silos_own_statements_and_refusals_count_and_no_strangers_enrolment(silo):
@@ -211,14 +208,13 @@ def test_of_an_export_the_silos_own_statements_and_refusals_count_and_no_strange
 
     mine, stranger = enrolment(GROUP.silos["alpha"].public), enrolment(party("other").public)
     first, second, other, _ = silo.signed
-    lines = [
-        "header\n",
-        line(stranger),
-        line(mine),
-        line(first),
-        line(second, "refusal"),
-        line(other, None, "silo:beta"),
+    leaves = [
+        recorded(0, stranger),
+        recorded(1, mine),
+        recorded(2, first),
+        recorded(3, second, "refusal"),
+        recorded(4, other, None, "silo:beta"),
     ]
-    found = logged_of("alpha", lines, frozenset([GROUP.silos["alpha"].public["signing_key"]]))
+    found = logged_of("alpha", leaves, frozenset([GROUP.silos["alpha"].public["signing_key"]]))
     assert {digest: leaf for digest, (leaf, _) in found.statements.items()} == {mine.digest: 1, first.digest: 2}
     assert found.refused == {second.digest: 3}

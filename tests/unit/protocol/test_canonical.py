@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,24 @@ def test_a_value_has_one_encoding_and_reads_back(value):
     data = canonical.encode(value)
     assert canonical.decode(data) == value
     assert canonical.encode(canonical.decode(data)) == data
+
+
+@settings(deadline=None, max_examples=1000)
+@given(VALUES)
+def test_the_quick_way_of_writing_gives_the_bytes_of_the_standard(value):
+    assert canonical.encode(value) == rfc8785.dumps(value)
+    ascii_spelling = json.dumps(value).encode()
+    if ascii_spelling != rfc8785.dumps(value):
+        with pytest.raises(Malformed):
+            canonical.decode(ascii_spelling)
+
+
+def test_text_that_utf8_cannot_hold_is_refused():
+    for value in ('"\\ud800"', '{"\\ud800":1}', '["\\udc00\\ud800"]'):
+        with pytest.raises(Malformed):
+            canonical.decode(value.encode())
+        with pytest.raises(Malformed):
+            canonical.encode(json.loads(value))
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def test_the_file_survives_a_disk(tmp_path: Any) -> None:
 
 def test_the_header_is_the_format_that_is_documented() -> None:
     header = json.loads(exported()[0])
-    assert set(header) == {"format", "checkpoint", "log_key", "charters"}
-    assert (header["format"], header["log_key"]) == ("consortia-log/1", TRUSTED)
+    assert set(header) == {"format", "checkpoint", "log_key", "charters", "witnessed", "timestamp"}
+    assert (header["format"], header["log_key"]) == ("consortia-log/2", TRUSTED)
     assert set(json.loads(exported()[1])) == {"leaf", "statement"}
 
 
@@ -192,7 +192,7 @@ def test_a_line_that_is_no_leaf_is_refused_with_its_number(bad: str) -> None:
     "bad",
     [
         GOOD,
-        changed(exported()[0], lambda header: header.update(format="consortia-log/2")),
+        changed(exported()[0], lambda header: header.update(format="consortia-log/1")),
         changed(exported()[0], lambda header: header.update(charters=["AA" * 32])),
         changed(exported()[0], lambda header: header.update(extra=1)),
         changed(exported()[0], lambda header: header.pop("log_key")),

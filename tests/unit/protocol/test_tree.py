@@ -18,6 +18,7 @@ from protocol.translog import (
     verify_consistency,
     verify_inclusion,
 )
+from protocol.tree import GrowingTree, HashedTree
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "translog_tree.json").read_text())
 LEAVES = [leaf_hash(n.to_bytes(4)) for n in range(70)]
@@ -223,3 +224,20 @@ def test_a_hash_of_another_length_is_refused() -> None:
         verify_inclusion(LEAVES[0], 0, head(4), [proof[0], proof[1][:31]])
     with pytest.raises(ProofRefused, match="33 bytes"):
         verify_consistency(head(2), head(4), [subproof(2, LEAVES[:4])[0] + b"\x00"])
+
+
+@given(SIZES)
+def test_a_tree_that_grows_has_the_root_of_the_definition_at_every_size(size: int) -> None:
+    tree = GrowingTree()
+    assert tree.root == EMPTY_ROOT
+    for number, leaf in enumerate(LEAVES[:size], start=1):
+        tree.append(leaf)
+        assert (tree.size, tree.root) == (number, mth(LEAVES[:number]))
+
+
+@given(SIZES, st.data())
+def test_a_proof_from_the_whole_tree_is_the_one_of_the_definition(size: int, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, size - 1))
+    assert HashedTree(LEAVES[:size]).path(index) == path(index, LEAVES[:size])
+    with pytest.raises(ProofRefused):
+        HashedTree(LEAVES[:size]).path(size)
