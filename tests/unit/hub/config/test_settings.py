@@ -90,6 +90,22 @@ def test_listening_beyond_loopback_needs_tls_or_a_proxy(folder: Path) -> None:
         assert load(folder, {"host": host}).host == host
 
 
+def test_witnesses_are_asked_over_https_or_on_this_machine(folder: Path) -> None:
+    for url in ("http://witness.example", "ftp://witness.example", "witness.example", ""):
+        with pytest.raises(SetupRefused, match="witness_urls: w1: an https"):
+            load(folder, {"witness_urls": {"w1": url}})
+    for url in ("https://witness.example/log", "http://127.0.0.1:8080"):
+        assert load(folder, {"witness_urls": {"w1": url}}).witness_urls == {"w1": url}
+
+
+def test_an_authority_that_dates_the_log_needs_its_roots(folder: Path) -> None:
+    with pytest.raises(SetupRefused, match="timestamp_url and timestamp_ca: give both"):
+        load(folder, {"timestamp_url": "http://tsa.example"})
+    with pytest.raises(SetupRefused, match="timestamp_url and timestamp_ca: give both"):
+        load(folder, {"timestamp_ca": folder / "roots.pem"})
+    assert load(folder, {"timestamp_url": "http://tsa.example", "timestamp_ca": folder / "roots.pem"}).timestamp_url
+
+
 def test_the_settings_are_frozen(folder: Path) -> None:
     settings: HubSettings = load(folder)
     with pytest.raises(ValueError, match="frozen"):
