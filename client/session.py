@@ -1,4 +1,4 @@
-"""HTTP to the hub: one signed assertion for a short token, clear errors, retries where sending twice is safe."""
+"""HTTP to the hub: a short token, a proof with each request, clear errors, retries where sending twice is safe."""
 
 import ipaddress
 import random
@@ -16,12 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 from client.errors import HubRefused, HubUnreachable, HubUntrusted, UsageRefused
 from client.keys import Identity
 from protocol import problems, routes
+from protocol.dpop import NONCE_HEADER
 from protocol.problems import Problem
 from protocol.signing import Signed
-from protocol.tokens import client_assertion, token_request
+from protocol.token_holder import Credentials, TokenHolder
 
-# A token is renewed this long before it ends, so that none runs out on its way.
-RENEW_BEFORE_S: Final = 30
 ATTEMPTS: Final = 5
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 15.0
@@ -76,6 +75,19 @@ class _Request:
     limit: int = MAX_ANSWER_BYTES
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """``shown``: the headers by which the request showed who asks."""
+
+    status: int
+    body: bytes
+    retry_after: str | None
+    shown: Mapping[str, str] = field(repr=False)
+
+
+_TOKEN_REQUEST: Final = _Request("POST", routes.TOKENS, kind="application/x-www-form-urlencoded")
+
+
 @dataclass(slots=True)
 class HubSession:
     """Calls to one hub, as one person or as nobody. Time, pauses and the transport are passed in.
@@ -88,8 +100,7 @@ class HubSession:
     audience: str = ""
     clock: Callable[[], float] = time.time
     pause: Callable[[float], None] = time.sleep
-    _token: str = field(default="", repr=False)
-    _token_ends: float = 0.0
+    _held: TokenHolder | None = field(default=None, repr=False)
 
     def get(self, path: str, kind: TypeAdapter[Answer], params: Mapping[str, str] | None = None) -> Answer:
         """The parsed answer of a GET. Raises ``HubUntrusted`` if it isn't of the protocol's form."""
@@ -120,59 +131,65 @@ class HubSession:
 
     def _call(self, request: _Request) -> bytes:
         """Everything sent here is idempotent, so it may be sent again when no answer came."""
-        renewed = False
+        cured: set[str] = set()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                status, answer, after = self._exchange(request)
+                answer = self._exchange(request)
             except httpx.TransportError as error:
                 if attempt == ATTEMPTS:
                     raise HubUnreachable(_unreachable(str(self.http.base_url), error)) from None
                 self.pause(_backoff(attempt, None))
                 continue
-            if status < 300:
-                return answer
-            if status == 401 and not request.anonymous and not renewed:
-                self._token, renewed = "", True
-            elif status not in RETRIED_STATUS or attempt == ATTEMPTS:
-                raise HubRefused(_problem(status, answer))
-            else:
-                self.pause(_backoff(attempt, after))
+            if answer.status < 300:
+                return answer.body
+            problem = _problem(answer.status, answer.body)
+            if answer.status == 401 and answer.shown and self._holder.cures(problem.type, answer.shown, cured):
+                continue
+            if answer.status not in RETRIED_STATUS or attempt == ATTEMPTS:
+                raise HubRefused(problem)
+            self.pause(_backoff(attempt, answer.retry_after))
         raise HubUnreachable(_unreachable(str(self.http.base_url), None))
 
-    def _exchange(self, request: _Request) -> tuple[int, bytes, str | None]:
+    def _exchange(self, request: _Request) -> _Answer:
+        shown, content = self._shown(request)
         headers = {"Content-Type": request.kind} if request.kind else {}
-        if not request.anonymous:
-            headers["Authorization"] = f"Bearer {self._bearer()}"
-        content = request.content() if request.content else None
         with self.http.stream(
-            request.method, request.path, params=request.params, content=content, headers=headers
+            request.method, request.path, params=request.params, content=content, headers=headers | shown
         ) as answer:
+            if shown:
+                self._holder.learn(answer.headers.get(NONCE_HEADER))
             parts, size = [], 0
             for part in answer.iter_bytes():
                 size += len(part)
                 if size > request.limit:
                     raise HubUntrusted(f"the answer to {request.path} is longer than the {request.limit} bytes allowed")
                 parts.append(part)
-            return answer.status_code, b"".join(parts), answer.headers.get("Retry-After")
+            return _Answer(answer.status_code, b"".join(parts), answer.headers.get("Retry-After"), shown)
 
-    def _bearer(self) -> str:
-        """An access token with some life left (RFC 7523: asked for with an assertion that the person's key signs)."""
-        if self._token and self.clock() < self._token_ends - RENEW_BEFORE_S:
-            return self._token
-        request = _Request(
-            "POST", routes.TOKENS, content=self._token_form, kind="application/x-www-form-urlencoded", anonymous=True
-        )
-        token = _parse(TypeAdapter(routes.TokenAnswer), self._call(request), routes.TOKENS)
-        self._token, self._token_ends = token.access_token, self.clock() + token.expires_in
-        return self._token
+    def _shown(self, request: _Request) -> tuple[dict[str, str], bytes | None]:
+        """The headers that show who asks, and the body; both are made anew for every attempt."""
+        if request.path == routes.TOKENS:
+            form, headers = self._holder.request()
+            return headers, str(httpx.QueryParams(form)).encode()
+        content = request.content() if request.content else None
+        return ({} if request.anonymous else self._holder.headers(request.method, request.path)), content
 
-    def _token_form(self) -> bytes:
-        """Made anew for every attempt: the hub takes an assertion's jti once."""
+    @property
+    def _holder(self) -> TokenHolder:
+        """Raises ``UsageRefused`` for a session as nobody."""
         if self.identity is None:
             raise UsageRefused("this needs a key: give --key me.key, or set CONSORTIA_KEY")
-        now = datetime.fromtimestamp(self.clock(), UTC)
-        signed = client_assertion(self.identity.party, self.identity.signing, self.audience, now, secrets.token_hex(16))
-        return str(httpx.QueryParams(token_request(signed))).encode()
+        if self._held is None:
+            origin = str(self.http.base_url).rstrip("/")
+            given = Credentials(self.identity.party, self.identity.signing, self.audience, origin)
+            self._held = TokenHolder(given, self._ask_token, self._now, lambda: secrets.token_hex(16))
+        return self._held
+
+    def _ask_token(self) -> routes.TokenAnswer:
+        return _parse(TypeAdapter(routes.TokenAnswer), self._call(_TOKEN_REQUEST), routes.TOKENS)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock(), UTC)
 
 
 def _parse(kind: TypeAdapter[Answer], answer: bytes, path: str) -> Answer:
@@ -188,7 +205,8 @@ def _problem(status: int, answer: bytes) -> Problem:
     except ValidationError:
         detail = f"it answered status {status} without saying why; ask the hub's operator"
         status = status if 400 <= status <= 599 else 500
-        return Problem(type=problems.INTERNAL, title="No reason given", status=status, detail=detail)
+        kind = problems.UNAUTHENTICATED if status == 401 else problems.INTERNAL
+        return Problem(type=kind, title="No reason given", status=status, detail=detail)
 
 
 def _backoff(attempt: int, retry_after: str | None) -> float:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Protocol
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 
@@ -15,16 +15,19 @@ from hub.aggregation.process_pool import ProcessPool
 from hub.aggregation.ray_driver import RayCluster
 from hub.aggregation.ray_executor import RayExecutor, require_ray
 from hub.aggregation.supervisor import Supervisor
-from hub.api import budgets, enrolment, health, identity, log, problems, rounds, studies
+from hub.api import budgets, enrolment, health, identity, log, openapi, problems, rounds, studies
+from hub.api.admission import FreshNonce, admission, check_routes
 from hub.api.server import LateRequests
 from hub.config import keys
 from hub.config.settings import HubSettings
 from hub.jobs.checkpointer import Checkpointer
 from hub.jobs.round_driver import RoundDriver
 from hub.jobs.timestamper import Timestamper
+from hub.jobs.token_sweeper import TokenSweeper
 from hub.jobs.witnesses import WitnessAsker
 from hub.services.recorder import Clock
 from hub.services.wiring import Services, build
+from protocol.routes import OPENAPI
 
 OTHER_REPLICAS_EVERY_S = 1.0
 
@@ -50,6 +53,7 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
         driver,
         Checkpointer(services.recorder, settings.checkpoint_age_s),
         WitnessAsker(services.outside_witnesses),
+        TokenSweeper(services.identity),
     ]
     if services.timestamps is not None:
         jobs.append(Timestamper(services.timestamps))
@@ -68,15 +72,19 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
         for stop in (*(job.stop for job in jobs), aggregator.close, services.database.close):
             await run_in_threadpool(stop)
 
-    app = FastAPI(title="Consortia hub", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Consortia hub", lifespan=lifespan, openapi_url=OPENAPI, docs_url=None, redoc_url=None)
     registry = CollectorRegistry()
     problems.install(app)
+    app.add_middleware(FreshNonce, nonces=services.identity.nonces)
     app.add_middleware(health.RequestCounter, registry=registry)
     app.add_middleware(LateRequests, stopping=lambda: services.news.stopped)
     app.state.stopping = services.news.detach
-    for part in (identity, enrolment, studies, rounds, budgets, log):
-        app.include_router(part.router(services))
-    app.include_router(health.router(services, registry))
+    parts = [part.router(services) for part in (identity, enrolment, studies, rounds, budgets, log)]
+    parts.append(health.router(services, registry))
+    check_routes(parts)
+    for part in parts:
+        app.include_router(part, dependencies=[Depends(admission(services))])
+    openapi.install(app)
     return app
 
 

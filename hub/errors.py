@@ -14,7 +14,36 @@ class Refused(HubError):
 
 
 class Unauthenticated(Refused):
-    """No token or assertion, or one that doesn't hold."""
+    """No token or proof came with the request."""
+
+    code = ""
+    """The error of RFC 6750, section 3.1, and RFC 9449, section 7.1; none where no token was sent."""
+
+
+class InvalidToken(Unauthenticated):
+    """A token or assertion that doesn't hold; with a new one the request may succeed."""
+
+    code = "invalid_token"
+
+
+class InvalidProof(Unauthenticated):
+    """A DPoP proof that isn't for this request, or was used before."""
+
+    code = "invalid_dpop_proof"
+
+
+class NonceNeeded(Unauthenticated):
+    """A DPoP proof without one of the hub's nonces of these minutes."""
+
+    code = "use_dpop_nonce"
+
+
+class OutOfScope(Refused):
+    """The caller is known, and its role isn't one of this route's."""
+
+    def __init__(self, message: str, scope: str = "") -> None:
+        super().__init__(message)
+        self.scope = scope
 
 
 class Forbidden(Refused):

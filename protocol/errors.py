@@ -19,3 +19,7 @@ class CharterRefused(ProtocolError):
 
 class RuleBroken(Exception):
     """Something in the log that does not follow from what stands before it; says which rule it breaks."""
+
+
+class BadProof(ProtocolError):
+    """An assertion or a DPoP proof that does not show what it has to."""

@@ -21,6 +21,10 @@ class Problem(BaseModel):
 
 MALFORMED = "consortia:malformed"
 UNAUTHENTICATED = "consortia:unauthenticated"
+"""No token, or one that doesn't hold any more: with a new one the same request may succeed."""
+INVALID_DPOP_PROOF = "consortia:invalid-dpop-proof"
+USE_DPOP_NONCE = "consortia:use-dpop-nonce"
+"""RFC 9449, section 8: send it again with a proof that holds the nonce of the answer's ``DPoP-Nonce``."""
 FORBIDDEN = "consortia:forbidden"
 NOT_FOUND = "consortia:not-found"
 CONFLICT = "consortia:conflict"

@@ -12,6 +12,8 @@ from protocol.ids import Base64, Digest, Hex32, Sentence, SiloId, Strict, StudyI
 from protocol.signed_note import MAX_NOTE_BYTES
 
 HEALTH = "/health"
+METRICS = "/metrics"
+OPENAPI = "/openapi.json"
 TOKENS = "/v1/tokens"
 CHARTER = "/v1/charter"
 """GET, no token: the charter statements, oldest first, as JSON Lines."""
@@ -47,6 +49,8 @@ LOG_TIMESTAMP = "/v1/log/timestamp"
 """GET, no token: the newest ``TimestampAnswer``."""
 LOG_TILES = "/v1/log/tiles"
 """The prefix of C2SP tlog-tiles, no token: ``/checkpoint`` and ``/tile/L/N[.p/W]``; entry bundles are not served."""
+LOG_TILED_CHECKPOINT = LOG_TILES + "/checkpoint"
+LOG_TILE = LOG_TILES + "/tile/{path:path}"
 LOG_CONSISTENCY = "/v1/log/consistency"
 """GET ?first=N&second=M: hashes in hex."""
 LOG_INCLUSION = "/v1/log/inclusion"
@@ -79,8 +83,9 @@ class PendingEnrolment(Strict):
 
 class TokenAnswer(Strict):
     access_token: str
-    token_type: Literal["Bearer"]
+    token_type: Literal["DPoP"]
     expires_in: int
+    scope: str
 
 
 class Recorded(Strict):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from hub.api.identity import caller_of
+from hub.api.admission import caller_of
 from hub.services.identity import Caller
 from hub.services.wiring import Services
 from protocol.routes import BUDGETS, BudgetStatus

@@ -7,9 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.services.wiring import Services
-from protocol.routes import HEALTH, POLL
-
-METRICS = "/metrics"
+from protocol.routes import HEALTH, METRICS, POLL
 
 
 def router(services: Services, registry: CollectorRegistry) -> APIRouter:

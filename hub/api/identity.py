@@ -1,44 +1,35 @@
-"""Tokens, and who a request is from."""
+"""Tokens."""
 
-from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from hub.api.admission import asked_of, one_header
 from hub.api.bodies import bounded
 from hub.api.limits import limited
-from hub.errors import BadRequest, Unauthenticated
-from hub.services.identity import ASSERTION_TYPE, Caller
+from hub.errors import BadRequest
 from hub.services.wiring import Services
 from protocol.routes import TOKENS, TokenAnswer
+from protocol.tokens import ASSERTION_TYPE
 
 MAX_FORM_BYTES = 8192
-
-
-def caller_of(services: Services) -> Callable[[Request], Caller]:
-    """A dependency: the caller by its Bearer token. Raises `Unauthenticated`."""
-
-    def caller(request: Request) -> Caller:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated("an Authorization header with a Bearer token is needed; get one at /v1/tokens")
-        return services.identity.caller(token)
-
-    return caller
 
 
 def router(services: Services) -> APIRouter:
     api = APIRouter()
 
     @api.post(TOKENS, dependencies=[Depends(limited(services.token_limit))])
-    def token(form: Annotated[bytes, Depends(bounded(MAX_FORM_BYTES))], response: Response) -> TokenAnswer:
-        """RFC 7523, section 2.2: client credentials with a signed assertion."""
+    def token(
+        request: Request, form: Annotated[bytes, Depends(bounded(MAX_FORM_BYTES))], response: Response
+    ) -> TokenAnswer:
+        """RFC 7523, section 2.2: client credentials with a signed assertion, and a DPoP proof (RFC 9449, section 5)."""
         fields = _fields(form)
         if fields.get("grant_type") != "client_credentials" or fields.get("client_assertion_type") != ASSERTION_TYPE:
             raise BadRequest(f"grant_type must be client_credentials, client_assertion_type {ASSERTION_TYPE}")
         response.headers["Cache-Control"] = "no-store"
-        return services.identity.token(fields.get("client_assertion", ""))
+        asked = asked_of(request, services.settings.public_origin)
+        return services.identity.token(fields.get("client_assertion", ""), one_header(request, "dpop"), asked)
 
     return api
 

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from hub.api.admission import caller_of
 from hub.api.bodies import bounded
-from hub.api.identity import caller_of
+from hub.api.places import Position
 from hub.audit.tiles import Tile
 from hub.services.identity import Caller
 from hub.services.news import QUIET_DELAY_S
@@ -22,7 +23,8 @@ from protocol.routes import (
     LOG_COSIGNATURES,
     LOG_EXPORT,
     LOG_INCLUSION,
-    LOG_TILES,
+    LOG_TILE,
+    LOG_TILED_CHECKPOINT,
     LOG_TIMESTAMP,
     LOG_WITNESSED,
     MAX_WAIT_S,
@@ -46,7 +48,7 @@ def router(services: Services) -> APIRouter:
     @api.get(POLL, response_model=Follow)
     async def poll(
         caller: Annotated[Caller, authenticated],
-        after: Annotated[int, Query(ge=0)],
+        after: Position,
         wait_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0.0,
         candidate: Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$")] = None,
     ) -> Response:
@@ -85,21 +87,21 @@ def router(services: Services) -> APIRouter:
         token = base64.b64encode(held.token or b"").decode()
         return TimestampAnswer(checkpoint=held.note, token=token)
 
-    @api.get(LOG_TILES + "/checkpoint")
+    @api.get(LOG_TILED_CHECKPOINT)
     def tiled_checkpoint() -> Response:
         return Response(services.log.note(), media_type=NOTE, headers=BRIEFLY)
 
-    @api.get(LOG_TILES + "/tile/{path:path}")
+    @api.get(LOG_TILE)
     def tile(path: str) -> Response:
         """Tiles of hashes are public: they tell how much was recorded, and nothing about what."""
         return Response(services.log.tile(Tile.parse(path)), media_type=OCTETS, headers=FOR_EVER)
 
     @api.get(LOG_CONSISTENCY)
-    def consistency(first: int, second: int, caller: Annotated[Caller, authenticated]) -> tuple[str, ...]:
+    def consistency(first: Position, second: Position, caller: Annotated[Caller, authenticated]) -> tuple[str, ...]:
         return services.log.consistency(first, second)
 
     @api.get(LOG_INCLUSION)
-    def inclusion(index: int, size: int, caller: Annotated[Caller, authenticated]) -> tuple[str, ...]:
+    def inclusion(index: Position, size: Position, caller: Annotated[Caller, authenticated]) -> tuple[str, ...]:
         return services.log.inclusion(index, size)
 
     @api.get(LOG_EXPORT)

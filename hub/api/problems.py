@@ -1,6 +1,7 @@
 """The one table from errors to HTTP (RFC 9457). What isn't in it is a bare 500 with an incident number."""
 
 import secrets
+from collections.abc import Mapping
 
 import structlog
 from fastapi import FastAPI, Request
@@ -10,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from hub import errors
 from protocol import problems
+from protocol.dpop import ALGORITHM, SCHEME
 from protocol.errors import BadSignature, CharterRefused, Malformed, ProtocolError
 from protocol.problems import CONTENT_TYPE, Problem
 
@@ -21,8 +23,11 @@ TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (BadSignature, 403, problems.FORBIDDEN, "Signature refused"),
     (CharterRefused, 409, problems.CONFLICT, "Charter refused"),
     (ProtocolError, 400, problems.MALFORMED, "Malformed"),
+    (errors.NonceNeeded, 401, problems.USE_DPOP_NONCE, "Nonce needed"),
+    (errors.InvalidProof, 401, problems.INVALID_DPOP_PROOF, "Proof refused"),
     (errors.Unauthenticated, 401, problems.UNAUTHENTICATED, "Not authenticated"),
     (errors.Forbidden, 403, problems.FORBIDDEN, "Forbidden"),
+    (errors.OutOfScope, 403, problems.FORBIDDEN, "Forbidden"),
     (errors.NotFound, 404, problems.NOT_FOUND, "Not found"),
     (errors.BadRequest, 400, problems.MALFORMED, "Malformed"),
     (errors.Conflict, 409, problems.CONFLICT, "Conflict"),
@@ -43,10 +48,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unknown)
 
 
-def respond(problem: Problem, retry_after_s: int | None = None) -> Response:
-    headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
-    if retry_after_s is not None:
-        headers["Retry-After"] = str(retry_after_s)
+def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     body = problem.model_dump_json(exclude_none=True)
     return Response(body, problem.status, headers=headers, media_type=CONTENT_TYPE)
 
@@ -62,7 +64,20 @@ def problem_of(error: Exception) -> Problem:
 async def _refused(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     log.info("refused", method=request.method, path=request.url.path, status=problem.status, detail=problem.detail)
-    return respond(problem, error.retry_after_s if isinstance(error, errors.TooOften) else None)
+    return respond(problem, _headers_of(error))
+
+
+def _headers_of(error: Exception) -> dict[str, str]:
+    """What to do next, for programs: RFC 6750, section 3, and RFC 9449, section 7.1."""
+    match error:
+        case errors.TooOften():
+            return {"Retry-After": str(error.retry_after_s)}
+        case errors.Unauthenticated():
+            shown = f'error="{error.code}", ' if error.code else ""
+            return {"WWW-Authenticate": f'{SCHEME} {shown}algs="{ALGORITHM}"'}
+        case errors.OutOfScope():
+            return {"WWW-Authenticate": f'{SCHEME} error="insufficient_scope", scope="{error.scope}"'}
+    return {}
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -72,8 +87,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    status, detail = (error.status_code, str(error.detail)) if isinstance(error, HTTPException) else (500, "Error")
-    return respond(Problem(type=_BY_STATUS.get(status, problems.MALFORMED), title=detail, status=status, detail=detail))
+    if not isinstance(error, HTTPException):
+        return await _unknown(request, error)
+    status, detail = error.status_code, str(error.detail)
+    kind = _BY_STATUS.get(status, problems.MALFORMED)
+    return respond(Problem(type=kind, title=detail, status=status, detail=detail), error.headers)
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

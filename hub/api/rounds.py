@@ -6,10 +6,12 @@ from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import StreamingResponse
 
 from hub.aggregation.intake import MAX_BUNDLE_BYTES, MAX_CHUNK_BYTES
+from hub.api.admission import caller_of
 from hub.api.bodies import bounded
-from hub.api.identity import caller_of
+from hub.api.places import Number
 from hub.services.identity import Caller
 from hub.services.wiring import Services
+from protocol.ids import SiloId, StudyId
 from protocol.routes import CHUNK, CHUNKS, SHARES, SUM, ReceivedChunks
 
 
@@ -19,10 +21,10 @@ def router(services: Services) -> APIRouter:
 
     @api.put(CHUNK)
     def put_chunk(
-        study: str,
-        round: int,
-        attempt: int,
-        index: int,
+        study: StudyId,
+        round: Number,
+        attempt: Number,
+        index: Number,
         caller: Annotated[Caller, authenticated],
         body: Annotated[bytes, Depends(bounded(MAX_CHUNK_BYTES))],
         content_digest: Annotated[str | None, Header()] = None,
@@ -33,10 +35,10 @@ def router(services: Services) -> APIRouter:
 
     @api.put(SHARES)
     def put_shares(
-        study: str,
-        round: int,
-        attempt: int,
-        silo: str,
+        study: StudyId,
+        round: Number,
+        attempt: Number,
+        silo: SiloId,
         caller: Annotated[Caller, authenticated],
         body: Annotated[bytes, Depends(bounded(MAX_BUNDLE_BYTES))],
         content_digest: Annotated[str | None, Header()] = None,
@@ -47,18 +49,20 @@ def router(services: Services) -> APIRouter:
 
     @api.get(SHARES)
     def get_shares(
-        study: str, round: int, attempt: int, silo: str, caller: Annotated[Caller, authenticated]
+        study: StudyId, round: Number, attempt: Number, silo: SiloId, caller: Annotated[Caller, authenticated]
     ) -> StreamingResponse:
         parts = services.rounds.shares(caller, study, round, attempt, silo)
         return StreamingResponse(parts, media_type="application/octet-stream")
 
     @api.get(CHUNKS)
-    def chunks(study: str, round: int, attempt: int, caller: Annotated[Caller, authenticated]) -> ReceivedChunks:
+    def chunks(
+        study: StudyId, round: Number, attempt: Number, caller: Annotated[Caller, authenticated]
+    ) -> ReceivedChunks:
         return services.rounds.received(caller, study, round, attempt)
 
     @api.get(SUM)
     def get_sum(
-        study: str, round: int, attempt: int, index: int, caller: Annotated[Caller, authenticated]
+        study: StudyId, round: Number, attempt: Number, index: Number, caller: Annotated[Caller, authenticated]
     ) -> StreamingResponse:
         parts = services.rounds.sum_chunk(caller, study, round, attempt, index)
         return StreamingResponse(parts, media_type="application/octet-stream")

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from hub.api.admission import caller_of
 from hub.api.bodies import bounded, to_file
-from hub.api.identity import caller_of
 from hub.errors import BadRequest
 from hub.services.identity import Caller
 from hub.services.wiring import Services
+from protocol.ids import Digest, StudyId
 from protocol.routes import (
     BLOB,
     MAX_BLOB_BYTES,
@@ -41,11 +42,13 @@ def router(services: Services) -> APIRouter:
         return services.studies.visible(caller)
 
     @api.get(STUDY)
-    def study(study: str, caller: Annotated[Caller, authenticated]) -> StudyStatus:
+    def study(study: StudyId, caller: Annotated[Caller, authenticated]) -> StudyStatus:
         return services.studies.one(caller, study)
 
     @api.put(BLOB)
-    async def put_blob(study: str, digest: str, caller: Annotated[Caller, authenticated], request: Request) -> Response:
+    async def put_blob(
+        study: StudyId, digest: Digest, caller: Annotated[Caller, authenticated], request: Request
+    ) -> Response:
         await run_in_threadpool(services.releases.check_upload, caller, study)
         file, size = await to_file(request, services.settings.folder, MAX_BLOB_BYTES, digest)
         with file:
@@ -53,7 +56,7 @@ def router(services: Services) -> APIRouter:
         return Response(status_code=201 if new else 200)
 
     @api.get(BLOB)
-    def get_blob(study: str, digest: str, caller: Annotated[Caller, authenticated]) -> StreamingResponse:
+    def get_blob(study: StudyId, digest: Digest, caller: Annotated[Caller, authenticated]) -> StreamingResponse:
         return StreamingResponse(services.releases.get(caller, study, digest), media_type=OCTETS)
 
     return api

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from hub.errors import SetupRefused
+from protocol.dpop import origin_of
 from protocol.study import explain
 
 SETTINGS_FILE = "hub.toml"
@@ -45,6 +46,8 @@ class HubSettings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     behind_proxy: bool = False
+    public_origin: str = ""
+    """The address that parties call, https://HOST[:PORT]: what DPoP proofs must be made for. Empty on loopback only."""
     aggregator: Literal["processes", "ray"] = "processes"
     """What adds ciphertexts: processes of the hub's own, or Ray (the extra `ray`)."""
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = Field(default_factory=usable_cores)
@@ -79,6 +82,16 @@ class HubSettings(BaseSettings):
             raise ValueError(
                 f"host: {self.host} is not loopback, so tls_certificate and tls_key are needed, "
                 "or behind_proxy = true when a proxy on this machine ends TLS"
+            )
+        beyond = self.behind_proxy or not is_loopback(self.host)
+        if beyond and not self.public_origin:
+            raise ValueError("public_origin: give the address that silos and people call, e.g. https://hub.example")
+        if self.public_origin and (
+            origin_of(self.public_origin) != self.public_origin or not is_safe_endpoint(self.public_origin)
+        ):
+            raise ValueError(
+                "public_origin: an https:// origin in lower case, without path or default port, is needed, "
+                "or http:// to this machine itself"
             )
         if self.s3_endpoint and not is_safe_endpoint(self.s3_endpoint):
             raise ValueError("s3_endpoint: an https:// address is needed, or http:// to this machine itself")

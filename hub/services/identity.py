@@ -1,37 +1,35 @@
-"""Who calls: private_key_jwt assertions (RFC 7523) in, access tokens of five minutes out, all EdDSA."""
+"""Who calls: private_key_jwt assertions (RFC 7523) in, access tokens out, each used with a DPoP proof (RFC 9449)."""
 
+import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Protocol
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy import Connection
 
-from hub.errors import Unauthenticated
-from hub.services.charters import Charters
+from hub.errors import InvalidProof, InvalidToken, NonceNeeded
+from hub.services.access_tokens import TOKEN_S, AccessToken, AccessTokens
+from hub.services.nonces import Nonces
 from hub.services.recorder import Clock
 from hub.store import silos as silo_store
+from hub.store import tokens as token_store
 from hub.store.database import Database
 from hub.store.log import Reader
+from protocol.authority import Role, role_of, scopes_of
 from protocol.charter import Charter
-from protocol.errors import BadSignature
+from protocol.dpop import SCHEME, SKEW_S, Asked, Proof, check_proof, read_proof, thumbprint
+from protocol.errors import BadProof, BadSignature
 from protocol.routes import TokenAnswer
-
-TOKEN_S = 300
-MAX_ASSERTION_S = 60
-SKEW_S = 30
-MAX_KNOWN_TOKENS = 10_000
-ALGORITHMS = ["EdDSA"]
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-Role = Literal["silo", "admin", "researcher", "officer"]
+from protocol.tokens import read_assertion
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated party and its role under the charter in force."""
+    """An authenticated party, its role under the charter in force, and what its token may be used for."""
 
     party: str
     role: Role
+    scopes: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -42,96 +40,98 @@ class Caller:
         return Reader(self.party, self.role in ("admin", "officer"), self.role == "researcher")
 
 
+class CharterInForce(Protocol):
+    """Where the charter comes from: within a transaction, or as of a second ago at most."""
+
+    def current(self, connection: Connection) -> Charter: ...
+
+    def recent(self) -> Charter: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`origin` is the log's origin, the tokens' issuer; `audience` is that of assertions and tokens alike."""
+    """`identifier` gives 128 random bits as text."""
 
     database: Database
-    charters: Charters
-    key: Ed25519PrivateKey = field(repr=False)
-    origin: str
-    audience: str
+    charters: CharterInForce
+    tokens: AccessTokens
+    nonces: Nonces
     clock: Clock
-    nonce: Callable[[], str]
-    _known: dict[str, tuple[str, int]] = field(default_factory=dict, repr=False)
+    identifier: Callable[[], str]
 
-    def token(self, assertion: str) -> TokenAnswer:
-        """An access token for a signed assertion. Raises `Unauthenticated`, telling little."""
+    def token(self, assertion: str, proof: str, asked: Asked) -> TokenAnswer:
+        """An access token for a signed assertion, bound to the proof's key. Raises as `caller` does, telling little."""
+        shown, period = self._checked(proof, asked, None)
         now = int(self.clock().timestamp())
         with self.database.writing() as connection:
-            claims = self._assertion(assertion, self.charters.current(connection), now)
-            # Kept as long as the assertion could be shown again.
-            if not silo_store.use_assertion(connection, claims["sub"], claims["jti"], claims["exp"] + SKEW_S, now):
-                raise Unauthenticated("assertion: its jti was used before; make a new one")
-            silo_store.see(connection, claims["sub"], now)
-            role = role_of(self.charters.current(connection), claims["sub"])
-        payload = {"iss": self.origin, "aud": self.audience, "sub": claims["sub"], "role": role, "jti": self.nonce()}
-        payload |= {"iat": now, "exp": now + TOKEN_S}
-        token = jwt.encode(payload, self.key, algorithm="EdDSA", headers={"typ": "at+jwt"})
-        return TokenAnswer(access_token=token, token_type="Bearer", expires_in=TOKEN_S)  # noqa: S106
+            charter = self.charters.current(connection)
+            given = self._granted(connection, assertion, shown, charter, now)
+            _use(connection, shown, period)
+            silo_store.see(connection, given.party, now)
+        token = self.tokens.issue(given, charter.hub_key, now, self.identifier())
+        return TokenAnswer(access_token=token, token_type=SCHEME, expires_in=TOKEN_S, scope=given.scope)
 
-    def caller(self, token: str) -> Caller:
-        """Whose token it is. Raises `Unauthenticated` when it has run out, or its party is out of the charter."""
-        party, expires = self._known.get(token) or self._read(token)
-        if expires <= self.clock().timestamp():
-            self._known.pop(token, None)
-            raise Unauthenticated("token: it has expired; ask for a new one")
-        return Caller(party, role_of(self.charters.recent(), party))
+    def caller(self, token: str, proof: str, asked: Asked) -> Caller:
+        """Who asks. Raises `InvalidToken` when the token has run out or its party's key is out of the charter,
+        `InvalidProof` when the proof isn't for this request, `NonceNeeded` when its nonce isn't of these minutes.
+        """
+        charter = self.charters.recent()
+        access = self.tokens.read(token, charter.hub_key, self.clock().timestamp())
+        role = _checked_role(access, charter)
+        shown, period = self._checked(proof, asked, token)
+        if not hmac.compare_digest(shown.thumbprint, access.proof_key):
+            raise InvalidToken("token: it is bound to another key than the proof's")
+        with self.database.noting() as connection:
+            _use(connection, shown, period)
+        return Caller(access.party, role, frozenset(access.scope.split()) & scopes_of(role))
 
-    def _read(self, token: str) -> tuple[str, int]:
-        """Party and expiry of a token that verifies; kept, since a party calls many times with one."""
-        claims = self._decode(token, self.key.public_key(), "token", "at+jwt")
-        if claims["iss"] != self.origin:
-            raise Unauthenticated("token: it is not this hub's")
-        if len(self._known) >= MAX_KNOWN_TOKENS:
-            self._known.clear()
-        self._known[token] = (claims["sub"], claims["exp"])
-        return self._known[token]
+    def sweep(self) -> None:
+        """Forget the assertions and proofs that can't be shown again."""
+        with self.database.noting() as connection:
+            token_store.forget(connection, int(self.clock().timestamp()), self.nonces.oldest)
 
-    def _assertion(self, assertion: str, charter: Charter, now: int) -> dict[str, Any]:
+    def _checked(self, text: str, asked: Asked, token: str | None) -> tuple[Proof, int]:
+        """The proof, if it is for this request, and the period of its nonce."""
         try:
-            party = jwt.decode(assertion, options={"verify_signature": False}, algorithms=ALGORITHMS).get("sub")
-            key = charter.signing_key_of(party) if isinstance(party, str) and party != "hub" else None
-        except (jwt.InvalidTokenError, BadSignature):
-            key = None
-        if key is None:
-            raise Unauthenticated("assertion: its subject is not named in the charter, or it is no JWT")
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
-        claims = self._decode(assertion, public, "assertion", None)
-        if claims["iss"] != claims["sub"] or not 1 <= len(str(claims["jti"])) <= 64:
-            raise Unauthenticated("assertion: iss and sub must be the same party, jti 1 to 64 characters")
-        if claims["exp"] > now + MAX_ASSERTION_S + SKEW_S:
-            raise Unauthenticated(f"assertion: exp may be {MAX_ASSERTION_S} seconds ahead at most; check the clock")
-        return claims
+            proof = read_proof(text)
+            check_proof(proof, asked, self.clock().timestamp(), token)
+        except BadProof as error:
+            raise InvalidProof(str(error)) from None
+        period = self.nonces.period_of(proof.nonce or "")
+        if period is None:
+            raise NonceNeeded("DPoP proof: send it again with the nonce of this answer's DPoP-Nonce")
+        return proof, period
 
-    def _decode(self, token: str, key: Ed25519PublicKey, what: str, kind: str | None) -> dict[str, Any]:
-        now = self.clock().timestamp()
+    def _granted(self, connection: Connection, assertion: str, proof: Proof, charter: Charter, now: int) -> AccessToken:
         try:
-            if kind is not None and jwt.get_unverified_header(token).get("typ") != kind:
-                raise Unauthenticated(f"{what}: it is of another type")
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                key,
-                algorithms=ALGORITHMS,
-                audience=self.audience,
-                options={"require": ["exp", "iss", "sub", "aud", "jti"], "verify_exp": False, "verify_iat": False},
-            )
-        except jwt.InvalidTokenError as error:
-            raise Unauthenticated(f"{what} refused: {type(error).__name__}") from None
-        # By the hub's own clock, which is passed in; an assertion's writer may have another.
-        expires = claims["exp"]
-        if not isinstance(expires, int) or expires + (SKEW_S if kind is None else 0) <= now:
-            raise Unauthenticated(f"{what}: it has expired; ask for a new one")
-        return claims
+            shown = read_assertion(assertion, charter.signing_key_of, self.tokens.audience, now)
+            role = role_of(shown.party, charter)
+        except (BadProof, BadSignature) as error:
+            raise InvalidToken(str(error)) from None
+        if not hmac.compare_digest(shown.thumbprint, proof.thumbprint):
+            raise InvalidToken("assertion: cnf names another key than the proof's")
+        # Kept as long as the assertion could be shown again.
+        if not token_store.use_assertion(connection, shown.party, shown.identifier, shown.ends_at + SKEW_S):
+            raise InvalidToken("assertion: its jti was used before; make a new one")
+        scope = " ".join(sorted(scopes_of(role)))
+        return AccessToken(shown.party, scope, proof.thumbprint, _thumbprint_of(shown.signing_key), now + TOKEN_S)
 
 
-def role_of(charter: Charter, party: str) -> Role:
-    """The role of a party under the charter; raises `Unauthenticated` for one it doesn't name."""
-    kind, _, name = party.partition(":")
+def _use(connection: Connection, proof: Proof, period: int) -> None:
+    """Shown for the first time, at any replica."""
+    if not token_store.use_proof(connection, period, proof.digest):
+        raise InvalidProof("DPoP proof: its jti was used before; make a new proof for each request")
+
+
+def _checked_role(access: AccessToken, charter: Charter) -> Role:
     try:
-        if kind == "silo":
-            charter.member(name)
-            return "silo"
-        return charter.person(name).role
-    except BadSignature:
-        raise Unauthenticated(f"{party} is not named in charter version {charter.version}") from None
+        named, role = charter.signing_key_of(access.party), role_of(access.party, charter)
+    except BadSignature as error:
+        raise InvalidToken(str(error)) from None
+    if not hmac.compare_digest(_thumbprint_of(named), access.identity):
+        raise InvalidToken(f"token: charter version {charter.version} names another key for {access.party}")
+    return role
+
+
+def _thumbprint_of(key: str) -> str:
+    return thumbprint(bytes.fromhex(key))

@@ -10,6 +10,7 @@ from hub.aggregation.aggregator import Aggregator
 from hub.audit.checkpoint import CheckpointSigner
 from hub.config.keys import HubKeys
 from hub.config.settings import HubSettings
+from hub.services.access_tokens import AccessTokens
 from hub.services.budgets import Budgets
 from hub.services.candidates import Candidates
 from hub.services.charters import Charters
@@ -19,6 +20,7 @@ from hub.services.identity import Identity
 from hub.services.limits import FixedWindow
 from hub.services.log import LogReader
 from hub.services.news import News
+from hub.services.nonces import Nonces
 from hub.services.outside_witnesses import OutsideWitnesses
 from hub.services.recorder import Clock, Recorder
 from hub.services.release import Releases
@@ -86,9 +88,7 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
         outside_witnesses=OutsideWitnesses(candidates, log, WitnessCall(http), settings.witness_urls),
         timestamps=_timestamps(settings, database, http),
         charters=charters,
-        identity=Identity(
-            database, charters, keys.hub, settings.log_origin, routes.audience(settings.log_origin), clock, _nonce
-        ),
+        identity=_identity(settings, database, charters, keys, clock),
         enrolments=enrolments,
         studies=studies,
         rounds=Rounds(database, recorder, course, blobs, place, aggregator, settings.lease_s),
@@ -107,6 +107,11 @@ def _timestamps(settings: HubSettings, database: Database, http: httpx.Client) -
     if settings.timestamp_ca is None:
         return None
     return Timestamps(database, over_http(http, settings.timestamp_url), read_roots(settings.timestamp_ca))
+
+
+def _identity(settings: HubSettings, database: Database, charters: Charters, keys: HubKeys, clock: Clock) -> Identity:
+    tokens = AccessTokens((keys.hub,), settings.log_origin, routes.audience(settings.log_origin))
+    return Identity(database, charters, tokens, Nonces.of(keys.hub, clock), clock, _nonce)
 
 
 def _nonce() -> str:

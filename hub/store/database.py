@@ -12,7 +12,8 @@ BUSY_MS = 15_000
 
 
 class Database:
-    """`reading` sees a committed state; `writing` is durable once it ends.
+    """`reading` sees a committed state; `writing` is durable once it ends; `noting` is seen by all replicas at once,
+    statement by statement, and a power cut may undo its last ones: no disk is waited for.
 
     SQLite: WAL, synchronous=FULL, BEGIN IMMEDIATE for writers. Writers of this process queue on a lock, for
     SQLite's own waiting is by growing sleeps. PostgreSQL: READ COMMITTED; recorders queue on the row of the log's head.
@@ -22,6 +23,7 @@ class Database:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_size=20, max_overflow=30)
+        self._notes = _noting_engine(url, self.is_sqlite)
         self._writers = threading.Lock() if self.is_sqlite else nullcontext()
 
     @contextmanager
@@ -38,8 +40,29 @@ class Database:
         ):
             yield connection
 
+    @contextmanager
+    def noting(self) -> Iterator[Connection]:
+        with self._writers, self._notes.connect() as connection:
+            yield connection
+
     def close(self) -> None:
         self.engine.dispose()
+        self._notes.dispose()
+
+
+def _noting_engine(url: str, is_sqlite: bool) -> Engine:
+    given = {"isolation_level": "AUTOCOMMIT", "pool_size": 8, "max_overflow": 32}
+    if not is_sqlite:
+        # Committed once it is visible: a crash of the server loses the last fraction of a second.
+        return create_engine(url, connect_args={"options": "-c synchronous_commit=off"}, **given)
+    engine = create_engine(url, connect_args={"check_same_thread": False}, **given)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_MS}"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    return engine
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -1,12 +1,11 @@
-"""Charters, invitations, enrolments, datasets, used assertions and who was seen when."""
+"""Charters, invitations, enrolments, datasets and who was seen when."""
 
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from hub.domain.silo import Invitation
-from hub.store.tables import assertions, charters, datasets, enrolments, invitations, sightings
+from hub.store.tables import charters, datasets, enrolments, invitations, sightings
 
 _VERSION = select(charters.c.version).order_by(charters.c.version.desc()).limit(1)
 _DIGEST = select(charters.c.digest).order_by(charters.c.version.desc()).limit(1)
@@ -100,17 +99,6 @@ def dataset_names(connection: Connection) -> dict[str, list[str]]:
     for row in connection.execute(select(datasets.c.silo, datasets.c.dataset).order_by(datasets.c.dataset)):
         found.setdefault(row.silo, []).append(row.dataset)
     return found
-
-
-def use_assertion(connection: Connection, party: str, jti: str, expires_at: int, now: int) -> bool:
-    """Remember an assertion's identifier; False when it was used before. Old ones are forgotten."""
-    connection.execute(delete(assertions).where(assertions.c.expires_at < now))
-    try:
-        with connection.begin_nested():
-            connection.execute(insert(assertions).values(party=party, jti=jti, expires_at=expires_at))
-    except IntegrityError:
-        return False
-    return True
 
 
 def see(connection: Connection, party: str, now: int) -> None:

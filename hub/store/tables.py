@@ -118,6 +118,14 @@ assertions = Table(
 )
 """Identifiers of used assertions, kept until they would have expired anyway."""
 
+proofs = Table(
+    "proofs",
+    metadata,
+    Column("period", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary(32), primary_key=True),
+)
+"""DPoP proofs that were used, by the minute of the nonce in them: what is older than two can't be shown again."""
+
 sightings = Table(
     "sightings",
     metadata,

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -12,10 +12,11 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from protocol import routes
+from protocol.dpop import NONCE_HEADER
 from protocol.ids import Hex32
-from protocol.problems import Problem
+from protocol.problems import UNAUTHENTICATED, USE_DPOP_NONCE, Problem
 from protocol.signing import Signed
-from protocol.tokens import client_assertion, token_request
+from protocol.token_holder import Credentials, TokenHolder
 from silo_node.errors import ConfigRefused, HubDistrusted, HubRefused, HubUnreachable
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.retry import Backoff, retrying
@@ -38,9 +39,9 @@ class HubSession:
 
     def __init__(self, url: str, identity: Identity, audience: str, timeout_s: float, backoff: Backoff) -> None:
         self._http = httpx.Client(base_url=checked_url(url), timeout=timeout_s, follow_redirects=False)
-        self._identity, self._audience, self._backoff = identity, audience, backoff
-        self._timeout_s = timeout_s
-        self._token, self._renew_at = "", datetime.min.replace(tzinfo=UTC)
+        self._identity, self._backoff, self._timeout_s = identity, backoff, timeout_s
+        shown = Credentials(identity.party, identity.signing, audience, checked_url(url))
+        self._holder = TokenHolder(shown, self._ask_token, _now, lambda: secrets.token_hex(16))
 
     def close(self) -> None:
         self._http.close()
@@ -120,24 +121,23 @@ class HubSession:
         return retrying(lambda: self._once(method, path, request), self._backoff)
 
     def _once(self, method: str, path: str, request: dict[str, Any]) -> httpx.Response:
-        headers = {**request.get("headers", {}), "Authorization": f"Bearer {self._access_token()}"}
-        response = send(self._http, method, path, **{**request, "headers": headers})
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            self._token = ""
-            headers["Authorization"] = f"Bearer {self._access_token()}"
-            response = send(self._http, method, path, **{**request, "headers": headers})
-        return checked(response)
+        """Sent again where the hub asks for its nonce, or for a new token: for each reason once."""
+        cured: set[str] = set()
+        while True:
+            proven = self._holder.headers(method, path)
+            response = send(self._http, method, path, **{**request, "headers": request.get("headers", {}) | proven})
+            self._holder.learn(response.headers.get(NONCE_HEADER))
+            if not self._holder.cures(refusal_of(response), proven, cured):
+                return checked(response)
 
-    def _access_token(self) -> str:
-        now = datetime.now(UTC)
-        if not self._token or now >= self._renew_at:
-            assertion = client_assertion(
-                self._identity.party, self._identity.signing, self._audience, now, secrets.token_hex(16)
-            )
-            answer = checked(send(self._http, "POST", routes.TOKENS, data=token_request(assertion)))
-            token = _parsed(routes.TokenAnswer, answer)
-            self._token, self._renew_at = token.access_token, now + timedelta(seconds=0.8 * token.expires_in)
-        return self._token
+    def _ask_token(self) -> routes.TokenAnswer:
+        for _ in range(2):
+            form, headers = self._holder.request()
+            response = send(self._http, "POST", routes.TOKENS, data=form, headers=headers)
+            self._holder.learn(response.headers.get(NONCE_HEADER))
+            if refusal_of(response) != USE_DPOP_NONCE:
+                break
+        return _parsed(routes.TokenAnswer, checked(response))
 
 
 def fetch_charter(url: str, timeout_s: float) -> list[bytes]:
@@ -178,7 +178,19 @@ def _bounded(response: httpx.Response, most: int) -> httpx.Response:
         body += part
         if len(body) > most:
             raise HubDistrusted(f"the hub's answer to {response.request.url.path} has more than {most} bytes")
-    return httpx.Response(response.status_code, content=bytes(body), request=response.request)
+    # What was decoded on the way is not to be decoded again.
+    kept = {name: response.headers[name] for name in (NONCE_HEADER,) if name in response.headers}
+    return httpx.Response(response.status_code, headers=kept, content=bytes(body), request=response.request)
+
+
+def refusal_of(response: httpx.Response) -> str:
+    """The problem's type of an answer with status 401, else nothing."""
+    if response.status_code != httpx.codes.UNAUTHORIZED:
+        return ""
+    try:
+        return Problem.model_validate_json(response.content).type
+    except ValidationError:
+        return UNAUTHENTICATED
 
 
 def checked(response: httpx.Response) -> httpx.Response:
@@ -200,6 +212,10 @@ def _parsed(kind: type[M], response: httpx.Response) -> M:
         return kind.model_validate_json(response.content)
     except ValidationError:
         raise HubDistrusted(f"the hub's answer to {response.request.url.path} is not in the protocol's form") from None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _content(data: bytes) -> dict[str, str]:

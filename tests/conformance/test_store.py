@@ -23,7 +23,7 @@ from hub.errors import Conflict, NotFound
 from hub.services.log import LogReader
 from hub.services.news import News
 from hub.services.recorder import Recorder
-from hub.store import bundles, rounds, silos, spends, studies, tables
+from hub.store import bundles, rounds, silos, spends, studies, tables, tokens
 from hub.store import log as log_store
 from hub.store.bulk import COPY_FROM_ROWS
 from hub.store.database import Database
@@ -288,16 +288,36 @@ def test_an_invitation_is_used_by_one_of_many_at_once(database: Database) -> Non
         assert sum(pool.map(use, range(6))) == 1
 
 
-def test_an_assertion_is_used_by_one_of_many_at_once(database: Database) -> None:
+def test_an_assertion_is_used_by_one_of_many_at_once_and_forgotten_when_it_has_run_out(database: Database) -> None:
     def use(_: int) -> bool:
         with database.writing() as connection:
-            return silos.use_assertion(connection, "silo:ada", "jti", 2000, 1000)
+            return tokens.use_assertion(connection, "silo:ada", "jti", 2000)
 
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(use, range(6))) == 1
     with database.writing() as connection:
-        assert silos.use_assertion(connection, "silo:bern", "jti", 2000, 1000)
-        assert silos.use_assertion(connection, "silo:ada", "jti", 9000, 2001)  # the first has run out
+        assert tokens.use_assertion(connection, "silo:bern", "jti", 2000)
+        tokens.forget(connection, 2000, 0)
+        assert not tokens.use_assertion(connection, "silo:ada", "jti", 9000)
+        tokens.forget(connection, 2001, 0)
+        assert tokens.use_assertion(connection, "silo:ada", "jti", 9000)
+
+
+def test_a_proof_is_used_by_one_of_many_at_once_at_any_replica(database: Database) -> None:
+    other = Database(database.url)
+
+    def use(number: int) -> bool:
+        with (database, other)[number % 2].noting() as connection:
+            return tokens.use_proof(connection, 7, b"p" * 32)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(use, range(12))) == 1
+    with other.noting() as connection:
+        assert tokens.use_proof(connection, 8, b"p" * 32)
+        tokens.forget(connection, 0, 8)
+        assert tokens.use_proof(connection, 7, b"p" * 32)
+        assert not tokens.use_proof(connection, 8, b"p" * 32)
+    other.close()
 
 
 def test_a_round_is_charged_once_and_settled_for_less(database: Database) -> None:

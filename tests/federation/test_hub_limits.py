@@ -41,9 +41,11 @@ def refused_after(send: "Iterator[httpx.Response]", limit: int) -> httpx.Respons
 def test_enrolments_and_tokens_of_one_address_are_limited_and_the_answer_says_for_how_long(limited: HubProcess) -> None:
     consortium = Consortium(limited.url, limited.card)
     consortium.found()
-    headers = consortium.officer.headers
+    officer = consortium.officer
+    assert officer.token
     silo = FakeSilo("ada", limited.url, limited.card)
     silo.http.headers["X-Forwarded-For"] = "192.0.2.7"
+    silo.nonce = officer.nonce  # or the hub would ask for it, with an answer that counts too
 
     def enrolments() -> Iterator[httpx.Response]:
         while True:
@@ -62,7 +64,7 @@ def test_enrolments_and_tokens_of_one_address_are_limited_and_the_answer_says_fo
     silo.http.headers["X-Forwarded-For"] = "192.0.2.8"
     assert consortium.enrol(silo, "0" * 22).status_code == 403
     for _ in range(2 * TOKENS):
-        assert httpx.get(limited.url + routes.POLL, params={"after": 0}, headers=headers).status_code == 200
+        assert httpx.get(limited.url + routes.POLL, params={"after": 0}, auth=officer.auth).status_code == 200
 
 
 def test_without_a_proxy_nobody_chooses_the_address_that_is_counted(tmp_path: Path) -> None:

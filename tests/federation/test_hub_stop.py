@@ -70,12 +70,12 @@ class Answers:
 def open_polls(consortium: Consortium) -> Answers:
     """Polls that have nothing to wait for, all of them taken in by the hub."""
     answers, admin = Answers(), consortium.admin
-    headers, after = admin.headers, admin.next
+    after = admin.next
 
     def poll() -> None:
         try:
             with httpx.Client(base_url=consortium.url, timeout=60) as http:
-                answer = http.get(routes.POLL, params={"after": after, "wait_s": 30}, headers=headers)
+                answer = http.get(routes.POLL, params={"after": after, "wait_s": 30}, auth=admin.auth)
             answers.follows.append(Follow.model_validate_json(answer.content))
         except (httpx.HTTPError, ValueError) as error:
             answers.broken.append(error)

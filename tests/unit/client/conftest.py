@@ -81,6 +81,9 @@ class Silo:
         }
 
 
+TOKEN_ANSWER = {"access_token": "token", "token_type": "DPoP", "expires_in": 300, "scope": "log:read"}
+
+
 @dataclass
 class World:
     """The log and whoever writes it. ``say`` signs and records; ``handle`` is the hub over HTTP."""
@@ -196,11 +199,11 @@ class World:
             wires = [wire for entry, wire in self.leaves if entry.kind == "charter"]
             return httpx.Response(200, content=b"".join(wire + b"\n" for wire in wires))
         if path == routes.TOKENS:
-            return httpx.Response(200, json={"access_token": "token", "token_type": "Bearer", "expires_in": 300})
+            return httpx.Response(200, json=TOKEN_ANSWER)
         if path == routes.STATEMENTS and request.method == "POST":
             signed = [signing.parse(line) for line in request.content.splitlines()]
             return httpx.Response(200, json={"indices": [self.record(one) for one in signed]})
-        if request.headers.get("Authorization") != "Bearer token":
+        if request.headers.get("Authorization") != "DPoP token" or not request.headers.get("DPoP"):
             problem = {"type": "consortia:unauthenticated", "title": "Who?", "status": 401, "detail": "no token"}
             return httpx.Response(401, json=problem)
         return self._known(path, query)

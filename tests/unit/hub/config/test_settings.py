@@ -81,9 +81,10 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
 def test_listening_beyond_loopback_needs_tls_or_a_proxy(folder: Path) -> None:
     with pytest.raises(SetupRefused, match="loopback"):
         load(folder, {"host": EVERYWHERE})
-    assert load(folder, {"host": EVERYWHERE, "behind_proxy": True}).behind_proxy
+    known = {"public_origin": "https://hub.example"}
+    assert load(folder, {"host": EVERYWHERE, "behind_proxy": True, **known}).behind_proxy
     files = {"tls_certificate": folder / "c.pem", "tls_key": folder / "k.pem"}
-    assert load(folder, {"host": EVERYWHERE, **files}).host == EVERYWHERE
+    assert load(folder, {"host": EVERYWHERE, **files, **known}).host == EVERYWHERE
     with pytest.raises(SetupRefused, match="both files"):
         load(folder, {"tls_key": folder / "k.pem"})
     for host in ("127.0.0.1", "::1", "localhost"):
@@ -104,6 +105,35 @@ def test_an_authority_that_dates_the_log_needs_its_roots(folder: Path) -> None:
     with pytest.raises(SetupRefused, match="timestamp_url and timestamp_ca: give both"):
         load(folder, {"timestamp_ca": folder / "roots.pem"})
     assert load(folder, {"timestamp_url": "http://tsa.example", "timestamp_ca": folder / "roots.pem"}).timestamp_url
+
+
+def test_a_hub_that_others_call_must_know_its_address(folder: Path) -> None:
+    files = {"tls_certificate": folder / "c.pem", "tls_key": folder / "k.pem"}
+    for given in ({"behind_proxy": True}, {"host": EVERYWHERE, **files}):
+        with pytest.raises(SetupRefused, match="public_origin: give the address"):
+            load(folder, given)
+    for good in ("https://hub.example", "https://hub.example:8443", "https://[2001:db8::1]", "http://127.0.0.1:8700"):
+        assert load(folder, {"public_origin": good}).public_origin == good
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://hub.example",
+        "https://hub.example/",
+        "https://hub.example/hub",
+        "https://hub.example:443",
+        "https://Hub.example",
+        "https://admin@hub.example",
+        "https://hub.example?x=1",
+        "hub.example",
+        "https://",
+        "https://hub.example:port",
+    ],
+)
+def test_an_address_that_no_proof_would_be_made_for_is_refused(folder: Path, origin: str) -> None:
+    with pytest.raises(SetupRefused, match="public_origin"):
+        load(folder, {"public_origin": origin})
 
 
 def test_the_settings_are_frozen(folder: Path) -> None:

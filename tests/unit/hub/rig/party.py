@@ -3,6 +3,7 @@
 import base64
 import secrets
 import time
+from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter
 
 from protocol import canonical, routes
 from protocol.charter import Charter
+from protocol.dpop import make_proof, thumbprint
 from protocol.ids import timestamp
 from protocol.routes import Follow
 from protocol.sealing.envelope import generate_keys
@@ -41,6 +43,20 @@ def check(answer: httpx.Response) -> httpx.Response:
     return answer
 
 
+class ProofAuth(httpx.Auth):
+    """Shows a party's token and a new proof with each request; once more where the hub asks for its nonce."""
+
+    def __init__(self, party: "Party") -> None:
+        self._party = party
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        for _ in range(2):
+            url = str(request.url.copy_with(query=None))
+            request.headers.update(self._party.shown(request.method, url))
+            if not self._party.learn((yield request)):
+                return
+
+
 class Party:
     """`party` is ``silo:NAME`` or ``person:NAME``."""
 
@@ -52,6 +68,9 @@ class Party:
         self.http = httpx.Client(base_url=url, timeout=60)
         self.view = LogView(card["log_origin"])
         self.next = 0
+        self.proof_key = Ed25519PrivateKey.generate()
+        self.auth = ProofAuth(self)
+        self.nonce: str | None = None
         self._token = ""
         self._expires = 0.0
 
@@ -84,38 +103,61 @@ class Party:
         return {"charter": charter, "signatures": [signature.model_dump(mode="json")]}
 
     def assertion(self, **changes: Any) -> str:
+        now = int(time.time())
         claims = {
             "iss": self.party,
             "sub": self.party,
             "aud": routes.audience(self.card["log_origin"]),
             "jti": secrets.token_hex(16),
+            "iat": now,
+            "exp": now + 55,
+            "cnf": {"jkt": thumbprint(self.proof_key.public_key().public_bytes_raw())},
         }
-        return jwt.encode({**claims, "exp": int(time.time()) + 55, **changes}, self.key, algorithm="EdDSA")
+        return jwt.encode({**claims, **changes}, self.key, algorithm="EdDSA")
+
+    def proof(self, method: str, url: str, token: str | None = None) -> str:
+        now = datetime.now(UTC)
+        return make_proof(self.proof_key, method, url, now, secrets.token_hex(16), token, self.nonce)
 
     def ask_token(self, assertion: str) -> httpx.Response:
+        """With a proof by this party's proof key; once more where the hub asks for its nonce."""
         form = {
             "grant_type": "client_credentials",
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": assertion,
         }
-        return self.http.post(routes.TOKENS, data=form)
+        url = str(self.http.base_url).rstrip("/") + routes.TOKENS
+        answer = self.http.post(routes.TOKENS, data=form, headers={"DPoP": self.proof("POST", url)})
+        if self.learn(answer):
+            answer = self.http.post(routes.TOKENS, data=form, headers={"DPoP": self.proof("POST", url)})
+        return answer
+
+    def learn(self, answer: httpx.Response) -> bool:
+        """Keep the answer's nonce; whether the request should be made again with it."""
+        self.nonce = answer.headers.get("DPoP-Nonce", self.nonce)
+        return answer.status_code == 401 and "use_dpop_nonce" in answer.headers.get("WWW-Authenticate", "")
 
     @property
-    def headers(self) -> dict[str, str]:
+    def token(self) -> str:
         if time.time() > self._expires - 30:
             answer = check(self.ask_token(self.assertion())).json()
             self._token, self._expires = answer["access_token"], time.time() + answer["expires_in"]
-        return {"Authorization": f"Bearer {self._token}"}
+        return self._token
+
+    def shown(self, method: str, url: str) -> dict[str, str]:
+        """The headers of one request to ``url``, which serve once."""
+        token = self.token
+        return {"Authorization": f"DPoP {token}", "DPoP": self.proof(method, url, token)}
 
     def post(self, *statements: Signed) -> list[int]:
         body = b"".join(statement.wire + b"\n" for statement in statements)
-        return check(self.http.post(routes.STATEMENTS, content=body, headers=self.headers)).json()["indices"]
+        return check(self.http.post(routes.STATEMENTS, content=body, auth=self.auth)).json()["indices"]
 
     def say(self, kind: str, **fields: Any) -> list[int]:
         return self.post(self.signed(kind, **fields))
 
     def get(self, path: str, **params: Any) -> httpx.Response:
-        return check(self.http.get(path, params=params, headers=self.headers))
+        return check(self.http.get(path, params=params, auth=self.auth))
 
     def poll(self, wait_s: float = 0.0) -> list[tuple[int, LogEntry, Signed]]:
         """New entries that concern this party; the log's growth and every entry's place are verified."""

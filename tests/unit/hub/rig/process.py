@@ -33,6 +33,8 @@ class HubProcess:
         self.url = f"{'https' if authority else 'http'}://127.0.0.1:{self.port}"
         self._verify = ssl.create_default_context(cafile=authority) if authority else False
         self._settings = {f"CONSORTIA_HUB_{name.upper()}": value for name, value in settings.items()}
+        if "behind_proxy" in settings:
+            self._settings["CONSORTIA_HUB_PUBLIC_ORIGIN"] = self.url
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

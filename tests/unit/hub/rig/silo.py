@@ -231,8 +231,8 @@ class FakeSilo(Party):
 
     def _put(self, path: str, content: bytes, **headers: str) -> Any:
         digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
-        given = {"Content-Digest": f"sha-256=:{digest}:", **headers, **self.headers}
-        return self.http.put(path, content=content, headers=given)
+        given = {"Content-Digest": f"sha-256=:{digest}:", **headers}
+        return self.http.put(path, content=content, headers=given, auth=self.auth)
 
     def on_sum_served(self, signed: Signed, body: Any) -> None:
         self.base[body.study] = signed.digest
@@ -320,6 +320,6 @@ class FakeSilo(Party):
         sealed = seal_envelope(b"salt and model", person.envelope.public, info)
         digest = canonical.digest(sealed)
         path = BLOB.format(study=study, digest=digest)
-        check(self.http.put(path, content=sealed, headers=self.headers))
+        check(self.http.put(path, content=sealed, auth=self.auth))
         self.say("release-sealed", study=study, recipient=person.name, blob=digest, size=len(sealed))
         return sealed

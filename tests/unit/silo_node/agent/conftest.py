@@ -98,7 +98,7 @@ class Node:
         ledger = self.parts.get("ledger", SqliteLedger)(self.folder / "ledger" / "ledger.sqlite", clock)
         rules = OwnerRules(self.folder / "policy.cedar", self.folder / "limits.toml")
         voice = Voice(identity, journal, tasks, self.hub, clock)
-        self.journal = journal
+        self.journal, self.hub.clock = journal, clock
         catalogue = Catalogue(self.folder / "datasets")
         self.silo = Silo(identity, self.hub, tasks, files, voice, catalogue, ledger, rules, self.runner, clock)
         return self.silo

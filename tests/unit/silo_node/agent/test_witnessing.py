@@ -65,6 +65,7 @@ def grow(node):
 @pytest.fixture
 def read(node):
     """The node, with the log read to its end and no candidate shown yet."""
+    node.hub.candidate = ""
     grow(node)
     grow(node)
     node.go()
@@ -241,6 +242,7 @@ def test_a_later_candidate_without_its_quorum_leaves_the_one_that_is_held(read):
 def test_two_silos_shown_two_logs_have_no_quorum_on_either_and_find_out_when_they_compare(make_node):
     """Alpha is shown one log, the three others another of the same size; each signs what it was shown."""
     alpha = make_node()
+    alpha.hub.candidate = ""
     grow(alpha)
     alpha.go()
     ours, theirs = checkpoint(alpha), checkpoint(alpha, fork(alpha, alpha.hub.tree.size))

@@ -1,11 +1,13 @@
 import hashlib
 import json
+import time
 
 import httpx
 import jwt
 import pytest
 
 from protocol import routes
+from protocol.dpop import Asked, check_proof, read_proof, thumbprint
 from protocol.tokens import ASSERTION_TYPE
 from silo_node.errors import ConfigRefused, HubDistrusted, HubRefused, HubUnreachable
 from silo_node.hub_client.identity import Identity
@@ -13,6 +15,7 @@ from silo_node.hub_client.retry import Backoff
 from silo_node.hub_client.session import HubSession, checked_url
 
 AUDIENCE = "consortia-hub:test.example/log"
+TOKEN = {"access_token": "t", "token_type": "DPoP", "expires_in": 300, "scope": "log:read"}
 
 
 class Hub:
@@ -20,12 +23,13 @@ class Hub:
 
     def __init__(self, **script):
         self.script = script
+        self.token_answers = []
         self.requests = []
 
     def __call__(self, request):
         self.requests.append(request)
         if request.url.path == routes.TOKENS:
-            return httpx.Response(200, json={"access_token": "t", "token_type": "Bearer", "expires_in": 300})
+            return self.token_answers.pop(0) if self.token_answers else httpx.Response(200, json=TOKEN)
         answers = self.script["answers"]
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
@@ -51,6 +55,7 @@ def test_a_token_is_asked_for_with_a_signed_assertion_once_and_then_kept(tmp_pat
     claims = jwt.decode(form["client_assertion"], key, algorithms=["EdDSA"], audience=AUDIENCE)
     assert claims["iss"] == claims["sub"] == "silo:alpha"
     assert claims["exp"] - claims["iat"] <= 60
+    assert claims["cnf"]["jkt"] == read_proof(tokens[0].headers["DPoP"]).thumbprint
 
 
 def test_a_hub_that_is_away_is_asked_again_with_growing_pauses(tmp_path):
@@ -81,6 +86,57 @@ def test_an_expired_token_is_renewed_and_the_call_made_once_more(tmp_path):
     made, _ = session(tmp_path, hub)
     assert made.post([]) == (1,)
     assert sum(request.url.path == routes.TOKENS for request in hub.requests) == 2
+
+
+def problem(kind, nonce=None):
+    content = {"type": f"consortia:{kind}", "title": "No", "status": 401, "detail": "no", "incident": None}
+    return httpx.Response(401, json=content, headers={"DPoP-Nonce": nonce} if nonce else {})
+
+
+def proofs(hub, path=routes.STATEMENTS):
+    return [read_proof(request.headers["DPoP"]) for request in hub.requests if request.url.path == path]
+
+
+def test_every_request_has_a_proof_of_its_own_for_its_address_and_token_and_none_by_the_identity_key(tmp_path):
+    hub = Hub(answers=[httpx.Response(200, json={"digests": []})])
+    made, _ = session(tmp_path, hub)
+    made.received_chunks("a" * 64, 3, 2)
+    made.received_chunks("a" * 64, 3, 2)
+    path = routes.CHUNKS.format(study="a" * 64, round=3, attempt=2)
+    first, second = proofs(hub, path)
+    assert first.identifier != second.identifier
+    assert first.thumbprint == second.thumbprint == proofs(hub, routes.TOKENS)[0].thumbprint
+    assert first.thumbprint != thumbprint(Identity.load("alpha", tmp_path).signing.public_key().public_bytes_raw())
+    for one in (first, second):
+        check_proof(one, Asked("GET", "https://hub.example", path), time.time(), "t")
+    assert all(request.headers["Authorization"] == "DPoP t" for request in hub.requests[1:])
+
+
+def test_the_hubs_nonce_is_taken_at_once_and_the_call_made_once_more(tmp_path):
+    hub = Hub(answers=[problem("use-dpop-nonce", "n1"), httpx.Response(200, json={"indices": []})])
+    hub.token_answers = [problem("use-dpop-nonce", "n0")]
+    made, pauses = session(tmp_path, hub)
+    made.post([])
+    made.post([])
+    assert [one.nonce for one in proofs(hub, routes.TOKENS)] == [None, "n0"]
+    assert [one.nonce for one in proofs(hub)] == ["n0", "n1", "n1"]
+    assert pauses == []
+
+
+def test_a_new_nonce_in_a_good_answer_is_used_from_then_on(tmp_path):
+    answer = httpx.Response(200, json={"indices": []}, headers={"DPoP-Nonce": "n2"})
+    made, _ = session(tmp_path, hub := Hub(answers=[answer, answer]))
+    made.post([])
+    made.post([])
+    assert [one.nonce for one in proofs(hub)] == [None, "n2"]
+
+
+def test_a_hub_that_always_asks_for_another_nonce_or_token_is_left_alone(tmp_path):
+    for kind, calls in (("use-dpop-nonce", 2), ("unauthenticated", 2), ("invalid-dpop-proof", 1)):
+        made, pauses = session(tmp_path, hub := Hub(answers=[problem(kind, "n1")]))
+        with pytest.raises(HubRefused) as refused:
+            made.post([])
+        assert (refused.value.status, len(proofs(hub)), pauses) == (401, calls, [])
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"indices":["a"]}', b'{"indices":[1],"more":1}'])
