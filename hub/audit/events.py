@@ -22,15 +22,15 @@ class AuditEvent:
     study: str | None = None
     round: str | None = None
 
-    def entry(self, recorded_at: datetime) -> LogEntry:
-        """The leaf; pydantic's `ValidationError` for a name the protocol doesn't know."""
+    def entry(self, recorded_at: str) -> LogEntry:
+        """The leaf, recorded at that `Timestamp`; pydantic's `ValidationError` for a name the protocol doesn't know."""
         return LogEntry(
             kind=self.kind,
             digest=canonical.digest(self.recorded),
             issuer=self.issuer,
             study=self.study,
             round=self.round,
-            recorded_at=timestamp(recorded_at),
+            recorded_at=recorded_at,
         )
 
 
@@ -46,6 +46,7 @@ class Appended:
 
 def append_events(tree: MerkleTree, events: Sequence[AuditEvent], now: datetime) -> Appended:
     """Append one leaf for each event, in order. All entries are made before any node is stored."""
-    entries = tuple(event.entry(now) for event in events)
+    at = timestamp(now)
+    entries = tuple(event.entry(at) for event in events)
     leaves = tuple(entry.leaf_bytes() for entry in entries)
     return Appended(tree.append([leaf_hash(leaf) for leaf in leaves]), tree.size, entries, leaves)

@@ -22,7 +22,7 @@ class Timestamper:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=3)
 
     def _run(self) -> None:
         failures = 0

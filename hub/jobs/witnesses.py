@@ -33,7 +33,7 @@ class WitnessAsker:
 
     def stop(self) -> None:
         self._stopped.set()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 3
         for thread in self._threads:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
 

@@ -5,7 +5,7 @@ gathered. They are durable and shared by all replicas. Whether a quorum is there
 the hub looks only to wake them, and to know which note to have timestamped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -21,18 +21,15 @@ from hub.store.database import Database
 from protocol.charter import Charter
 from protocol.cosignature import MAX_AHEAD, CosignerKey, merge, read_cosignature
 from protocol.signed_note import NoteRefused, SignatureLine, read_line, split_note
-from protocol.witnesses import Witnesses, silo_witness, witnesses_of
+from protocol.witnesses import silo_witness, witnesses_of
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """`witnesses_in` tells whom a charter names as witnesses, and how many of them it takes."""
-
     database: Database
     charters: Charters
     news: News
     clock: Clock
-    witnesses_in: Callable[[Charter], Witnesses] = witnesses_of
 
     def cosign(self, caller: Caller, body: bytes) -> None:
         """Take a silo's cosignature line of the newest candidate; the same line again changes nothing."""
@@ -78,7 +75,7 @@ class Candidates:
         with self.database.reading() as connection:
             charter = self.charters.current(connection)
         members = {silo_witness(charter.log_origin, member.silo) for member in charter.members}
-        return tuple(key for key in self.witnesses_in(charter).keys if key.name not in members)
+        return tuple(key for key in witnesses_of(charter).keys if key.name not in members)
 
     def _merge(self, connection: Connection, charter: Charter, lines: Sequence[str], key: CosignerKey) -> bool:
         """Whether the candidate became quorate. Raises `Conflict` for a line of another checkpoint."""
@@ -91,7 +88,7 @@ class Candidates:
             if made > (now + MAX_AHEAD).timestamp():
                 raise BadRequest(f"the cosignature by {key.name} is of time {made}, the future; set the clock right")
         note = merge(held.note, lines, [key])
-        became = held.quorate_at is None and self.witnesses_in(charter).look(note, now).quorate
+        became = held.quorate_at is None and witnesses_of(charter).look(note, now).quorate
         if became or note != held.note:
             quorate_at = int(now.timestamp()) if became else held.quorate_at
             candidate_store.write_note(connection, held.number, note, quorate_at)

@@ -58,7 +58,6 @@ log_entries = Table(
     Column("study", String(64)),
     Column("subject", String(40)),
     Column("leaf", Text, nullable=False),
-    Index("log_entries_by_digest", "digest"),
     Index("log_entries_by_study", "study", "log_index"),
     Index("log_entries_by_issuer", "issuer", "log_index"),
     Index("log_entries_by_kind", "kind", "log_index"),

@@ -41,6 +41,7 @@ def a_leaf(number: int) -> Signed:
         nonce=f"{number:032x}",
         journal_head=None,
         study="a" * 64,
+        assertion=None,
     )
     return sign(body, KEY)
 

@@ -61,7 +61,7 @@ def asked(hub: HubProcess) -> dict[str, Any]:
     note = Follow.model_validate_json(silo.get(routes.POLL, after=0).content).candidate
     for one in consortium.silos[:3]:
         line = cosign(note, silo_witness(origin, one.name), one.key, int(time.time()))
-        check(one.http.post(routes.LOG_COSIGNATURES, content=line.encode(), headers=one.headers))
+        check(one.http.post(routes.LOG_COSIGNATURES, content=line.encode(), auth=one.auth))
     for _ in range(0, LEAVES, 60):
         silo.post(*(silo.signed("dataset-registered", **dataset_fields(5.0)) for _ in range(60)))
     witnessed = httpx.get(hub.url + routes.LOG_WITNESSED).text

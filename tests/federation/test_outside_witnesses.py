@@ -1,8 +1,9 @@
 """Witnesses outside the consortium, asked over real HTTP (C2SP tlog-witness), honest and not."""
 
+import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -20,12 +21,13 @@ from hub.services.candidates import Candidates
 from hub.services.outside_witnesses import OutsideWitnesses
 from hub.services.wiring import Services, build
 from hub.services.witness_call import WitnessCall, WitnessFailed
+from protocol import routes
 from protocol.cosignature import timestamps
 from protocol.signed_note import VerifierKey
 from protocol.translog import Checkpoint
 from protocol.tree import TreeHead
-from protocol.witnesses import Witnesses, witnesses_of
 from tests.unit.hub.rig.consortium import Consortium
+from tests.unit.hub.rig.process import HubProcess
 from tests.unit.hub.rig.witness import WitnessServer
 
 NAME = "witness.example/w1"
@@ -40,8 +42,7 @@ class Scene:
 
     @property
     def candidates(self) -> Candidates:
-        """As if the charter named the witness: of the two, one makes the quorum."""
-        return replace(self.services.candidates, witnesses_in=lambda charter: Witnesses((self.witness.cosigner,), 1))
+        return self.services.candidates
 
     def outside(self, url: str = "") -> OutsideWitnesses:
         call = WitnessCall(httpx.Client())
@@ -73,9 +74,13 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         made = Scene(cast(Services, None), Consortium("http://127.0.0.1:1", card), witness, datetime.now(UTC))
         settings = load(tmp_path)
         made.services = build(settings, keys.load(settings.keys), cast(Aggregator, None), lambda: made.now)
-        made.services.charters.found(
-            made.consortium.admin.signed("charter", charter=made.consortium.charter_value()).wire
+        # Without members the witness alone is the quorum.
+        admin, named = (
+            made.consortium.admin,
+            [{"name": NAME, "key": witness.cosigner.public_key.public_bytes_raw().hex()}],
         )
+        charter = made.consortium.charter_value(witnesses=named)
+        made.services.charters.found(admin.signed("charter", **admin.signs(charter)).wire)
         yield made
         made.services.database.close()
 
@@ -207,6 +212,22 @@ def test_a_witness_that_is_down_is_asked_again_and_holds_up_nobody(
     assert "doesn't answer (ConnectError)" in said and "witness-cosigned" in said
 
 
-def test_until_the_charter_names_outside_witnesses_there_are_none(scene: Scene) -> None:
-    assert scene.services.candidates.witnesses_in is witnesses_of
-    assert scene.services.candidates.outside() == ()
+def test_a_running_hub_asks_the_witness_in_its_settings_once_the_charter_names_it(tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    card = create(tmp_path / "hub", "Test consortium")
+    with WitnessServer(NAME, VerifierKey.from_hex(card["log_origin"], card["log_key"]), key) as witness:
+        hub = HubProcess(tmp_path / "hub", card, witness_urls=json.dumps({NAME: witness.url}))
+        hub.start()
+        try:
+            consortium = Consortium(hub.url, card)
+            named = [{"name": NAME, "key": key.public_key().public_bytes_raw().hex()}]
+            charter = consortium.charter_value(witnesses=named)
+            signed = consortium.admin.signed("charter", **consortium.admin.signs(charter))
+            assert httpx.post(hub.url + routes.CHARTER, content=signed.wire).status_code == 200
+            deadline = time.monotonic() + 40
+            while (served := httpx.get(hub.url + routes.LOG_WITNESSED)).status_code == 404:
+                assert time.monotonic() < deadline, hub.logged()
+                time.sleep(0.2)
+            assert timestamps(served.text, [witness.cosigner]) != [None]
+        finally:
+            hub.stop()

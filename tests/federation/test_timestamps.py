@@ -131,7 +131,7 @@ def test_a_running_hub_serves_the_token_of_what_its_silos_cosigned(authority: Au
         note = Follow.model_validate_json(silo.get(routes.POLL, after=0).content).candidate
         for one in consortium.silos[:3]:
             line = cosign(note, silo_witness(hub.card["log_origin"], one.name), one.key, int(time.time()))
-            check(one.http.post(routes.LOG_COSIGNATURES, content=line.encode(), headers=one.headers))
+            check(one.http.post(routes.LOG_COSIGNATURES, content=line.encode(), auth=one.auth))
         deadline = time.monotonic() + 40
         while (answer := httpx.get(hub.url + routes.LOG_TIMESTAMP)).status_code == 404:
             assert time.monotonic() < deadline, hub.logged()

@@ -49,7 +49,7 @@ def line_of(silo: FakeSilo, note: str, seconds: float = 0, name: str = "") -> st
 
 
 def post(party: Party, line: str) -> None:
-    check(party.http.post(routes.LOG_COSIGNATURES, content=line.encode(), headers=party.headers))
+    check(party.http.post(routes.LOG_COSIGNATURES, content=line.encode(), auth=party.auth))
 
 
 def cosigners(consortium: Consortium, note: str) -> list[bool]:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.charter import charter_digest
+from protocol.charter import Witness, charter_digest
 from protocol.cosignature import cosign, merge
 from protocol.translog import Checkpoint, TreeHead, sign_checkpoint
 from protocol.witnesses import MAX_AGE, reason_to_wait, silo_witness, witnesses_of
@@ -71,8 +71,21 @@ def test_a_withheld_charter_is_noticed_after_a_day_at_the_latest() -> None:
     assert reason_to_wait(held, CHARTER, NOW + MAX_AGE + timedelta(seconds=1)) is not None
 
 
-@settings(max_examples=300)
-@given(members=st.integers(0, 256), liars=st.integers(0, 100))
-def test_two_quorums_share_more_witnesses_than_may_lie(members: int, liars: int) -> None:
-    quorum = (members + liars) // 2 + 1
-    assert 2 * quorum - members > liars
+@settings(max_examples=100, deadline=None)
+@given(members=st.integers(0, 256), outside=st.integers(0, 64), liars=st.integers(0, 100))
+def test_two_quorums_share_more_witnesses_than_may_lie(members: int, outside: int, liars: int) -> None:
+    silos = tuple(CHARTER.members[0] for _ in range(members))
+    named = tuple(Witness(name="witness.example", key="00" * 32) for _ in range(outside))
+    charter = CHARTER.model_copy(update={"members": silos, "witnesses": named, "tolerated_liars": liars})
+    assert 2 * charter.quorum_of_witnesses - (members + outside) > liars
+
+
+def test_outside_witnesses_count_beside_the_members() -> None:
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    named = (Witness(name="witness.example/w1", key=key.public_key().public_bytes_raw().hex()),)
+    charter = CHARTER.model_copy(update={"witnesses": named, "tolerated_liars": 1})
+    note = cosigned(checkpoint(charter=charter_digest(charter)), SILOS[:3])
+    assert witnesses_of(charter).quorum == 4
+    assert "4 witnesses must" in (reason_to_wait(note, charter, NOW) or "")
+    note = merge(note, [cosign(note, "witness.example/w1", key, int(NOW.timestamp()))], witnesses_of(charter).keys)
+    assert reason_to_wait(note, charter, NOW) is None

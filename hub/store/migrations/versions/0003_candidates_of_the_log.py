@@ -1,4 +1,4 @@
-"""candidates of the log: checkpoints put before the witnesses"""
+"""candidates of the log: checkpoints put before the witnesses; no index that nobody reads"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,7 +20,10 @@ def upgrade() -> None:
         sa.Column("token", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("number"),
     )
+    # Digests are random: each leaf wrote to a page of its own, and nothing was looked up by them.
+    op.drop_index("log_entries_by_digest", table_name="log_entries")
 
 
 def downgrade() -> None:
+    op.create_index("log_entries_by_digest", "log_entries", ["digest"])
     op.drop_table("log_candidates")

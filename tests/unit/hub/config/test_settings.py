@@ -91,6 +91,22 @@ def test_listening_beyond_loopback_needs_tls_or_a_proxy(folder: Path) -> None:
         assert load(folder, {"host": host}).host == host
 
 
+def test_witnesses_are_asked_over_https_or_on_this_machine(folder: Path) -> None:
+    for url in ("http://witness.example", "ftp://witness.example", "witness.example", ""):
+        with pytest.raises(SetupRefused, match="witness_urls: w1: an https"):
+            load(folder, {"witness_urls": {"w1": url}})
+    for url in ("https://witness.example/log", "http://127.0.0.1:8080"):
+        assert load(folder, {"witness_urls": {"w1": url}}).witness_urls == {"w1": url}
+
+
+def test_an_authority_that_dates_the_log_needs_its_roots(folder: Path) -> None:
+    with pytest.raises(SetupRefused, match="timestamp_url and timestamp_ca: give both"):
+        load(folder, {"timestamp_url": "http://tsa.example"})
+    with pytest.raises(SetupRefused, match="timestamp_url and timestamp_ca: give both"):
+        load(folder, {"timestamp_ca": folder / "roots.pem"})
+    assert load(folder, {"timestamp_url": "http://tsa.example", "timestamp_ca": folder / "roots.pem"}).timestamp_url
+
+
 def test_a_hub_that_others_call_must_know_its_address(folder: Path) -> None:
     files = {"tls_certificate": folder / "c.pem", "tls_key": folder / "k.pem"}
     for given in ({"behind_proxy": True}, {"host": EVERYWHERE, **files}):

@@ -9,12 +9,13 @@ from protocol.canonical import digest
 from protocol.charter import charter_digest
 from protocol.cosignature import CosignerKey, cosign, merge, read_cosignature
 from protocol.signed_note import sign_note, split_note
-from protocol.statements import CharterPublished, Invitation
+from protocol.statements import CharterPublished, Invitation, SpendReserved, StudyAccepted
 from protocol.translog import Checkpoint, sign_checkpoint
 from protocol.witnesses import MAX_AGE, silo_witness, witnesses_of
 from silo_node.agent.witnessing import may_work
 from silo_node.errors import HubDistrusted, HubUnreachable
 from tests.unit.silo_node.agent.fake_hub import ORIGIN, Nodes
+from tests.unit.silo_node.agent.story import begin_study
 
 ALPHA = silo_witness(ORIGIN, "alpha")
 
@@ -253,3 +254,26 @@ def test_two_silos_shown_two_logs_have_no_quorum_on_either_and_find_out_when_the
     show(alpha, ours + "".join(f"{line}\n" for line in stolen))
     assert "seen yet" in may_work(alpha.silo, charter(alpha))
     assert_halts(alpha, cosigned_by(alpha, theirs, others), "two roots at")
+
+
+def test_a_silo_takes_no_step_before_a_quorum_saw_the_log_and_goes_on_once_it_did(node, peers):
+    peers.propose()
+    node.hub.candidate = ""
+    node.agent.poll(0)
+    assert not node.agent.work() and not node.hub.logged(StudyAccepted)
+    node.hub.candidate = None
+    node.go()
+    assert len(node.hub.logged(StudyAccepted)) == 1
+
+
+def test_a_round_is_not_charged_a_day_after_the_last_quorum_but_the_log_is_still_cosigned(node, peers):
+    begin_study(node, peers)
+    node.hub.candidate = node.hub.poll(0, 0).candidate
+    node.now += MAX_AGE + timedelta(seconds=1)
+    peers.open(0)
+    node.go()
+    assert not node.hub.logged(SpendReserved) and not node.charges()
+    sent = len(node.hub.cosignatures)
+    node.hub.candidate = None
+    node.go()
+    assert node.hub.logged(SpendReserved) and len(node.hub.cosignatures) > sent
