@@ -8,16 +8,30 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/python -m compose.demo
 
-test: $(VENV)/.installed-dev
+test: packages $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
-quick: $(VENV)/.installed-dev
+quick: packages $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 install: $(VENV)/.installed
+
+# What packages.txt names and the machine lacks: installed where this user may, named where not.
+packages:
+	@wanted=$$(sed 's/#.*//' packages.txt); \
+	missing=$$(for one in $$wanted; do \
+	  dpkg-query -W -f='$${db:Status-Status}\n' $$one 2>/dev/null | grep -qx installed || echo $$one; done); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing" $$missing; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  get="apt-get install -y -qq --no-install-recommends $$missing"; \
+	  $$get >/dev/null 2>&1 || { apt-get update -qq && $$get >/dev/null; } && exit 0; \
+	fi; \
+	echo "missing:" $$missing "- tests that need them will fail; install them (packages.txt)"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -24,7 +24,7 @@ from protocol.sealing.secret import StudySecret
 from protocol.sealing.term import verify_sum
 from protocol.study import StudyContract, study_id
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
-from silo_node.agent.tasks import Tasks
+from silo_node.agent.study_files import StudyFiles
 from silo_node.private_files import write_private
 from silo_node.runner.messages import Frame, Payload, Pipe
 from silo_node.runner.tasks import outcome_from, task_frame, task_of_round, values_of
@@ -87,12 +87,12 @@ class Exchange:
 
     def state(self, index: int) -> BinaryIO:
         """The first silo's: all have the same."""
-        file = self.tasks(self.silos[0]).open_state(self.study, index)
+        file = self.files(self.silos[0]).open_state(self.study, index)
         assert file is not None
         return file
 
-    def tasks(self, silo: str) -> Tasks:
-        return Tasks(self.folder / silo)
+    def files(self, silo: str) -> StudyFiles:
+        return StudyFiles(self.folder / silo)
 
 
 # -- the roles of a silo
@@ -105,7 +105,7 @@ def begin_role(exchange: Exchange, silo: str) -> int:
     def write(after: BinaryIO) -> None:
         apply_total(exchange.contract, exchange.study, 0, after, totals, exchange.silos, after)
 
-    exchange.tasks(silo).keep_state(exchange.study, 0, write)
+    exchange.files(silo).keep_state(exchange.study, 0, write)
     return 8 * exchange.values
 
 
@@ -118,14 +118,14 @@ def train_role(exchange: Exchange, silo: str) -> int:
             pipe.send(task_frame(task))
             return outcome_from(task, pipe.receive(8 * values_of(task)), file).events_run
 
-        exchange.tasks(silo).keep_update(exchange.study, ROUND, compute)
+        exchange.files(silo).keep_update(exchange.study, ROUND, compute)
     return 8 * exchange.values
 
 
 def seal_role(exchange: Exchange, silo: str) -> int:
     """The update's file to the files of its chunks."""
-    tasks = exchange.tasks(silo)
-    path = tasks.update(exchange.study, ROUND)
+    files = exchange.files(silo)
+    path = files.update(exchange.study, ROUND)
     assert path is not None
     masks = own_masks(exchange.masks(silo), exchange.freeze, silo, exchange.offers())
 
@@ -134,19 +134,19 @@ def seal_role(exchange: Exchange, silo: str) -> int:
         return seal_update(update, exchange.segments(), *given)
 
     with path.open("rb") as update:
-        tasks.seal_once(exchange.study, ROUND, exchange.freeze, term)
+        files.seal_once(exchange.study, ROUND, exchange.freeze, term)
     return 8 * exchange.values
 
 
 def open_role(exchange: Exchange, silo: str) -> int:
     """The hub's sum to files, its tags checked, opened, applied to the state; then the state's MAC."""
-    tasks, layout = exchange.tasks(silo), exchange.layout
-    files = _fetched(exchange, tasks)
+    files, layout = exchange.files(silo), exchange.layout
+    fetched = _fetched(exchange, files)
     seeds = RecoveredSeeds({name: exchange.masks(name).self_seed for name in exchange.silos}, {})
     masks = masks_of_sum(exchange.freeze, exchange.silos, exchange.offers(), seeds)
 
     def chunks() -> Iterator[bytes]:
-        return (file.read_bytes() for file in files)
+        return (file.read_bytes() for file in fetched)
 
     def write(after: BinaryIO) -> None:
         with exchange.state(ROUND - 1) as before:
@@ -155,19 +155,19 @@ def open_role(exchange: Exchange, silo: str) -> int:
             apply_total(exchange.contract, exchange.study, ROUND, before, opened, exchange.silos, after)
 
     verify_sum(exchange.secret, exchange.freeze, exchange.silos, chunks(), layout)
-    tasks.keep_state(exchange.study, ROUND, write)
+    files.keep_state(exchange.study, ROUND, write)
     with exchange.state(ROUND) as after:
         keys.state_mac(exchange.secret, exchange.study, ROUND, blocks_of(after))
     return 8 * exchange.values
 
 
-def _fetched(exchange: Exchange, tasks: Tasks) -> list[Path]:
-    blobs, files = open_blobs(exchange.blobs), []
+def _fetched(exchange: Exchange, files: StudyFiles) -> list[Path]:
+    blobs, fetched = open_blobs(exchange.blobs), []
     for position in range(exchange.layout.chunks):
-        file = tasks.sum_folder(exchange.study, ROUND) / f"{position}"
+        file = files.sum_folder(exchange.study, ROUND) / f"{position}"
         write_private(file, blobs.read(sum_name(*_place(exchange), survivors_digest(exchange.silos), position)))
-        files.append(file)
-    return files
+        fetched.append(file)
+    return fetched
 
 
 @contextmanager
@@ -209,7 +209,7 @@ def take_in_role(exchange: Exchange, _: str) -> int:
     blobs, taken = open_blobs(exchange.blobs), 0
     for silo in exchange.silos:
         # Sealed under this freeze before: what it gives are the files.
-        for position, file in enumerate(exchange.tasks(silo).seal_once(exchange.study, ROUND, exchange.freeze, list)):
+        for position, file in enumerate(exchange.files(silo).seal_once(exchange.study, ROUND, exchange.freeze, list)):
             chunk = file.read_bytes()
             blobs.create(upload_name(exchange.study, ROUND, ATTEMPT, silo, position), chunk)
             taken += len(chunk)

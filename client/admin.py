@@ -1,44 +1,29 @@
-"""What an admin does: found a consortium, invite and admit silos, add people, approve studies. All signed here."""
+"""What an admin does beside the charter: invite silos, hear who enrolled, judge studies. All signed here."""
 
 import base64
 import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Annotated, Any, Final
+from datetime import timedelta
+from typing import Final
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from client.connection import Connection, heading
+from client.connection import Connection
 from client.errors import HubUntrusted, UsageRefused
-from client.follow import Record
-from client.keys import Card, Identity
-from client.session import HubSession
-from protocol import canonical, routes, signing
-from protocol.charter import Charter, Role, charter_digest, check_succession, key_words
+from protocol import routes, signing
+from protocol.charter import key_words
 from protocol.errors import ProtocolError
-from protocol.ids import Hex32, Strict, moment, timestamp
+from protocol.ids import person_party, timestamp
 from protocol.routes import BudgetStatus, PendingEnrolment, SiloStatus
 from protocol.sealing.envelope import check_public
-from protocol.signing import Signed
-from protocol.statements import CharterPublished, Enrolment, Invitation, StudyApproved
+from protocol.statements import Enrolment, Invitation, StudyApproved, StudyObjected
 from protocol.study import explain
 
 CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODE_GROUPS: Final = 5
 INVITATION_LIFE: Final = timedelta(hours=24)
-CHARTER_LIFE: Final = timedelta(days=730)
-
-
-class HubCard(Strict):
-    """What a hub's operator hands to the admin (consortia-hub init prints it): the hub's public keys and names."""
-
-    consortium: Annotated[str, Field(min_length=1, max_length=120)]
-    hub_key: Hex32
-    log_key: Hex32
-    log_origin: Annotated[str, Field(max_length=120)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,43 +45,6 @@ class Applicant:
     request: Enrolment
 
 
-def read_hub_card(path: Path) -> HubCard:
-    """The hub's card. Raises ``UsageRefused`` with every field that is wrong."""
-    try:
-        return HubCard.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageRefused(f"hub card {path} can't be read: {error.strerror}") from None
-    except ValidationError as error:
-        raise UsageRefused(f"{path} is not a hub card (consortia-hub init makes one): {explain(error)}") from None
-
-
-def founding_charter(card: HubCard, identity: Identity, now: datetime) -> Charter:
-    """Version 1: the admin alone, and the keys of the hub."""
-    admin = identity.card
-    value = {
-        "format": "consortia-charter/1",
-        "consortium": card.consortium,
-        "version": 1,
-        "previous": None,
-        "expires_at": timestamp(now + CHARTER_LIFE),
-        "admin": identity.person,
-        "hub_key": card.hub_key,
-        "log_origin": card.log_origin,
-        "log_key": card.log_key,
-        "members": [],
-        "people": [_person(admin, "admin")],
-    }
-    return _charter(value)
-
-
-def found(session: HubSession, charter: Charter, identity: Identity, now: datetime) -> Signed:
-    """Sign version 1 and post it to a hub that has no charter yet."""
-    body = CharterPublished(type="charter", charter=charter, **heading(identity, now))
-    signed = signing.sign(body, identity.signing)
-    session.post_charter(signed)
-    return signed
-
-
 def new_code() -> str:
     """100 random bits in Crockford's letters: XXXX-XXXX-XXXX-XXXX-XXXX."""
     letters = [secrets.choice(CROCKFORD) for _ in range(4 * CODE_GROUPS)]
@@ -108,11 +56,14 @@ def code_digest(code: str) -> str:
     return hashlib.sha256(code.encode("ascii")).hexdigest()
 
 
-def invite(connection: Connection, silo: str) -> Invite:
-    """Let ``silo`` enrol once within 24 hours. Only the returned value holds the code."""
+def invite(connection: Connection, silo: str, replace_keys: bool = False) -> Invite:
+    """Let ``silo`` enrol once within 24 hours. Only the returned value holds the code.
+
+    ``replace_keys`` for a member whose keys were lost, stolen, or used for long enough.
+    """
     connection.require_admin()
-    if any(member.silo == silo for member in connection.log.charter.members):
-        raise UsageRefused(f"silo {silo} is a member already; choose another name")
+    if silo in connection.log.charter.silos and not replace_keys:
+        raise UsageRefused(f"silo {silo} is a member; choose another name, or --replace-keys if it needs new keys")
     code = new_code()
     body = _invitation(connection, silo, code)
     connection.publish(body)
@@ -155,53 +106,69 @@ def _applicant(connection: Connection, pending: PendingEnrolment) -> Applicant:
     return Applicant(body.silo, key_words(body.signing_key, body.receiving_key), pending.received_at, body)
 
 
-def admit(connection: Connection, silo: str, words: str) -> Charter:
-    """Make ``silo`` a member if the six words that it read out are those of the keys that the hub has for it."""
-    found_ = [one for one in applicants(connection) if one.silo == silo]
-    if not found_:
+def hear(connection: Connection, silo: str, words: str) -> Enrolment:
+    """The enrolment of ``silo``, if the six words that it read out are those of the keys that the hub has for it."""
+    waiting = [one for one in applicants(connection) if one.silo == silo]
+    if not waiting:
         raise UsageRefused(f"silo {silo} is not waiting to be admitted; see: consortia admin enrolments")
-    applicant = found_[0]
     heard = " ".join(words.lower().replace("-", " ").split())
-    if not hmac.compare_digest(heard.encode(), applicant.words.encode()):
+    if not hmac.compare_digest(heard.encode(), waiting[0].words.encode()):
         raise UsageRefused(
             f"the words are not those of the keys that came for {silo}: someone may be between you; "
             "ask the silo to read them again, and don't admit it otherwise"
         )
-    request = applicant.request
-    member = {"silo": silo, "signing_key": request.signing_key, "receiving_key": request.receiving_key}
-    return _succeed(connection, members=[member])
+    return waiting[0].request
 
 
-def add_person(connection: Connection, card: Card, role: Role) -> Charter:
-    """Enter a person in the charter."""
-    connection.require_admin()
-    if any(person.person == card.person for person in connection.log.charter.people):
-        raise UsageRefused(f"person {card.person} stands in the charter already; a name keeps its keys for good")
-    return _succeed(connection, people=[_person(card, role)])
+def approval(connection: Connection, study: str) -> StudyApproved:
+    """This admin's approval of a study by its id, the digest of the contract that was shown; not signed yet."""
+    _may_judge(connection, study)
+    return StudyApproved(type="study-approved", study=study, assertion=None, **connection.heading())
 
 
-def _succeed(
-    connection: Connection, members: list[dict[str, str]] | None = None, people: list[dict[str, str]] | None = None
-) -> Charter:
-    older = connection.log.charter
-    value = older.model_dump(mode="json")
-    value |= {"version": older.version + 1, "previous": charter_digest(older)}
-    value["members"] += members or []
-    value["people"] += people or []
-    if moment(older.expires_at) - connection.now() < CHARTER_LIFE / 2:
-        value["expires_at"] = timestamp(connection.now() + CHARTER_LIFE)
-    charter = _charter(value)
-    check_succession(older, charter)
-    connection.publish(CharterPublished(type="charter", charter=charter, **connection.heading()))
-    return charter
+def objection(connection: Connection, study: str, reason: str) -> StudyObjected:
+    """Takes back this admin's approval of a study, or says why it gives none; not signed yet."""
+    _may_judge(connection, study)
+    try:
+        return StudyObjected(type="study-objected", study=study, reason=reason, assertion=None, **connection.heading())
+    except ValidationError as error:
+        raise UsageRefused(f"--reason: {explain(error)}") from None
 
 
-def approve(connection: Connection, study: str) -> Record:
-    """Sign the approval of a study by its id, which is the digest of the contract that was shown."""
+def own_word(connection: Connection, study: str) -> tuple[int, StudyApproved | StudyObjected] | None:
+    """The leaf and text of what this admin last said of the study, or None."""
+    said = [word for word in _words(connection, study) if word[1].issuer == connection.identity.party]
+    return said[-1] if said else None
+
+
+def approving(connection: Connection, study: str) -> list[str]:
+    """The present admins whose last word on the study is an approval."""
+    last = _last_words(connection, study)
+    return [party for party, body in last.items() if isinstance(body, StudyApproved)]
+
+
+def objecting(connection: Connection, study: str) -> dict[str, str]:
+    """The present admins whose last word on the study is an objection, with its reason."""
+    last = _last_words(connection, study)
+    return {party: body.reason for party, body in last.items() if isinstance(body, StudyObjected)}
+
+
+def _last_words(connection: Connection, study: str) -> dict[str, StudyApproved | StudyObjected]:
+    admins = {person_party(name) for name in connection.log.charter.admins}
+    return {body.issuer: body for _, body in _words(connection, study) if body.issuer in admins}
+
+
+def _words(connection: Connection, study: str) -> list[tuple[int, StudyApproved | StudyObjected]]:
+    found: list[tuple[int, StudyApproved | StudyObjected]] = []
+    found += [(record.index, body) for record, body in connection.log.statements(StudyApproved)]
+    found += [(record.index, body) for record, body in connection.log.statements(StudyObjected)]
+    return sorted(((index, body) for index, body in found if body.study == study), key=lambda word: word[0])
+
+
+def _may_judge(connection: Connection, study: str) -> None:
     connection.require_admin()
     connection.require_current_charter()
     connection.log.contract(study)
-    return connection.publish(StudyApproved(type="study-approved", study=study, **connection.heading()))
 
 
 def silos(connection: Connection) -> tuple[SiloStatus, ...]:
@@ -217,24 +184,3 @@ def silos(connection: Connection) -> tuple[SiloStatus, ...]:
 def budgets(connection: Connection) -> tuple[BudgetStatus, ...]:
     """The hub's mirror of all silos' privacy domains."""
     return connection.session.get(routes.BUDGETS, TypeAdapter(tuple[BudgetStatus, ...]))
-
-
-def _person(card: Card, role: Role) -> dict[str, str]:
-    return {
-        "person": card.person,
-        "role": role,
-        "signing_key": card.signing_key,
-        "receiving_key": card.receiving_key,
-    }
-
-
-def _charter(value: dict[str, Any]) -> Charter:
-    try:
-        return Charter.model_validate_json(canonical.encode(value))
-    except ValidationError as error:
-        raise UsageRefused(f"charter refused: {explain(error)}") from None
-
-
-def utc(seconds: float) -> datetime:
-    """A session clock's reading as a time with a zone."""
-    return datetime.fromtimestamp(seconds, UTC)

@@ -82,6 +82,8 @@ class Audited:
         strangers = sorted(silo for silo, *keys in after - before - self.enrolled)
         if strangers and body.charter.version > 1:
             raise RuleBroken(f"charter version {body.charter.version} admits {strangers[0]}, who never enrolled so")
+        for study in self.studies.values():
+            study.under(body.charter)
 
     def _propose(self, body: StudyProposed, entry: LogEntry) -> None:
         study, charter = study_id(body.contract), self.chain.in_force
@@ -91,7 +93,7 @@ class Audited:
             charter.member(silo)
         for person in body.contract.recipients:
             charter.person(person)
-        self.studies[study] = StudyRecord(study, body.contract, entry.recorded_at)
+        self.studies[study] = StudyRecord(study, body.contract, entry.recorded_at, charter)
 
     def _study_of(self, body: Body) -> StudyRecord:
         record = self.studies.get(getattr(body, "study", ""))

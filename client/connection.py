@@ -36,6 +36,11 @@ def heading(identity: Identity, now: datetime) -> Heading:
     return Heading(issuer=identity.party, issued_at=timestamp(now), nonce=secrets.token_hex(16), journal_head=None)
 
 
+def utc(seconds: float) -> datetime:
+    """A session clock's reading as a time with a zone."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """Who speaks, to which hub, knowing which part of its log."""
@@ -45,7 +50,7 @@ class Connection:
     log: FollowedLog
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(self.session.clock(), UTC)
+        return utc(self.session.clock())
 
     def heading(self) -> Heading:
         return heading(self.identity, self.now())
@@ -67,15 +72,17 @@ class Connection:
         raise HubUntrusted(f"the hub says it recorded the {body.type} as leaf {index}, its log doesn't show it there")
 
     def require_admin(self) -> None:
-        admin = self.log.charter.admin
-        if self.identity.person != admin:
-            raise UsageRefused(f"only the admin ({admin}) may do this; the key given is {self.identity.person}'s")
+        admins = self.log.charter.admins
+        if self.identity.person not in admins:
+            raise UsageRefused(
+                f"only an admin ({', '.join(admins)}) may do this; the key given is {self.identity.person}'s"
+            )
 
     def require_current_charter(self) -> None:
         """Raises ``HubUntrusted`` once the charter has expired: a new version must come first."""
         expires = self.log.charter.expires_at
         if moment(expires) <= self.now():
-            raise HubUntrusted(f"the charter expired at {expires}; the admin must publish a new version first")
+            raise HubUntrusted(f"the charter expired at {expires}; run first: consortia admin charter renew")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ class DraftRefused(UsageRefused):
     """A study draft that makes no contract."""
 
 
+class NotDecided(ClientError):
+    """A page on this machine waited for an answer that did not come."""
+
+
 class HubUnreachable(ClientError):
     """No answer from the hub, after all retries."""
 

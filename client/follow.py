@@ -14,20 +14,13 @@ from protocol import routes, signing, statements
 from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import Charter, charter_digest
 from protocol.errors import Malformed, ProtocolError
+from protocol.follow import CharterUnseen, Follower, Verified, advance_follower, checkpoint_size
 from protocol.ids import Hex32
 from protocol.routes import Follow, LoggedEntry
 from protocol.signing import Signed
 from protocol.statements import Statement, StudyProposed
 from protocol.study import StudyContract, explain, study_id
-from protocol.translog import (
-    LogEntry,
-    LogView,
-    VerifierKey,
-    advance,
-    leaf_hash,
-    verify_checkpoint,
-    verify_inclusion,
-)
+from protocol.translog import Checkpoint, LogEntry, LogView
 
 MAX_CHECKPOINT_AGE: Final = timedelta(hours=24)
 MAX_POLLS: Final = 100_000
@@ -50,13 +43,12 @@ class FollowedLog:
     def __init__(self, session: HubSession, store: PinnedStore, pinned: Pinned) -> None:
         self._session = session
         self._store = store
-        self._next = pinned.next
         self._view = LogView(pinned.origin, pinned.size, bytes.fromhex(pinned.root), pinned.note)
-        self._verifier = VerifierKey.from_hex(pinned.origin, pinned.log_key)
+        self._next = pinned.next
         self.chain = CharterChain(pinned.charter)
         self.records: list[Record] = []
         for cached in store.entries(pinned.next):
-            self._take(cached.index, cached.leaf, cached.statement)
+            self._remember(cached)
 
     @property
     def charter(self) -> Charter:
@@ -66,6 +58,11 @@ class FollowedLog:
     def size(self) -> int:
         """Leaves of the log at the pinned checkpoint."""
         return self._view.size
+
+    @property
+    def note(self) -> str:
+        """The newest checkpoint, as the log signed it."""
+        return self._view.note
 
     def refresh(self, wait_s: int = 0) -> tuple[Record, ...]:
         """Follow to the hub's newest checkpoint; the new records. Waits up to ``wait_s`` seconds for the first."""
@@ -79,7 +76,7 @@ class FollowedLog:
                 where = self._store.path
                 raise HubUntrusted(f"the hub's log does not verify: {error}; keep {where}, call the admin") from None
             if self._next == self._view.size:
-                self._check_head(answer.checkpoint)
+                self._check_age()
                 return tuple(self.records[known:])
             wait_s = 0
         raise HubUntrusted("the hub's log does not come to an end; try again later")
@@ -108,30 +105,32 @@ class FollowedLog:
         return found[0]
 
     def _step(self, answer: Follow) -> None:
-        after = self._next
-        view = self._advance(answer)
-        checkpoint = verify_checkpoint(answer.checkpoint, self._verifier.name, self._verifier.public_key)
-        if not after <= answer.next <= view.size or (answer.next == after and after < view.size):
-            raise HubUntrusted(f"the hub answers next {answer.next} after {after} of {view.size} leaves")
-        last = after - 1
-        for entry in answer.entries:
-            if not last < entry.index < answer.next:
-                raise HubUntrusted(f"the hub's entry {entry.index} is out of order")
-            last = entry.index
-            proof = [bytes.fromhex(one) for one in entry.proof]
-            verify_inclusion(leaf_hash(entry.leaf.encode()), entry.index, checkpoint.head, proof)
-        for entry in answer.entries:
-            self._take(entry.index, entry.leaf, entry.statement)
-        self._next, self._view = answer.next, view
+        follower, verified = self._advance(answer)
+        if answer.next == self._next and self._next < follower.view.size:
+            raise HubUntrusted(f"the hub answers next {answer.next} after {self._next} of {follower.view.size} leaves")
+        said = {entry.index: entry.signed for entry in verified}
+        for signed in said.values():
+            if isinstance(signed.body, statements.CharterPublished):
+                self.chain.charters.append(signed.body.charter)
+        self.records += [Record(entry.index, _read_leaf(entry.leaf), said.get(entry.index)) for entry in answer.entries]
+        self._next, self._view = follower.next, follower.view
         self._save(answer.entries)
 
-    def _advance(self, answer: Follow) -> LogView:
-        """The view after the answer's checkpoint; its proof goes from what was asked for, not always from the view."""
+    def _advance(self, answer: Follow) -> tuple[Follower, list[Verified]]:
+        """As ``advance_follower``, with what else it needs of the hub: a proof from the view, charters not seen yet."""
+        held = Follower(self.chain.founding, self._in_force, self._view, self._next)
         proof = answer.consistency
         if self._next != self._view.size:
-            size = verify_checkpoint(answer.checkpoint, self._verifier.name, self._verifier.public_key).size
-            proof = self._fetch_consistency(self._view.size, size)
-        return advance(self._view, answer.checkpoint, [bytes.fromhex(one) for one in proof], self._verifier)
+            proof = self._fetch_consistency(self._view.size, checkpoint_size(answer.checkpoint))
+        try:
+            return advance_follower(held, answer, proof)
+        except CharterUnseen:
+            charters = self._session.get_public(routes.CHARTER).splitlines()
+            return advance_follower(held, answer, proof, charters)
+
+    @property
+    def _in_force(self) -> Charter | None:
+        return self.chain.charters[-1] if self.chain.charters else None
 
     def _fetch_consistency(self, first: int, second: int) -> tuple[str, ...]:
         if first >= second:
@@ -139,21 +138,19 @@ class FollowedLog:
         params = {"first": str(first), "second": str(second)}
         return self._session.get(routes.LOG_CONSISTENCY, TypeAdapter(tuple[Hex32, ...]), params)
 
-    def _take(self, index: int, leaf: str, statement: str) -> None:
-        entry = _read_leaf(leaf)
-        signed = None
-        if entry.kind in STATEMENT_KINDS:
-            signed = self.chain.read(entry, statement.encode())
-        self.records.append(Record(index, entry, signed))
+    def _remember(self, cached: Cached) -> None:
+        entry = _read_leaf(cached.leaf)
+        known = entry.kind in STATEMENT_KINDS
+        signed = self.chain.read(entry, cached.statement.encode()) if known else None
+        self.records.append(Record(cached.index, entry, signed))
 
     def _save(self, entries: tuple[LoggedEntry, ...]) -> None:
         self._store.append(Cached(index=one.index, leaf=one.leaf, statement=one.statement) for one in entries)
         self._store.save(
             Pinned(
-                format="consortia-pinned/1",
+                format="consortia-pinned/2",
                 charter=self.chain.founding,
                 origin=self._view.origin,
-                log_key=self._verifier.public_key.public_bytes_raw().hex(),
                 size=self._view.size,
                 root=self._view.root.hex(),
                 note=self._view.note,
@@ -161,13 +158,11 @@ class FollowedLog:
             )
         )
 
-    def _check_head(self, note: str) -> None:
-        """A recent checkpoint under the newest charter: else the hub could hold back a revocation."""
-        checkpoint = verify_checkpoint(note, self._verifier.name, self._verifier.public_key)
-        if checkpoint.charter != charter_digest(self.charter):
-            raise HubUntrusted("the hub's checkpoint names another charter than its log shows; call the admin")
+    def _check_age(self) -> None:
+        """A recent checkpoint: else the hub could hold back a revocation."""
         now = datetime.fromtimestamp(self._session.clock(), UTC)
-        if checkpoint.signed_at is None or now - checkpoint.signed_at > MAX_CHECKPOINT_AGE:
+        signed_at = Checkpoint.parse(self._view.note.partition("\n\n")[0] + "\n").signed_at
+        if signed_at is None or now - signed_at > MAX_CHECKPOINT_AGE:
             raise HubUntrusted("the hub's checkpoint is older than 24 hours; check the clock here, then call the admin")
 
 
@@ -227,4 +222,4 @@ def _pin(session: HubSession, founding: str | None, notice: Notice) -> Pinned:
     digest = charter_digest(first)
     if founding is None:
         notice(f"pinned charter {digest} of {first.consortium}: compare it with the admin's, or give --charter")
-    return Pinned.start(digest, first.log_origin, first.log_key)
+    return Pinned.start(digest, first.log_origin)

@@ -6,13 +6,14 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from client.errors import KeyRefused
-from protocol.charter import key_words
+from protocol.charter import person_words
+from protocol.decision import DecisionKey
 from protocol.ids import Base64, Hex32, PersonId, Strict, person_party
 from protocol.sealing.envelope import EnvelopeKeys, from_private, generate_keys
 from protocol.sealing.errors import KeyRefused as EnvelopeKeyRefused
@@ -24,15 +25,22 @@ MAX_KEY_FILE_BYTES = 64 * 1024
 class Card(Strict):
     """What others need to know of a person: who, and with which public keys."""
 
-    format: Literal["consortia-card/1"]
+    format: Literal["consortia-card/1", "consortia-card/2"]
     person: PersonId
     signing_key: Hex32
     receiving_key: Base64
+    decision_key: DecisionKey | None = None
+
+    @model_validator(mode="after")
+    def _second_format_has_a_decision_key(self) -> Self:
+        if (self.decision_key is not None) != (self.format == "consortia-card/2"):
+            raise ValueError("decision_key: a card of format 2 has one, of format 1 none")
+        return self
 
     @property
     def words(self) -> str:
-        """Six words that name both keys, to be compared by telephone."""
-        return key_words(self.signing_key, self.receiving_key)
+        """Six words that name all its keys, to be compared by telephone."""
+        return person_words(self.signing_key, self.receiving_key, self.decision_key)
 
 
 class _KeyFile(Strict):
@@ -88,7 +96,7 @@ def write_identity(identity: Identity, path: Path) -> Path:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     _create(path, json.dumps(private.model_dump(), indent=2) + "\n", 0o600)
-    _create(card, json.dumps(identity.card.model_dump(), indent=2) + "\n", 0o644)
+    _create(card, card_text(identity.card), 0o644)
     return card
 
 
@@ -119,6 +127,46 @@ def read_card(path: Path) -> Card:
         raise KeyRefused(f"card {path} can't be read: {error.strerror}") from None
     except ValidationError as error:
         raise KeyRefused(f"{path} is not a public card: {explain(error)}") from None
+
+
+def own_card(identity: Identity, key_path: Path) -> Card:
+    """The card beside a person's key file, with the security key that it may hold; made anew where there is none.
+
+    Raises ``KeyRefused`` if it is another person's, or of other keys.
+    """
+    path = card_path(key_path)
+    if not path.exists():
+        return identity.card
+    card = read_card(path)
+    bare = card.model_copy(update={"format": "consortia-card/1", "decision_key": None})
+    if bare != identity.card:
+        raise KeyRefused(f"{path} is not the card of {key_path}; move it away, or give the right key")
+    return card
+
+
+def card_text(card: Card) -> str:
+    """The card as its file holds it."""
+    return json.dumps(card.model_dump(exclude_none=True), indent=2) + "\n"
+
+
+def add_decision_key(card_file: Path, key: DecisionKey, *, replace: bool) -> Card:
+    """Write ``key`` into a public card, whole or not at all. Raises ``KeyRefused`` if another is there."""
+    card = decision_key_wanted(card_file, replace=replace)
+    value = {**card.model_dump(), "format": "consortia-card/2", "decision_key": key}
+    newer = Card.model_validate(value)
+    written = card_file.with_name(f".{card_file.name}.new")
+    written.unlink(missing_ok=True)
+    _create(written, card_text(newer), 0o644)
+    written.replace(card_file)
+    return newer
+
+
+def decision_key_wanted(card_file: Path, *, replace: bool) -> Card:
+    """The card, if it may be given a decision key. Raises ``KeyRefused`` otherwise."""
+    card = read_card(card_file)
+    if card.decision_key is not None and not replace:
+        raise KeyRefused(f"{card_file} has a decision key already; --replace puts another in its place")
+    return card
 
 
 def _create(path: Path, text: str, mode: int) -> None:

@@ -16,23 +16,21 @@ from protocol.translog import EMPTY_ROOT
 class Pinned(Strict):
     """The founding charter's digest and the last checkpoint seen. ``next`` is where the log is followed from."""
 
-    format: Literal["consortia-pinned/1"]
+    format: Literal["consortia-pinned/2"]
     charter: Digest
     origin: str
-    log_key: Hex32
     size: Annotated[int, Field(ge=0)]
     root: Hex32
     note: str
     next: Annotated[int, Field(ge=0)]
 
     @classmethod
-    def start(cls, charter: str, origin: str, log_key: str) -> Self:
+    def start(cls, charter: str, origin: str) -> Self:
         """Before the first checkpoint."""
         return cls(
-            format="consortia-pinned/1",
+            format="consortia-pinned/2",
             charter=charter,
             origin=origin,
-            log_key=log_key,
             size=0,
             root=EMPTY_ROOT.hex(),
             note="",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Protocol
 
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
@@ -21,12 +22,22 @@ from hub.config import keys
 from hub.config.settings import HubSettings
 from hub.jobs.checkpointer import Checkpointer
 from hub.jobs.round_driver import RoundDriver
+from hub.jobs.timestamper import Timestamper
 from hub.jobs.token_sweeper import TokenSweeper
+from hub.jobs.witnesses import WitnessAsker
 from hub.services.recorder import Clock
 from hub.services.wiring import Services, build
 from protocol.routes import OPENAPI
 
 OTHER_REPLICAS_EVERY_S = 1.0
+
+
+class Job(Protocol):
+    """A thread beside the requests; `stop` waits for its end."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 def utc_now() -> datetime:
@@ -38,8 +49,14 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
     aggregator = aggregator or open_aggregator(settings)
     services = build(settings, keys.load(settings.keys), aggregator, clock)
     driver = RoundDriver(services.rounds, settings.tick_s, settings.keep_sums_s)
-    checkpointer = Checkpointer(services.recorder, settings.checkpoint_age_s)
-    sweeper = TokenSweeper(services.identity)
+    jobs: list[Job] = [
+        driver,
+        Checkpointer(services.recorder, settings.checkpoint_age_s),
+        WitnessAsker(services.outside_witnesses),
+        TokenSweeper(services.identity),
+    ]
+    if services.timestamps is not None:
+        jobs.append(Timestamper(services.timestamps))
     services.course.wake = driver.wake
 
     @contextlib.asynccontextmanager
@@ -47,13 +64,12 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
         services.news.attach(asyncio.get_running_loop())
         watcher = asyncio.create_task(_watch_other_replicas(services))
         aggregator.start(services.rounds.added)
-        driver.start()
-        checkpointer.start()
-        sweeper.start()
+        for job in jobs:
+            job.start()
         yield
         watcher.cancel()
         services.news.detach()
-        for stop in (driver.stop, checkpointer.stop, sweeper.stop, aggregator.close, services.database.close):
+        for stop in (*(job.stop for job in jobs), aggregator.close, services.database.close):
             await run_in_threadpool(stop)
 
     app = FastAPI(title="Consortia hub", lifespan=lifespan, openapi_url=OPENAPI, docs_url=None, redoc_url=None)
@@ -83,10 +99,10 @@ def open_aggregator(settings: HubSettings) -> Aggregator:
 
 async def _watch_other_replicas(services: Services) -> None:
     """Ring when the log grew without this process: a cheap look once a second, for all who wait."""
-    seen = -1
+    seen = None
     while True:
-        size = await run_in_threadpool(services.log.size)
-        if size != seen and seen >= 0:
+        state = await run_in_threadpool(services.log.state)
+        if seen is not None and state != seen:
             services.news.ring(urgent=True)
-        seen = size
+        seen = state
         await asyncio.sleep(OTHER_REPLICAS_EVERY_S)

@@ -9,8 +9,9 @@ from typing import Final, Literal
 
 from protocol import routes
 from protocol.charter import Charter
+from protocol.decision import check_decision
 from protocol.errors import BadSignature
-from protocol.statements import Body, StudyProposed
+from protocol.statements import Body, StudyApproved, StudyObjected, StudyProposed
 
 Speaker = Literal["hub", "silo", "admin", "researcher"]
 Role = Literal["silo", "admin", "researcher", "officer"]
@@ -18,10 +19,13 @@ Role = Literal["silo", "admin", "researcher", "officer"]
 SPEAKERS: dict[str, Speaker] = {
     "invitation": "admin",
     "charter": "admin",
+    "charter-proposed": "admin",
+    "charter-signed": "admin",
     "enrolment": "silo",
     "dataset-registered": "silo",
     "study-proposed": "researcher",
     "study-approved": "admin",
+    "study-objected": "admin",
     "study-accepted": "silo",
     "study-refused": "silo",
     "study-withdrawn": "silo",
@@ -78,6 +82,11 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("POST", routes.CHARTER): _OPEN,
     ("POST", routes.ENROLMENTS): _OPEN,
     ("GET", routes.LOG_CHECKPOINT): _OPEN,
+    ("GET", routes.LOG_WITNESSED): _OPEN,
+    ("GET", routes.LOG_TIMESTAMP): _OPEN,
+    ("GET", routes.LOG_TILED_CHECKPOINT): _OPEN,
+    ("GET", routes.LOG_TILE): _OPEN,
+    ("POST", routes.LOG_COSIGNATURES): Access("log:cosign", _SILO),
     ("GET", routes.ENROLMENTS): Access("enrolments:read", _ADMIN),
     ("POST", routes.STATEMENTS): Access("statements:write", _SPEAKERS),
     ("GET", routes.POLL): Access("log:read", _PARTIES),
@@ -120,10 +129,12 @@ def speaker(party: str, charter: Charter) -> str:
 
 
 def check_authority(body: Body, charter: Charter) -> None:
-    """Raises ``BadSignature`` unless the statement's issuer has the role to make it."""
+    """Raises ``BadSignature`` unless the statement's issuer has the role for it, and decided as the charter asks."""
     needed = SPEAKERS[body.type]
     found = "silo" if body.type == "enrolment" else speaker(body.issuer, charter)
     if found != needed or (found == "silo" and not body.issuer.startswith("silo:")):
         raise BadSignature(f"{body.type} must come from the role {needed}; {body.issuer} has the role {found}")
     if isinstance(body, StudyProposed) and body.issuer != f"person:{body.contract.lead}":
         raise BadSignature(f"study-proposed must come from the contract's lead, person:{body.contract.lead}")
+    if isinstance(body, StudyApproved | StudyObjected):
+        check_decision(body, charter.person(body.issuer.removeprefix("person:")).decision_key)

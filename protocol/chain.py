@@ -1,23 +1,24 @@
 """Whose signature counts, at each place in the log: the charter in force there, and the rules that follow.
 
 1. A leaf's kind, issuer and study are those of the statement it records, and its digest is the statement's.
-2. The first charter is the founding one that was pinned, signed by its own admin.
-3. Every later charter follows from the one in force (protocol.charter, rules 2 to 5), signed by the same admin.
-4. An enrolment is signed by the key it asks for; it makes nobody a member.
-5. Every other statement is signed by the key that the charter in force names for its issuer, whose role allows
+2. The first charter is the founding one that was pinned, and every later one follows from the one in force: with the
+   signatures that it needs (protocol.succession), published by an admin of the one before it, or of the founding one.
+3. An enrolment is signed by the key it asks for; it makes nobody a member.
+4. Every other statement is signed by the key that the charter in force names for its issuer, whose role allows
    it (protocol.authority).
+5. Where the charter in force gives an admin a FIDO2 key, its approvals and objections hold an assertion by that key.
 """
 
 import hmac
 from typing import Final
 
 from protocol.authority import SPEAKERS, check_authority
-from protocol.charter import Charter, charter_digest, check_succession
+from protocol.charter import Charter, charter_digest
 from protocol.errors import BadSignature, CharterRefused, Malformed
-from protocol.ids import person_party
 from protocol.signing import Signed, parse, verify, verify_by
 from protocol.statements import Body, CharterPublished, Enrolment, StudyProposed
 from protocol.study import study_id
+from protocol.succession import check_founding, check_succession
 from protocol.translog import LogEntry
 
 STATEMENT_KINDS: Final = frozenset(SPEAKERS)
@@ -75,10 +76,10 @@ def in_force_after(held: Charter | None, founding: str, signed: Signed) -> Chart
     """
     body = signed.body
     if isinstance(body, CharterPublished):
-        return _successor(held, founding, signed, body.charter)
+        return _successor(held, founding, signed, body)
     if isinstance(body, Enrolment):
         if body.issuer != f"silo:{body.silo}":
-            raise BadSignature(f"rule 4: an enrolment of silo {body.silo} was issued by {body.issuer}")
+            raise BadSignature(f"rule 3: an enrolment of silo {body.silo} was issued by {body.issuer}")
         verify(signed, body.signing_key)
     elif held is not None:
         verify_by(signed, held)
@@ -88,19 +89,15 @@ def in_force_after(held: Charter | None, founding: str, signed: Signed) -> Chart
     return held
 
 
-def _successor(held: Charter | None, founding: str, signed: Signed, charter: Charter) -> Charter:
-    if held is not None:
-        check_succession(held, charter)
-    elif not hmac.compare_digest(charter_digest(charter), founding):
-        raise CharterRefused("rule 2: the founding charter is not the one that was pinned; call the admin")
-    elif charter.version != 1 or charter.previous is not None:
-        raise CharterRefused("rule 2: the founding charter must have version 1 and no predecessor")
-    # A succession keeps the admin and the admin's key, so the newest charter names them as the founding one did.
-    admin = person_party(charter.admin)
-    if signed.body.issuer != admin:
-        raise BadSignature(f"rule 3: a charter issued by {signed.body.issuer}, it must be by {admin}")
-    verify(signed, (held or charter).signing_key_of(admin))
-    return charter
+def _successor(held: Charter | None, founding: str, signed: Signed, body: CharterPublished) -> Charter:
+    if held is None:
+        check_founding(body.charter, body.signatures, founding)
+    else:
+        check_succession(held, body.charter, body.signatures)
+    authority = held or body.charter
+    check_authority(body, authority)
+    verify_by(signed, authority)
+    return body.charter
 
 
 def study_of(body: Body) -> str | None:

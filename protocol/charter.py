@@ -1,15 +1,7 @@
-"""The charter: who is a member, with which keys. The root of trust that every silo pins when it joins.
+"""The charter: who is a member, who decides, with which keys. The root of trust that every silo pins when it joins.
 
-The rules by which a silo follows it (``check_succession`` here, signatures and pinning in ``protocol.chain``):
-
-1. The founding charter has version 1, no predecessor, and the digest that came with the invitation, out of band.
-2. Version N+1 names the digest of version N as its predecessor, and comes directly after it.
-3. Every version is signed by the admin of the version before it (the founding one by its own admin).
-4. Admin, hub key, log key, log origin and consortium name never change (their succession comes later).
-5. A member or person, once named, stays with the same keys and role; names and keys are distinct. (A removal
-   must not free the name for other keys: it comes with the successions.)
-
-After the root role of The Update Framework, section 5.3, with one admin.
+A document like the root role of The Update Framework: each version is signed by its admins (``protocol.succession``
+has the rules by which one follows another), and ``protocol.chain`` says whose signature counts under it.
 """
 
 import base64
@@ -19,7 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from protocol import canonical
-from protocol.errors import BadSignature, CharterRefused
+from protocol.decision import DecisionKey
+from protocol.errors import BadSignature
 from protocol.ids import Base64, Digest, Hex32, PersonId, Printable, SiloId, Strict, Timestamp
 from protocol.words import spoken
 
@@ -27,7 +20,7 @@ Role = Literal["admin", "researcher", "officer"]
 
 
 class Member(Strict):
-    """A silo: its Ed25519 key (signs) and its ML-KEM-768/X25519 key (receives)."""
+    """A silo: its Ed25519 key (signs, and cosigns the log) and its ML-KEM-768/X25519 key (receives)."""
 
     silo: SiloId
     signing_key: Hex32
@@ -35,38 +28,71 @@ class Member(Strict):
 
 
 class Person(Strict):
+    """A person with an Ed25519 key; with a ``decision_key`` (FIDO2) no decision counts without an assertion by it."""
+
     person: PersonId
     role: Role
     signing_key: Hex32
     receiving_key: Base64
+    decision_key: DecisionKey | None
+
+
+class Witness(Strict):
+    """Somebody outside who cosigns the log's checkpoints (C2SP tlog-witness): key name and Ed25519 key."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9./-]{0,118}[a-z0-9]$")]
+    key: Hex32
 
 
 class Charter(Strict):
-    format: Literal["consortia-charter/1"]
+    """``threshold`` (m) of the people with role admin decide; ``tolerated_liars`` (f) of the witnesses may lie."""
+
+    format: Literal["consortia-charter/2"]
     consortium: Annotated[Printable, StringConstraints(min_length=1, max_length=120)]
     version: Annotated[int, Field(ge=1, le=1_000_000)]
     previous: Digest | None
     expires_at: Timestamp
-    admin: PersonId
+    threshold: Annotated[int, Field(ge=1, le=100)]
     hub_key: Hex32
     log_origin: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9./-]{0,118}[a-z0-9]$")]
     log_key: Hex32
     members: Annotated[tuple[Member, ...], Field(max_length=256)]
     people: Annotated[tuple[Person, ...], Field(min_length=1, max_length=10_000)]
+    witnesses: Annotated[tuple[Witness, ...], Field(max_length=64)]
+    tolerated_liars: Annotated[int, Field(ge=0, le=100)]
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         names = [member.silo for member in self.members]
         persons = [person.person for person in self.people]
+        witnesses = [witness.name for witness in self.witnesses]
         keys = [m.signing_key for m in self.members] + [p.signing_key for p in self.people]
-        keys += [self.hub_key, self.log_key]
-        if len(set(names)) != len(names) or len(set(persons)) != len(persons):
-            raise ValueError("charter: names of members and of people must be distinct")
-        if len(set(keys)) != len(keys):
+        keys += [self.hub_key, self.log_key, *(witness.key for witness in self.witnesses)]
+        touched = [p.decision_key.public_key for p in self.people if p.decision_key is not None]
+        for found in (names, persons, witnesses):
+            if len(set(found)) != len(found):
+                raise ValueError("charter: names of members, of people and of witnesses must be distinct")
+        if len(set(keys)) != len(keys) or len(set(touched)) != len(touched):
             raise ValueError("charter: every key must belong to one party only")
-        if not any(p.person == self.admin and p.role == "admin" for p in self.people):
-            raise ValueError("charter: the admin must be among the people, with role admin")
+        if self.threshold > len(self.admins):
+            raise ValueError(
+                f"charter: threshold {self.threshold} of {len(self.admins)} admins; it must be 1 to their number"
+            )
         return self
+
+    @property
+    def admins(self) -> tuple[str, ...]:
+        """Names of those who decide."""
+        return tuple(person.person for person in self.people if person.role == "admin")
+
+    @property
+    def silos(self) -> tuple[str, ...]:
+        return tuple(member.silo for member in self.members)
+
+    @property
+    def quorum_of_witnesses(self) -> int:
+        """How many must cosign: any two such sets share a witness that is no liar, if at most f are."""
+        return (len(self.members) + len(self.witnesses) + self.tolerated_liars) // 2 + 1
 
     def member(self, silo: str) -> Member:
         for member in self.members:
@@ -90,24 +116,28 @@ class Charter(Strict):
         return self.person(name).signing_key
 
 
+def charter_bytes(charter: Charter) -> bytes:
+    """Its canonical JSON (RFC 8785): what is hashed and signed."""
+    return canonical.encode(charter.model_dump(mode="json"))
+
+
 def charter_digest(charter: Charter) -> str:
     """The digest that names a charter version: SHA-256 of its canonical JSON."""
-    return canonical.digest(canonical.encode(charter.model_dump(mode="json")))
+    return canonical.digest(charter_bytes(charter))
 
 
-def check_succession(older: Charter, newer: Charter) -> None:
-    """Raises ``CharterRefused`` unless ``newer`` may come directly after ``older`` (rules 2, 4 and 5)."""
-    if newer.version != older.version + 1 or newer.previous != charter_digest(older):
-        raise CharterRefused(f"rule 2: version {newer.version} does not come directly after version {older.version}")
-    for field in ("consortium", "admin", "hub_key", "log_key", "log_origin"):
-        if getattr(newer, field) != getattr(older, field):
-            raise CharterRefused(f"rule 4: {field} may not change")
-    keys = {m.silo: m for m in newer.members}
-    if any(keys.get(m.silo) != m for m in older.members):
-        raise CharterRefused("rule 5: a member and its keys stay as they are")
-    people = {p.person: p for p in newer.people}
-    if any(people.get(p.person) != p for p in older.people):
-        raise CharterRefused("rule 5: a person, its role and keys stay as they are")
+def charter_words(digest: str) -> str:
+    """Eight pronounceable words (128 bits) of a charter's digest, to be compared by telephone."""
+    return spoken(bytes.fromhex(digest)[:16])
+
+
+def person_words(signing_key: str, receiving_key: str, decision_key: DecisionKey | None) -> str:
+    """Six words that name all keys of a person, to be compared by telephone."""
+    if decision_key is None:
+        return key_words(signing_key, receiving_key)
+    keys = {"signing_key": signing_key, "receiving_key": receiving_key}
+    named = canonical.encode({**keys, "decision_key": decision_key.model_dump(mode="json")})
+    return spoken(hashlib.sha256(b"consortia/card-words/v2\x00" + named).digest()[:12])
 
 
 def key_words(signing_key: str, receiving_key: str) -> str:

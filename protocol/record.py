@@ -3,15 +3,17 @@
 The rules, each named in the reason when one is broken:
 
 1. proposed: once; all its silos are members, its recipients people of the charter.
-2. approved: after the proposal. accepted: after an approval, once, by a silo of the contract. paused: by a silo that
-   shares the secret; resumed: by one that is paused.
-3. keying: first, after an approval, exactly the silos that accepted, in the order of the log. Anew, before the next
+2. approved, objected: before the end; an admin's later word replaces its earlier one. The study *stands* while as many
+   of the admins of the charter in force as its threshold says have approved it. accepted: while it stands, once, by a
+   silo of the contract. paused: by a silo that shares the secret; resumed: by one that is paused.
+3. keying: while the study stands; first exactly the silos that accepted, in the order of the log. Anew, before the next
    round is opened, after a void round and when a holder left, or while the key silo has not committed: exactly the
    holders that are left, those first that completed an upload in the newest round, silent key silos last. At least a
    quorum.
 4. key: envelopes of an epoch come from its first silo; whoever a round is opened for has committed to one same key.
-5. opened: the round after the last that is over, or the next attempt of one of which no total was served; for
-   keyed silos that are neither suspended, withdrawn nor paused, at least a quorum.
+5. opened: while the study stands and its contract has not ended, the round after the last that is over, or the next
+   attempt of one of which no total was served; for keyed silos that are neither suspended, withdrawn nor paused, at
+   least a quorum. A silo that the charter no longer names is suspended.
 6. ready: by an opened silo that reserved its spend. frozen: those silos' very ready statements, on the total before.
 7. upload: by a frozen silo, under the freeze digest that follows from the log.
 8. served: once a round, at least a quorum of silos with a complete upload; as many chunks as the layout has.
@@ -19,7 +21,8 @@ The rules, each named in the reason when one is broken:
 9. verified, failed: by a silo of that sum, naming it; verified after a quorum revealed. closed: a quorum that logged
    one and the same state MAC, after a quorum had signed the survivors. voided: a training round whose total was served,
    while no quorum has logged one state; it suspends exactly the silos that more others blame than may collude.
-10. closed study: nothing of a round comes after; completed means that the last round closed.
+10. closed study: nothing of a round comes after; completed means that the last round closed, expired that the
+    contract had ended.
 11. release: asked for by the lead of a completed study; sealed after enough silos confirmed the same bytes.
 """
 
@@ -28,7 +31,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from protocol import round_rules
+from protocol.charter import Charter
 from protocol.errors import RuleBroken
+from protocol.ids import person_party
 from protocol.keying import Keying, next_holders
 from protocol.round_record import NO_BASE, RoundRecord
 from protocol.round_rules import require
@@ -54,6 +59,7 @@ from protocol.statements import (
     StudyApproved,
     StudyClosed,
     StudyKeying,
+    StudyObjected,
     StudyPaused,
     StudyRefused,
     StudyResumed,
@@ -92,6 +98,8 @@ Exchange = (
 class StudyRecord:
     """A study's place in the log; ``leaves`` are the indices of all that concerns it, by type.
 
+    ``charter`` is the one in force: whoever reads on calls ``under`` at each later one. ``approvals`` are the leaves
+    of the approvals that nobody took back, ``objections`` the reasons of admins who object, both by party.
     ``keyings`` are its epochs; ``void_rounds`` counts, for each silo, the void rounds that its updates went into since
     its owner last let it go on, ``pauses`` how often it paused.
     """
@@ -99,8 +107,10 @@ class StudyRecord:
     study: str
     contract: StudyContract
     proposed_at: str
+    charter: Charter
     leaves: dict[str, list[int]] = field(default_factory=dict)
     approvals: dict[str, int] = field(default_factory=dict)
+    objections: dict[str, str] = field(default_factory=dict)
     accepted: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     withdrawn: set[str] = field(default_factory=set)
@@ -121,8 +131,8 @@ class StudyRecord:
         self.leaves.setdefault(body.type, []).append(index)
         who = body.issuer.partition(":")[2]
         match body:
-            case StudyApproved():
-                self.approvals.setdefault(body.issuer, index)
+            case StudyApproved() | StudyObjected():
+                self._judge(body, index)
             case StudyAccepted() | StudyRefused() | StudyWithdrawn():
                 self._decide(body, who)
             case StudyPaused() | StudyResumed():
@@ -132,7 +142,7 @@ class StudyRecord:
             case SecretSealed() | SecretCommitment():
                 self._share_key(body, who)
             case StudyClosed():
-                self._end(body)
+                self._end(body, at)
             case ReleaseRequested() | ReleaseApproved() | ReleaseSealed():
                 self._release(body, who)
             case SpendReserved():
@@ -152,6 +162,28 @@ class StudyRecord:
                     self.rounds[body.round].offers[who] = body
             case _:
                 self._exchange(body, signed, who, at)
+
+    def under(self, charter: Charter) -> None:
+        """Goes on under another charter: whom it no longer names has no part any more."""
+        self.charter = charter
+        if self.closed is not None:
+            return
+        for silo in self.contract.silo_names:
+            if silo not in charter.silos:
+                self.suspended.add(silo)
+                if not self.keyed and silo in self.accepted:
+                    self.accepted.remove(silo)
+
+    @property
+    def approved_by(self) -> tuple[str, ...]:
+        """The present admins who approve, in the order of the log."""
+        admins = {person_party(name) for name in self.charter.admins}
+        return tuple(party for party in self.approvals if party in admins)
+
+    @property
+    def stands(self) -> bool:
+        """Whether enough of the present admins approve (rule 2)."""
+        return len(self.approved_by) >= self.charter.threshold
 
     @property
     def keying(self) -> Keying | None:
@@ -189,11 +221,21 @@ class StudyRecord:
         """Index of the last round whose total counts, -1 before any."""
         return max((index for index, one in self.rounds.items() if one.closed), default=-1)
 
+    def _judge(self, body: StudyApproved | StudyObjected, index: int) -> None:
+        require(self.closed is None, f"rule 2: {body.issuer} judges a study that is over")
+        if isinstance(body, StudyApproved):
+            self.objections.pop(body.issuer, None)
+            self.approvals.setdefault(body.issuer, index)
+            return
+        self.approvals.pop(body.issuer, None)
+        self.objections[body.issuer] = body.reason
+
     def _decide(self, body: Body, who: str) -> None:
         require(who in self.contract.silo_names, f"rule 2: {who} is not a silo of the contract")
         match body:
             case StudyAccepted():
-                require(bool(self.approvals), f"rule 2: {who} accepted before an admin approved")
+                require(self.stands, f"rule 2: {who} accepted a study that too few admins approve")
+                require(who not in self.suspended, f"rule 2: {who} accepted, and is no member any more")
                 require(who not in self.accepted and who not in self.refused, f"rule 2: {who} decided twice")
                 self.accepted.append(who)
             case StudyRefused():
@@ -215,8 +257,8 @@ class StudyRecord:
         self.void_rounds[who] = 0
 
     def _key(self, body: StudyKeying) -> None:
-        running = bool(self.approvals) and self.closed is None
-        require(running, "rule 3: keyed before an admin approved, or after the end")
+        running = self.stands and self.closed is None
+        require(running, "rule 3: keyed while too few admins approve, or after the end")
         require(body.epoch == len(self.keyings) + 1, f"rule 3: key epoch {body.epoch} is out of order")
         wanted = tuple(self.accepted)
         if self.keyings:
@@ -246,6 +288,8 @@ class StudyRecord:
     def _open(self, body: RoundOpened, at: str) -> None:
         what = f"round {body.round} attempt {body.attempt}"
         require(self.closed is None and body.round <= last_round(self.contract), f"rule 5: {what} after the end")
+        require(at < self.contract.expires_at, f"rule 5: {what} after the contract had ended")
+        require(self.stands, f"rule 5: {what} while too few admins approve")
         keying = self.keying
         if keying is None or self.needs_key:
             raise RuleBroken(f"rule 3: {what} opened before another key was shared")
@@ -320,10 +364,12 @@ class StudyRecord:
     def _base(self, index: int) -> str:
         return self.rounds[index - 1].served_digest if index else NO_BASE
 
-    def _end(self, body: StudyClosed) -> None:
+    def _end(self, body: StudyClosed, at: str) -> None:
         require(self.closed is None, "rule 10: the study was closed twice")
         done = self.complete_through == last_round(self.contract)
         require(body.outcome != "completed" or done, "rule 10: completed before its last round closed")
+        ended = at >= self.contract.expires_at
+        require(body.outcome != "expired" or ended, "rule 10: expired before its contract had ended")
         self.closed = body
 
     def _release(self, body: ReleaseRequested | ReleaseApproved | ReleaseSealed, who: str) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from protocol.ids import Digest, Hex32, Sentence, SiloId, Strict, StudyId, Timestamp
+from protocol.ids import Base64, Digest, Hex32, Sentence, SiloId, Strict, StudyId, Timestamp
+from protocol.signed_note import MAX_NOTE_BYTES
 
 HEALTH = "/health"
 METRICS = "/metrics"
@@ -21,7 +22,10 @@ ENROLMENTS = "/v1/enrolments"
 STATEMENTS = "/v1/statements"
 """POST: signed statements as JSON Lines, recorded all or none; answers ``Recorded``."""
 POLL = "/v1/poll"
-"""GET ?after=SIZE&wait_s=S: the ``Follow`` since log size SIZE, waiting up to S seconds for news."""
+"""GET ?after=SIZE&wait_s=S[&candidate=DIGEST]: the ``Follow`` since log size SIZE, waiting up to S seconds for news.
+
+DIGEST is the SHA-256 of the candidate that the caller holds: with it, another candidate is news too.
+"""
 STUDIES = "/v1/studies"
 STUDY = "/v1/studies/{study}"
 CHUNKS = "/v1/studies/{study}/rounds/{round}/attempts/{attempt}/chunks"
@@ -37,6 +41,16 @@ BLOB = "/v1/studies/{study}/blobs/{digest}"
 SILOS = "/v1/silos"
 BUDGETS = "/v1/budgets"
 LOG_CHECKPOINT = "/v1/log/checkpoint"
+LOG_COSIGNATURES = "/v1/log/cosignatures"
+"""POST by a silo: its cosignature line of the candidate (protocol.cosignature), text/plain."""
+LOG_WITNESSED = "/v1/log/witnessed"
+"""GET, no token: the newest checkpoint that a quorum of witnesses cosigned, a signed note."""
+LOG_TIMESTAMP = "/v1/log/timestamp"
+"""GET, no token: the newest ``TimestampAnswer``."""
+LOG_TILES = "/v1/log/tiles"
+"""The prefix of C2SP tlog-tiles, no token: ``/checkpoint`` and ``/tile/L/N[.p/W]``; entry bundles are not served."""
+LOG_TILED_CHECKPOINT = LOG_TILES + "/checkpoint"
+LOG_TILE = LOG_TILES + "/tile/{path:path}"
 LOG_CONSISTENCY = "/v1/log/consistency"
 """GET ?first=N&second=M: hashes in hex."""
 LOG_INCLUSION = "/v1/log/inclusion"
@@ -94,12 +108,14 @@ class Follow(Strict):
 
     ``entries`` are those from index N on that concern the caller (its studies, the charter), in order.
     ``next`` is the size to ask from next: below the checkpoint's size when there was more than one answer holds.
+    ``candidate`` is the checkpoint put before the witnesses, with the cosignatures so far; empty before the first.
     """
 
     checkpoint: str
     consistency: tuple[Hex32, ...]
     entries: tuple[LoggedEntry, ...]
     next: int
+    candidate: Annotated[str, Field(max_length=MAX_NOTE_BYTES)] = ""
 
 
 class ReceivedChunks(Strict):
@@ -146,6 +162,8 @@ class StudyStatus(Strict):
     lead: str
     proposed_at: Timestamp
     approvals: tuple[str, ...]
+    approvals_needed: int
+    objections: dict[str, str]
     accepted: tuple[SiloId, ...]
     refused: dict[SiloId, str]
     withdrawn: dict[SiloId, str]
@@ -183,6 +201,13 @@ class BudgetStatus(Strict):
 class CheckpointAnswer(Strict):
     checkpoint: str
     charter: Digest
+
+
+class TimestampAnswer(Strict):
+    """An RFC 3161 TimeStampToken (DER, base64) over the SHA-256 of the note's text, by a third party's clock."""
+
+    checkpoint: str
+    token: Base64
 
 
 def audience(log_origin: str) -> str:

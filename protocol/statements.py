@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from protocol.charter import Charter
+from protocol.decision import Assertion
 from protocol.ids import (
     Base64,
     DatasetName,
@@ -24,6 +25,7 @@ from protocol.sealing.errors import KeyRefused
 from protocol.sealing.masks import check_mask_key
 from protocol.spend import Event
 from protocol.study import Column, StudyContract, Unit
+from protocol.succession import CharterSignature
 
 RoundIndex = Annotated[int, Field(ge=0, le=100_000)]
 Attempt = Annotated[int, Field(ge=1, le=1000)]
@@ -68,8 +70,27 @@ class Enrolment(Statement):
 
 
 class CharterPublished(Statement):
+    """A version with all the signatures that it needs (``protocol.succession``): it is in force from here on."""
+
     type: Literal["charter"]
     charter: Charter
+    signatures: Annotated[tuple[CharterSignature, ...], Field(min_length=1, max_length=200)]
+
+
+class CharterProposed(Statement):
+    """An admin's draft of the next version, with the first of the signatures that it needs."""
+
+    type: Literal["charter-proposed"]
+    charter: Charter
+    signature: CharterSignature
+
+
+class CharterSigned(Statement):
+    """A further signature for the draft whose digest is ``charter``; its signer need not be who sends it."""
+
+    type: Literal["charter-signed"]
+    charter: Digest
+    signature: CharterSignature
 
 
 class DatasetRegistered(Statement):
@@ -92,8 +113,20 @@ class StudyProposed(Statement):
 
 
 class StudyApproved(Statement):
+    """An admin's yes to the contract of this digest. ``assertion`` where the charter gives the admin a FIDO2 key."""
+
     type: Literal["study-approved"]
     study: StudyId
+    assertion: Assertion | None
+
+
+class StudyObjected(Statement):
+    """An admin takes its approval back, or says why it gives none. A later approval takes the objection back."""
+
+    type: Literal["study-objected"]
+    study: StudyId
+    reason: Sentence
+    assertion: Assertion | None
 
 
 class StudyAccepted(Statement):
@@ -346,9 +379,12 @@ Body = Annotated[
     Invitation
     | Enrolment
     | CharterPublished
+    | CharterProposed
+    | CharterSigned
     | DatasetRegistered
     | StudyProposed
     | StudyApproved
+    | StudyObjected
     | StudyAccepted
     | StudyRefused
     | StudyWithdrawn

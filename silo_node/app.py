@@ -15,6 +15,7 @@ from protocol import routes
 from protocol.follow import begin
 from silo_node.agent.loop import Agent
 from silo_node.agent.silo import Silo
+from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Tasks
 from silo_node.agent.voice import Voice
 from silo_node.config import SiloConfig, load
@@ -58,7 +59,7 @@ def open_silo(
     runner = Runner(folder / "datasets", config.training_limit_s, warm=trains)
     try:
         catalogue = Catalogue(folder / "datasets")
-        yield Silo(identity, hub, tasks, voice, catalogue, ledger, rules, runner, clock), config
+        yield Silo(identity, hub, tasks, StudyFiles(folder), voice, catalogue, ledger, rules, runner, clock), config
     finally:
         runner.close()
         ledger.close()

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from protocol.charter import Charter, Member, Person, charter_digest
 from protocol.sealing import envelope
 from protocol.study import StudyContract, parse_contract
+from protocol.succession import sign_charter
 
 SILOS = ("alpha", "bravo", "charlie", "delta")
 NOW = "2026-11-22T12:00:00Z"
@@ -97,21 +98,27 @@ class Consortium:
     def charter(self, members: int, previous: Charter | None = None) -> Charter:
         """A charter with the first ``members`` silos, after ``previous``."""
         return Charter(
-            format="consortia-charter/1",
+            format="consortia-charter/2",
             consortium="Test",
             version=1 if previous is None else previous.version + 1,
             previous=None if previous is None else charter_digest(previous),
             expires_at="2030-01-01T00:00:00Z",
-            admin=self.admin.name,
+            threshold=1,
             hub_key=self.hub.public_key().public_bytes_raw().hex(),
             log_origin="test.example/log",
             log_key=self.log.public_key().public_bytes_raw().hex(),
             members=tuple(Member(silo=name, **self.silos[name].public) for name in SILOS[:members]),
             people=(
-                Person(person=self.admin.name, role="admin", **self.admin.public),
-                Person(person=self.researcher.name, role="researcher", **self.researcher.public),
+                Person(person=self.admin.name, role="admin", decision_key=None, **self.admin.public),
+                Person(person=self.researcher.name, role="researcher", decision_key=None, **self.researcher.public),
             ),
+            witnesses=(),
+            tolerated_liars=0,
         )
+
+    def published(self, charter: Charter) -> dict[str, Any]:
+        """The fields of a statement that publishes ``charter``, signed by the admin."""
+        return {"charter": charter, "signatures": (sign_charter(charter, self.admin.name, self.admin.signing),)}
 
 
 def consortium() -> Consortium:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
-from pages.contract import in_words, silo_lines
+from pages.contract import Section, in_words, silo_lines
 from protocol.study import StudyContract
 
 Hub = Annotated[str, typer.Option("--hub", envvar="CONSORTIA_HUB", help="The hub's origin, e.g. https://hub.example")]
@@ -23,6 +23,7 @@ Charter = Annotated[
     typer.Option("--charter", envvar="CONSORTIA_CHARTER", help="Digest of the founding charter; pinned at first use"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, for scripts")]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the local page, or only show its link")]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -43,6 +44,12 @@ def checked_digest(charter: str | None) -> str | None:
 
 def notice(text: str) -> None:
     err.print(f"note: {text}", markup=False, soft_wrap=True)
+
+
+def show_link(link: str) -> None:
+    """On stderr: stdout is the result's. The link works once, on this machine."""
+    err.print("if no page opens, open this link in a browser on this machine; it works once:", soft_wrap=True)
+    err.print(link, markup=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -69,12 +76,17 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def print_contract(contract: StudyContract, study: str) -> None:
-    """The contract in plain words, from the verified statement itself."""
-    for section in in_words(contract, study):
+def print_sections(sections: Iterable[Section]) -> None:
+    """Headings, each with its labelled lines; texts of others can style nothing."""
+    for section in sections:
         out.print(Text(f"\n{section.title}", style="bold"))
         for label, text in section.lines:
             say(f"  {label}: {printable(text)}")
+
+
+def print_contract(contract: StudyContract, study: str) -> None:
+    """The contract in plain words, from the verified statement itself."""
+    print_sections(in_words(contract, study))
     rows = [
         (one.silo, str(one.rows), f"{one.weight:.3f}", f"{one.sampling_rate:g}", f"{one.epsilon:.3f}")
         for one in silo_lines(contract)

@@ -23,6 +23,7 @@ JSON_LINES: Final = "application/jsonl"
 OCTETS: Final = "application/octet-stream"
 FORM: Final = "application/x-www-form-urlencoded"
 METRICS_TEXT: Final = "text/plain"
+NOTE: Final = "text/plain"
 _EVERY: Final = frozenset({500, 503})
 """An incident; a hub that is being stopped."""
 _WITH_TOKEN: Final = frozenset({401, 403, 404})
@@ -71,6 +72,11 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ("GET", routes.SUM): _d(400, gives=OCTETS),
     ("GET", routes.POLL): _d(400),
     ("GET", routes.LOG_CHECKPOINT): _d(404),
+    ("POST", routes.LOG_COSIGNATURES): _d(400, 409, 413, takes=NOTE, gives="", successes=(204,)),
+    ("GET", routes.LOG_WITNESSED): _d(404, gives=NOTE),
+    ("GET", routes.LOG_TIMESTAMP): _d(404),
+    ("GET", routes.LOG_TILED_CHECKPOINT): _d(404, gives=NOTE),
+    ("GET", routes.LOG_TILE): _d(404, gives=OCTETS),
     ("GET", routes.LOG_CONSISTENCY): _d(400),
     ("GET", routes.LOG_INCLUSION): _d(400),
     ("GET", routes.LOG_EXPORT): _d(gives=JSON_LINES),
@@ -78,6 +84,7 @@ DESCRIBED: dict[tuple[str, str], Described] = {
 """By method and path. A route without a row is refused when the hub starts."""
 
 _BODIES: Final[dict[str, dict[str, Any]]] = {
+    NOTE: _TEXT,
     JSON_LINES: _TEXT,
     OCTETS: _BINARY,
     JSON: routes.EnrolmentRequest.model_json_schema(),
@@ -96,12 +103,13 @@ _BODIES: Final[dict[str, dict[str, Any]]] = {
 def install(app: FastAPI) -> None:
     """Make `app.openapi` answer with the whole description. Raises `SetupRefused` for a route that has none."""
     schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    for path, operations in schema["paths"].items():
-        for method, operation in operations.items():
-            described = DESCRIBED.get((method.upper(), path))
-            if described is None:
-                raise SetupRefused(f"{method.upper()} {path}: hub/api/openapi.py doesn't say what it may answer")
-            _describe(operation, described, ROUTES[method.upper(), path])
+    for method, path in ROUTES.keys() - {("GET", routes.OPENAPI)}:
+        described = DESCRIBED.get((method, path))
+        if described is None:
+            raise SetupRefused(f"{method} {path}: hub/api/openapi.py doesn't say what it may answer")
+        # OpenAPI has no name for a parameter that spans slashes.
+        operation = schema["paths"][path.replace(":path}", "}")][method.lower()]
+        _describe(operation, described, ROUTES[method, path])
     parts = schema.setdefault("components", {})
     used = parts.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):

@@ -7,7 +7,7 @@ from datetime import datetime
 from hub.audit.merkle import MerkleTree
 from protocol import canonical
 from protocol.ids import timestamp
-from protocol.translog import LogEntry
+from protocol.translog import LogEntry, leaf_hash
 
 __all__ = ["Appended", "AuditEvent", "append_events"]
 
@@ -36,14 +36,16 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The grown tree and its new leaves, the first of which stands at `first_index`."""
+    """The grown tree and its new leaves as they are hashed, the first of which stands at `first_index`."""
 
     tree: MerkleTree
     first_index: int
     entries: tuple[LogEntry, ...]
+    leaves: tuple[bytes, ...]
 
 
 def append_events(tree: MerkleTree, events: Sequence[AuditEvent], now: datetime) -> Appended:
     """Append one leaf for each event, in order. All entries are made before any node is stored."""
     entries = tuple(event.entry(now) for event in events)
-    return Appended(tree.append([entry.leaf_hash() for entry in entries]), tree.size, entries)
+    leaves = tuple(entry.leaf_bytes() for entry in entries)
+    return Appended(tree.append([leaf_hash(leaf) for leaf in leaves]), tree.size, entries, leaves)

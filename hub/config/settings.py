@@ -59,6 +59,14 @@ class HubSettings(BaseSettings):
     tick_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
     checkpoint_age_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    witness_every_s: Annotated[int, Field(ge=10, le=43_200)] = 3600
+    """How often the witnesses are shown a new checkpoint to cosign; at once when another charter is in force."""
+    witness_urls: dict[str, str] = Field(default_factory=dict)
+    """Witnesses outside the consortium that the hub asks: the key name in the charter -> its https:// prefix."""
+    timestamp_url: Annotated[str, Field(pattern=r"^(|https?://.+)$")] = ""
+    """An RFC 3161 authority that dates the log; none: it isn't dated. Its answers are signed, so http will do."""
+    timestamp_ca: Path | None = None
+    """A PEM file with the authority's root certificates."""
     tokens_per_minute: Annotated[int, Field(ge=1)] = 120
     """From one address, in each process of the hub."""
     enrolments_per_minute: Annotated[int, Field(ge=1)] = 60
@@ -87,6 +95,17 @@ class HubSettings(BaseSettings):
             )
         if self.s3_endpoint and not is_safe_endpoint(self.s3_endpoint):
             raise ValueError("s3_endpoint: an https:// address is needed, or http:// to this machine itself")
+        return self
+
+    @model_validator(mode="after")
+    def _outside_is_asked_safely(self) -> Self:
+        for name, url in self.witness_urls.items():
+            if not is_safe_endpoint(url):
+                raise ValueError(
+                    f"witness_urls: {name}: an https:// address is needed, or http:// to this machine itself"
+                )
+        if bool(self.timestamp_url) != (self.timestamp_ca is not None):
+            raise ValueError("timestamp_url and timestamp_ca: give both, or neither")
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,8 @@
 
 proposed -> approved -> keying -> running -> completed | aborted | expired
 
+It stands while as many of the charter's present admins approve it as its threshold says. What no longer stands goes
+back to proposed, or, once it has a key, opens no round until enough approve again.
 After a void round, and when a holder of the study secret left, a running study is keying again before its next round.
 A silo that paused keeps its part in the secret, and is in no round until it resumes.
 """
@@ -10,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from hub.errors import Conflict, Expired, Forbidden
-from protocol.ids import moment
+from protocol.charter import Charter
+from protocol.ids import moment, person_party
 from protocol.routes import StudyState
 from protocol.signing import Signed
 from protocol.statements import (
@@ -26,6 +29,7 @@ from protocol.statements import (
     StudyApproved,
     StudyClosed,
     StudyKeying,
+    StudyObjected,
     StudyPaused,
     StudyRefused,
     StudyResumed,
@@ -38,7 +42,9 @@ FINAL = ("completed", "aborted", "expired")
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """`accepted` stands in the order of the log. `keying` are the holders of the secret of `epoch`, the first makes it;
+    """`admins` and `threshold` are those of the charter in force. `approvals` are the parties who approve, `objections`
+    say why others don't (party -> reason). `accepted` stands in the order of the log. `keying` are the holders of the
+    secret of `epoch`, the first makes it;
     `sealed_for` and `commitments` belong to that epoch, and after a void round it is `spoilt`. `silent` were to make
     a secret in an epoch before, and did not commit to one.
 
@@ -49,8 +55,11 @@ class Study:
     id: str
     contract: StudyContract
     proposed_at: int
+    admins: tuple[str, ...] = ()
+    threshold: int = 1
     stage: StudyState = "proposed"
     approvals: tuple[str, ...] = ()
+    objections: Mapping[str, str] = field(default_factory=dict)
     accepted: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     withdrawn: tuple[str, ...] = ()
@@ -69,6 +78,11 @@ class Study:
     release_approvals: Mapping[str, str] = field(default_factory=dict)
     released: Mapping[str, str] = field(default_factory=dict)
     closed_at: int | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether enough of the present admins approve."""
+        return len({person_party(name) for name in self.admins} & set(self.approvals)) >= self.threshold
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -92,9 +106,8 @@ def apply(state: Study, signed: Signed, now: int) -> Study:
     if not isinstance(body, StudyClosed) and state.stage not in FINAL and now >= end_of(state.contract):
         raise Expired(f"{body.type}: the contract ended at {state.contract.expires_at}")
     match body:
-        case StudyApproved():
-            _require_stage(state, body, "proposed")
-            return replace(state, stage="approved", approvals=(body.issuer,))
+        case StudyApproved() | StudyObjected():
+            return _judged(state, body)
         case StudyAccepted() | StudyRefused() | StudyWithdrawn():
             return _decided(state, body)
         case StudyPaused() | StudyResumed():
@@ -114,6 +127,17 @@ def apply(state: Study, signed: Signed, now: int) -> Study:
         case ReleaseRequested() | ReleaseApproved() | ReleaseSealed():
             return _released(state, body)
     raise Conflict(f"a {body.type} doesn't change a study")
+
+
+def under(state: Study, charter: Charter) -> Study:
+    """The study under a charter that comes into force: whom it no longer names has no part any more."""
+    if state.stage in FINAL:
+        return state
+    left = [silo for silo in state.contract.silo_names if silo not in charter.silos and silo not in state.suspended]
+    suspended = (*state.suspended, *left)
+    accepted = state.accepted if state.keying else tuple(silo for silo in state.accepted if silo not in suspended)
+    changed = replace(state, suspended=suspended, accepted=accepted)
+    return _restaged(replace(changed, admins=charter.admins, threshold=charter.threshold))
 
 
 def started(state: Study) -> Study:
@@ -153,6 +177,26 @@ def _silo_of(state: Study, body: Body, among: tuple[str, ...]) -> str:
     return silo
 
 
+def _judged(state: Study, body: StudyApproved | StudyObjected) -> Study:
+    if state.stage in FINAL:
+        raise Conflict(f"{body.type}: the study is {state.stage}")
+    others = tuple(party for party in state.approvals if party != body.issuer)
+    if isinstance(body, StudyObjected):
+        objections = {**state.objections, body.issuer: body.reason}
+        return _restaged(replace(state, approvals=others, objections=objections))
+    if others != state.approvals:
+        raise Conflict(f"{body.type}: {body.issuer} has approved before")
+    objections = {party: why for party, why in state.objections.items() if party != body.issuer}
+    return _restaged(replace(state, approvals=(*others, body.issuer), objections=objections))
+
+
+def _restaged(state: Study) -> Study:
+    """Before it has a key, a study is approved exactly while it stands."""
+    if state.stage in ("proposed", "approved"):
+        return replace(state, stage="approved" if state.stands else "proposed")
+    return state
+
+
 def _decided(state: Study, body: StudyAccepted | StudyRefused | StudyWithdrawn) -> Study:
     silo = _silo_of(state, body, state.contract.silo_names)
     if isinstance(body, StudyWithdrawn):
@@ -164,8 +208,8 @@ def _decided(state: Study, body: StudyAccepted | StudyRefused | StudyWithdrawn) 
             return replace(state, accepted=accepted, refused={**state.refused, silo: f"withdrawn: {body.reason}"})
         return replace(state, withdrawn=(*state.withdrawn, silo), left={**state.left, silo: body.reason})
     _require_stage(state, body, "approved")
-    if silo in state.accepted or silo in state.refused:
-        raise Conflict(f"{body.type}: silo {silo} has decided before; withdraw instead")
+    if silo in state.accepted or silo in state.refused or silo in state.suspended:
+        raise Conflict(f"{body.type}: silo {silo} has decided before, or is out; withdraw instead")
     if isinstance(body, StudyRefused):
         return replace(state, refused={**state.refused, silo: f"{body.rule}: {body.reason}"})
     return replace(state, accepted=(*state.accepted, silo))

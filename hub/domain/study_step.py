@@ -38,9 +38,10 @@ def keying_limit_s(contract: StudyContract) -> int:
 
 def _from_approved(state: Study) -> Say | None:
     named, quorum = len(state.contract.silos), state.contract.schedule.quorum
-    if named - len(state.refused) < quorum:
-        return CloseStudy("aborted", f"{len(state.refused)} of {named} silos refused, {quorum} are needed")
-    if len(state.refused) + len(state.accepted) < named:
+    out = {*state.refused, *state.suspended}
+    if named - len(out) < quorum:
+        return CloseStudy("aborted", f"{len(out)} of {named} silos refused, or are no members; {quorum} are needed")
+    if len(out | set(state.accepted)) < named:
         return None
     return StartKeying(1, state.accepted)
 
@@ -50,6 +51,8 @@ def _from_keying(state: Study, round: Round | None, can_pay: CanPay, now: int) -
 
     Where the key silo let that time pass, another one makes the key.
     """
+    if not state.stands:
+        return None
     if state.needs_key:
         return _key_again(state, round)
     present = state.active
@@ -94,7 +97,7 @@ def _from_running(state: Study, round: Round, can_pay: CanPay, now: int) -> Say 
         if round.index >= last_round(state.contract):
             return CloseStudy("completed", "all rounds are done")
         return _go_on(state, round, can_pay)
-    step = round_step.next_step(round, state.contract, state.withdrawn, now)
+    step = round_step.next_step(round, state.contract, tuple(state.gone), now)
     match step:
         case VoidRound() if plan_round(state.contract, round.index).stage != "training":
             return CloseStudy("aborted", f"round {round.index}: {step.why}")
@@ -107,6 +110,9 @@ def _from_running(state: Study, round: Round, can_pay: CanPay, now: int) -> Say 
 
 
 def _go_on(state: Study, round: Round, can_pay: CanPay) -> Say | None:
+    """The next round or attempt, once enough admins approve."""
+    if not state.stands:
+        return None
     return _key_again(state, round) if state.needs_key else _open(state, *_next_place(round), can_pay)
 
 

@@ -30,12 +30,10 @@ class Enrolments:
     recorder: Recorder
     charters: Charters
 
-    def invite(self, recording: Recording, signed: Signed, body: statements.Invitation, charter: Charter) -> int:
-        """Record an admin's invitation of a silo that is no member yet."""
+    def invite(self, recording: Recording, signed: Signed, body: statements.Invitation) -> int:
+        """Record an admin's invitation: of a silo that is to be a member, or of a member that is to have new keys."""
         expires_at = int(moment(body.expires_at).timestamp())
         check_invitation(expires_at, recording.now)
-        if any(member.silo == body.silo for member in charter.members):
-            raise Conflict(f"invitation: silo {body.silo} is a member")
         invitation = Invitation(signed.digest, body.silo, body.code, expires_at, None)
         silo_store.add_invitation(recording.connection, invitation)
         return recording.record(signed, silo_party(body.silo))
@@ -65,18 +63,15 @@ class Enrolments:
             return recording.record(signed)
 
     def pending(self) -> list[PendingEnrolment]:
-        """Silos that enrolled and are not in the charter yet."""
+        """Silos that enrolled, and are not in the charter with these keys yet."""
         with self.database.reading() as connection:
-            members = {member.silo for member in self.charters.current(connection).members}
-            return [
-                PendingEnrolment(
-                    silo=enrolled.silo,
-                    statement=log_store.wire_of(connection, enrolled.statement).decode(),
-                    received_at=_stamp(enrolled.received_at),
-                )
-                for enrolled in silo_store.enrolled(connection)
-                if enrolled.silo not in members
-            ]
+            known = {member.signing_key for member in self.charters.current(connection).members}
+            found = []
+            for enrolled in silo_store.enrolled(connection):
+                signed = signing.parse(log_store.wire_of(connection, enrolled.statement))
+                if isinstance(signed.body, Enrolment) and signed.body.signing_key not in known:
+                    found.append(_pending(enrolled, signed))
+            return found
 
     def silos(self) -> list[SiloStatus]:
         """The members, with the words of their keys."""
@@ -94,6 +89,12 @@ class Enrolments:
         ]
 
 
+def _pending(enrolled: Enrolled, signed: Signed) -> PendingEnrolment:
+    return PendingEnrolment(
+        silo=enrolled.silo, statement=signed.wire.decode(), received_at=_stamp(enrolled.received_at)
+    )
+
+
 def _check_receiving_key(body: Enrolment) -> None:
     try:
         check_public(base64.b64decode(body.receiving_key, validate=True))
@@ -104,8 +105,6 @@ def _check_receiving_key(body: Enrolment) -> None:
 def _check_new(body: Enrolment, charter: Charter, founding: str) -> None:
     if body.charter != founding:
         raise Conflict("enrolment: charter is not the digest of this hub's founding charter; compare it with the admin")
-    if any(member.silo == body.silo for member in charter.members):
-        raise Conflict(f"enrolment: the name {body.silo} is taken")
     taken = {member.signing_key for member in charter.members} | {person.signing_key for person in charter.people}
     taken |= {charter.hub_key, charter.log_key}
     if body.signing_key in taken:

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from hub.audit.checkpoint import CheckpointSigner
-from hub.audit.merkle import MerkleTree, NodeId
+from hub.audit.merkle import LogDamaged, MerkleTree, NodeId
+from hub.audit.tiles import Tile
 from hub.errors import BadRequest, NotFound
 from hub.services.identity import Caller
 from hub.services.news import News
+from hub.store import candidates as candidate_store
 from hub.store import log as log_store
 from hub.store import silos as silo_store
 from hub.store.database import Database
 from hub.store.log import Entry, NodeTable
+from protocol import canonical
 from protocol.export import write_export
 from protocol.routes import MAX_ENTRIES_PER_POLL, CheckpointAnswer, Follow, LoggedEntry
 from protocol.translog import LogEntry
@@ -29,10 +32,11 @@ class LogReader:
     news: News
     nodes: dict[NodeId, bytes] = field(default_factory=dict, repr=False)
 
-    def follow(self, caller: Caller, after: int) -> tuple[Follow, bool]:
+    def follow(self, caller: Caller, after: int, candidate: str | None = None) -> tuple[Follow, bool]:
         """What concerns `caller` from index `after` on, under the newest checkpoint, with proofs for it.
 
-        With it, whether any of it is for a party to act on, so that a waiting poll should end at once.
+        With it, whether any of it is for a party to act on, so that a waiting poll should end at once; for who
+        gives the SHA-256 of the `candidate` that it holds, another one is.
         """
         with self.database.reading() as connection:
             head = log_store.read_head(connection)
@@ -44,17 +48,26 @@ class LogReader:
             limit = MAX_ENTRIES_PER_POLL + 1
             found = log_store.entries_for(connection, caller.reader, after, head.size, limit)
             kept = _fitting(found)
+            held = candidate_store.newest(connection)
+            note = "" if held is None else held.note
             answer = Follow(
                 checkpoint=head.checkpoint,
                 consistency=_hexes(tree.consistency_proof(after)),
                 entries=tuple(_logged(tree, entry) for entry in kept),
                 next=found[len(kept)].index if len(kept) < len(found) else head.size,
+                candidate=note,
             )
-            return answer, any(self.news.urgent(entry.index, entry.kind) for entry in kept)
+            other = candidate is not None and canonical.digest(note.encode()) != candidate
+            return answer, other or any(self.news.urgent(entry.index, entry.kind) for entry in kept)
 
     def size(self) -> int:
         with self.database.reading() as connection:
             return log_store.read_head(connection).size
+
+    def state(self) -> tuple[int, int, bool]:
+        """What parties wait to see changed: the log's size, the candidate's number, whether it is quorate."""
+        with self.database.reading() as connection:
+            return (log_store.read_head(connection).size, *candidate_store.state(connection))
 
     def checkpoint(self) -> CheckpointAnswer:
         """Raises `NotFound` before the first charter."""
@@ -64,6 +77,21 @@ class LogReader:
         if not charters:
             raise NotFound("the log is empty: no charter is pinned yet")
         return CheckpointAnswer(checkpoint=head.checkpoint, charter=charters[-1][0])
+
+    def note(self) -> str:
+        """The newest checkpoint as it was signed. Raises `NotFound` before the first charter."""
+        return self.checkpoint().checkpoint
+
+    def tile(self, tile: Tile) -> bytes:
+        """A tile's hashes, one after another. Raises `NotFound` for one that the log doesn't fill."""
+        with self.database.reading() as connection:
+            size = log_store.read_head(connection).size
+            if not tile.fits(size):
+                raise NotFound(f"{tile}: a log of {size} leaves has no such tile")
+            hashes = log_store.read_nodes(connection, tile.node_level, tile.first, tile.width)
+        if len(hashes) != tile.width:
+            raise LogDamaged(f"{tile}: {len(hashes)} of its {tile.width} nodes are stored")
+        return b"".join(hashes)
 
     def consistency(self, first: int, second: int) -> tuple[str, ...]:
         """Hashes that join the tree of `first` leaves to that of `second`."""

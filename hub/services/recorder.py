@@ -11,6 +11,7 @@ from hub.audit.checkpoint import CheckpointSigner
 from hub.audit.events import AuditEvent, append_events
 from hub.audit.merkle import MerkleTree, NodeId
 from hub.services.news import News
+from hub.store import candidates as candidate_store
 from hub.store import log as log_store
 from hub.store import silos as silo_store
 from hub.store.database import Database
@@ -43,7 +44,7 @@ class Recording:
 
     def record(self, signed: Signed, subject: str | None = None) -> int:
         """Put a statement on record; `subject` is a party it concerns beside its issuer and its study's parties."""
-        index = self._append(_event(signed), subject)
+        index = self.put(_event(signed), subject)
         log_store.insert_statement(
             self.connection, signed.digest, signed.wire, signed.body.issuer, signed.body.nonce, index
         )
@@ -53,10 +54,11 @@ class Recording:
         """Put a refusal on record, once for the same bytes."""
         digest = canonical.digest(wire)
         if log_store.refusal_index(self.connection, digest) is None:
-            index = self._append(AuditEvent("refusal", wire, issuer, study), None)
+            index = self.put(AuditEvent("refusal", wire, issuer, study))
             log_store.insert_refusal(self.connection, digest, wire, reason, index)
 
-    def _append(self, event: AuditEvent, subject: str | None) -> int:
+    def put(self, event: AuditEvent, subject: str | None = None) -> int:
+        """Put a leaf on record whose text, if it is to be shown, is stored elsewhere; its index."""
         self.events.append(event)
         self.subjects.append(subject)
         return self.head.size + len(self.events) - 1
@@ -72,33 +74,40 @@ class Recorder:
     clock: Clock
     nodes: dict[NodeId, bytes] = field(default_factory=dict, repr=False)
     """The tree's committed nodes, shared with who reads it."""
+    witness_every_s: int = 3600
+    """After how long the witnesses are shown a new checkpoint; at once when another charter is in force."""
 
     @contextmanager
     def transaction(self) -> Iterator[Recording]:
         with self.database.writing() as connection:
             recording = Recording(connection, self.clock(), log_store.lock_head(connection))
             yield recording
-            if recording.events:
-                self._append(recording)
+            renewed = bool(recording.events) and self._append(recording)
         if recording.events:
             for index in recording.turns:
                 self.news.turn(index)
             first = recording.head.size
-            self.news.ring(any(self.news.urgent(first + i, event.kind) for i, event in enumerate(recording.events)))
+            urgent = (self.news.urgent(first + place, event.kind) for place, event in enumerate(recording.events))
+            self.news.ring(renewed or any(urgent))
         for action in recording.afterwards:
             action()
 
     def refresh(self, older_than_s: int) -> bool:
-        """Sign the head again, without new leaves, when its checkpoint is older; says whether it did."""
+        """Sign the head again, without new leaves, when its checkpoint is older, or the witnesses are due a new one.
+
+        Says whether it did.
+        """
         with self.database.writing() as connection:
             head, moment = log_store.lock_head(connection), self.clock()
-            if head.size == 0 or moment.timestamp() - head.signed_at < older_than_s:
+            young = moment.timestamp() - head.signed_at < older_than_s
+            charter = silo_store.charter_digest(connection)
+            if head.size == 0 or (young and not self._due(connection, charter, moment)):
                 return False
             self._sign(connection, MerkleTree(NodeTable(connection, self.nodes), head.size), head, moment)
         self.news.ring(urgent=True)
         return True
 
-    def _append(self, recording: Recording) -> None:
+    def _append(self, recording: Recording) -> bool:
         connection, head = recording.connection, recording.head
         tree = MerkleTree(NodeTable(connection, self.nodes), head.size)
         appended = append_events(tree, recording.events, recording.moment)
@@ -110,17 +119,28 @@ class Recorder:
                 entry.issuer,
                 entry.study,
                 subject,
-                entry.leaf_bytes().decode(),
+                leaf.decode(),
             )
-            for place, (entry, subject) in enumerate(zip(appended.entries, recording.subjects, strict=True))
+            for place, (entry, leaf, subject) in enumerate(
+                zip(appended.entries, appended.leaves, recording.subjects, strict=True)
+            )
         ]
         log_store.insert_entries(connection, entries)
-        self._sign(connection, appended.tree, head, recording.moment)
+        return self._sign(connection, appended.tree, head, recording.moment)
 
-    def _sign(self, connection: Connection, tree: MerkleTree, head: Head, moment: datetime) -> None:
-        charter = silo_store.charter_digest(connection)
+    def _sign(self, connection: Connection, tree: MerkleTree, head: Head, moment: datetime) -> bool:
+        """Sign the head; says whether it became the witnesses' new candidate."""
+        charter, now = silo_store.charter_digest(connection), int(moment.timestamp())
         note = self.signer.sign(tree, head.checkpoint or None, charter, moment)
-        log_store.write_head(connection, Head(tree.size, note, int(moment.timestamp())))
+        log_store.write_head(connection, Head(tree.size, note, now))
+        due = self._due(connection, charter, moment)
+        if due:
+            candidate_store.add(connection, note, charter, now)
+        return due
+
+    def _due(self, connection: Connection, charter: str | None, moment: datetime) -> bool:
+        held = candidate_store.newest(connection)
+        return held is None or held.charter != charter or moment.timestamp() - held.taken_at >= self.witness_every_s
 
 
 def _event(signed: Signed) -> AuditEvent:

@@ -242,7 +242,7 @@ class Rounds:
     def _whom(self, study: Study, round: Round) -> tuple[str, ...]:
         """Whose terms to add: those of the sum that may be served now, else of all who are still expected."""
         now = int(self.recorder.clock().timestamp())
-        step = round_step.next_step(round, study.contract, study.withdrawn, now)
+        step = round_step.next_step(round, study.contract, tuple(study.gone), now)
         return step.survivors if isinstance(step, ServeSum) else expected(round, study.withdrawn)
 
 

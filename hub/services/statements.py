@@ -21,7 +21,9 @@ from protocol.routes import MAX_STATEMENTS_PER_POST
 from protocol.signing import Signed, parse, verify_by
 from protocol.statements import (
     Body,
+    CharterProposed,
     CharterPublished,
+    CharterSigned,
     DatasetRegistered,
     Invitation,
     ReleaseRequested,
@@ -55,6 +57,7 @@ class Statements:
                     authentic += 1
                 for signed in parsed:
                     indices.append(self._take(recording, signed, caller, charter))
+                    charter = self.charters.current(recording.connection)
         except (Refused, ProtocolError) as error:
             if authentic == len(parsed):
                 self._log_refusal(parsed[len(indices)], str(error))
@@ -75,9 +78,15 @@ class Statements:
         body = signed.body
         match body:
             case Invitation():
-                return self.enrolments.invite(recording, signed, body, charter)
+                return self.enrolments.invite(recording, signed, body)
             case CharterPublished():
-                return self.charters.succeed(recording, signed, body)
+                index = self.charters.succeed(recording, signed, body)
+                self.studies.under(recording, body.charter)
+                return index
+            case CharterProposed():
+                return self.charters.propose(recording, signed, body)
+            case CharterSigned():
+                return self.charters.sign(recording, signed, body)
             case DatasetRegistered():
                 self.budgets.register(recording, body, signed.digest)
                 return recording.record(signed)

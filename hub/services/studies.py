@@ -1,6 +1,6 @@
 """Proposing studies, and showing where they stand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from hub.aggregation.quorum import survivors_digest
 from hub.audit.merkle import LogDamaged
 from hub.domain.round import OVER, Round
-from hub.domain.study import FINAL, Study
+from hub.domain.study import FINAL, Study, under
 from hub.errors import Conflict, Expired, Forbidden, NotFound
 from hub.services.course import Course
 from hub.services.identity import Caller
@@ -43,13 +43,19 @@ class Studies:
         _check_parties(contract, charter)
         for silo in contract.silo_names:
             _check_dataset(recording.connection, contract, silo)
-        study = Study(study_id(contract), contract, recording.now)
+        study = Study(study_id(contract), contract, recording.now, charter.admins, charter.threshold)
         try:
             study_store.load(recording.connection, study.id)
         except NotFound:
             study_store.create(recording.connection, study)
             return recording.record(signed)
         raise Conflict("study-proposed: this very contract was proposed before")
+
+    def under(self, recording: Recording, charter: Charter) -> None:
+        """Take every study that is not over on, under a charter that came into force."""
+        for study in study_store.unfinished(recording.connection):
+            before = self.course.load(recording, study)
+            self.course.settle(recording, before, replace(before, study=under(before.study, charter)))
 
     def visible(self, caller: Caller) -> list[StudyStatus]:
         """The studies a party has a part in; all of them for admins and officers."""
@@ -74,6 +80,8 @@ class Studies:
             lead=study.contract.lead,
             proposed_at=_stamp(study.proposed_at),
             approvals=study.approvals,
+            approvals_needed=study.threshold,
+            objections=dict(study.objections),
             accepted=study.accepted,
             refused=dict(study.refused),
             withdrawn=dict(study.left),

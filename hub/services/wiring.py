@@ -4,12 +4,15 @@ import secrets
 import time
 from dataclasses import dataclass
 
+import httpx
+
 from hub.aggregation.aggregator import Aggregator
 from hub.audit.checkpoint import CheckpointSigner
 from hub.config.keys import HubKeys
 from hub.config.settings import HubSettings
 from hub.services.access_tokens import AccessTokens
 from hub.services.budgets import Budgets
+from hub.services.candidates import Candidates
 from hub.services.charters import Charters
 from hub.services.course import Course
 from hub.services.enrolment import Enrolments
@@ -18,12 +21,15 @@ from hub.services.limits import FixedWindow
 from hub.services.log import LogReader
 from hub.services.news import News
 from hub.services.nonces import Nonces
+from hub.services.outside_witnesses import OutsideWitnesses
 from hub.services.recorder import Clock, Recorder
 from hub.services.release import Releases
 from hub.services.rounds import Rounds
 from hub.services.statements import Statements
 from hub.services.studies import Studies
+from hub.services.timestamps import Timestamps, over_http, read_roots
 from hub.services.voice import Voice
+from hub.services.witness_call import WitnessCall
 from hub.store.blobs import BlobPlace, open_blobs
 from hub.store.database import Database
 from hub.store.schema import migrate
@@ -36,6 +42,9 @@ class Services:
     database: Database
     news: News
     recorder: Recorder
+    candidates: Candidates
+    outside_witnesses: OutsideWitnesses
+    timestamps: Timestamps | None
     charters: Charters
     identity: Identity
     enrolments: Enrolments
@@ -55,13 +64,16 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
     """Open the store, bring it to the newest schema, and build every service."""
     database = Database(settings.database)
     migrate(database, settings.folder)
+    http = httpx.Client(follow_redirects=False)
     place = BlobPlace(settings.blobs, settings.s3_endpoint, settings.s3_region, settings.s3_credentials)
     blobs = open_blobs(place)
     blobs.tidy()
     news = News()
     signer = CheckpointSigner(settings.log_origin, keys.log)
-    recorder = Recorder(database, signer, news, clock)
+    recorder = Recorder(database, signer, news, clock, witness_every_s=settings.witness_every_s)
     charters = Charters(database, recorder, keys, settings.log_origin, settings.consortium)
+    candidates = Candidates(database, charters, news, clock)
+    log = LogReader(database, signer, news, recorder.nodes)
     budgets = Budgets(database)
     course = Course(budgets, Voice(keys.hub, _nonce))
     enrolments = Enrolments(database, recorder, charters)
@@ -72,6 +84,9 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
         database=database,
         news=news,
         recorder=recorder,
+        candidates=candidates,
+        outside_witnesses=OutsideWitnesses(candidates, log, WitnessCall(http), settings.witness_urls),
+        timestamps=_timestamps(settings, database, http),
         charters=charters,
         identity=_identity(settings, database, charters, keys, clock),
         enrolments=enrolments,
@@ -80,12 +95,18 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
         budgets=budgets,
         releases=releases,
         statements=Statements(recorder, charters, enrolments, studies, budgets, releases, course),
-        log=LogReader(database, signer, news, recorder.nodes),
+        log=log,
         course=course,
         aggregator=aggregator,
         token_limit=FixedWindow(settings.tokens_per_minute, time.monotonic),
         enrolment_limit=FixedWindow(settings.enrolments_per_minute, time.monotonic),
     )
+
+
+def _timestamps(settings: HubSettings, database: Database, http: httpx.Client) -> Timestamps | None:
+    if settings.timestamp_ca is None:
+        return None
+    return Timestamps(database, over_http(http, settings.timestamp_url), read_roots(settings.timestamp_ca))
 
 
 def _identity(settings: HubSettings, database: Database, charters: Charters, keys: HubKeys, clock: Clock) -> Identity:

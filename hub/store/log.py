@@ -1,8 +1,9 @@
 """The log's leaves, nodes and signed head, and the exact bytes of what was recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -16,14 +17,15 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    tuple_,
     update,
 )
 
 from hub.audit.merkle import NodeId
+from hub.store.bulk import insert_rows
 from hub.store.tables import log_entries, log_nodes, log_state, refusals, statements, study_parties
 
 MAX_CACHED_NODES = 500_000
+MOST_NODES_A_QUERY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,7 @@ class NodeTable:
         found.update({node: known for node in nodes if (known := self._cache.get(node)) is not None})
         missing = [node for node in nodes if node not in found]
         if missing:
-            columns = (log_nodes.c.level, log_nodes.c.position)
-            rows = self._connection.execute(select(log_nodes).where(tuple_(*columns).in_(missing)))
-            fresh = {(row.level, row.position): bytes(row.hash) for row in rows}
+            fresh = dict(_stored(self._connection, missing))
             if len(self._cache) > MAX_CACHED_NODES:
                 self._cache.clear()
             self._cache.update(fresh)
@@ -86,15 +86,36 @@ class NodeTable:
 
     def put_nodes(self, nodes: Mapping[NodeId, bytes]) -> None:
         self._own.update(nodes)
-        rows = [{"level": level, "position": place, "hash": node} for (level, place), node in nodes.items()]
-        self._connection.execute(insert(log_nodes), rows)
+        insert_rows(self._connection, log_nodes, [(*place, node) for place, node in nodes.items()])
+
+
+def _stored(connection: Connection, nodes: Sequence[NodeId]) -> Iterator[tuple[NodeId, bytes]]:
+    """Those of the nodes that are stored. Each is looked up in the index: SQLite would scan for a list of pairs."""
+    for first in range(0, len(nodes), MOST_NODES_A_QUERY):
+        asked = nodes[first : first + MOST_NODES_A_QUERY]
+        query = _lookup(len(asked), connection.dialect.name)
+        for level, place, node in connection.exec_driver_sql(query, tuple(chain.from_iterable(asked))):
+            yield (level, place), bytes(node)
+
+
+@lru_cache(maxsize=256)
+def _lookup(count: int, dialect: str) -> str:
+    mark = "?" if dialect == "sqlite" else "%s"
+    places = " OR ".join([f"(level = {mark} AND position = {mark})"] * count)
+    return f"SELECT level, position, hash FROM log_nodes WHERE {places}"  # noqa: S608  # marks only
+
+
+def read_nodes(connection: Connection, level: int, first: int, count: int) -> list[bytes]:
+    """The hashes of up to `count` nodes of a level from place `first` on, in order."""
+    place = log_nodes.c.position
+    where = (log_nodes.c.level == level, place >= first, place < first + count)
+    return [bytes(one) for one in connection.execute(select(log_nodes.c.hash).where(*where).order_by(place)).scalars()]
 
 
 # Built once: what every request runs shouldn't be put together again each time.
 _HEAD = select(log_state).where(log_state.c.id == 1)
 _LOCKED_HEAD = _HEAD.with_for_update()
 _NEW_HEAD = update(log_state).where(log_state.c.id == 1)
-_ENTRY = insert(log_entries)
 _STATEMENT = insert(statements)
 _INDEX = select(statements.c.log_index).where(statements.c.digest == bindparam("digest"))
 _NONCE = select(statements.c.digest).where(
@@ -120,18 +141,10 @@ def write_head(connection: Connection, head: Head) -> None:
 
 def insert_entries(connection: Connection, entries: Sequence[Entry]) -> None:
     rows = [
-        {
-            "log_index": entry.index,
-            "kind": entry.kind,
-            "digest": entry.digest,
-            "issuer": entry.issuer,
-            "study": entry.study,
-            "subject": entry.subject,
-            "leaf": entry.leaf,
-        }
+        (entry.index, entry.kind, entry.digest, entry.issuer, entry.study, entry.subject, entry.leaf)
         for entry in entries
     ]
-    connection.execute(_ENTRY, rows)
+    insert_rows(connection, log_entries, rows)
 
 
 def insert_statement(connection: Connection, digest: str, wire: bytes, issuer: str, nonce: str, index: int) -> None:
@@ -159,6 +172,13 @@ def nonce_used(connection: Connection, issuer: str, nonce: str) -> bool:
 def wire_of(connection: Connection, digest: str) -> bytes:
     """The recorded bytes of a statement that is known to be there."""
     return bytes(connection.execute(_WIRE, {"digest": digest}).scalar_one())
+
+
+def wires_of_kind(connection: Connection, kind: str) -> list[bytes]:
+    """The recorded bytes of every statement of a kind, oldest first; for kinds of which there are few."""
+    query = select(statements.c.wire).join(log_entries, log_entries.c.log_index == statements.c.log_index)
+    rows = connection.execute(query.where(log_entries.c.kind == kind).order_by(log_entries.c.log_index))
+    return [bytes(row.wire) for row in rows]
 
 
 def entries_for(connection: Connection, reader: Reader, first: int, end: int, limit: int) -> list[Entry]:

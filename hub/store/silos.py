@@ -75,6 +75,11 @@ def add_enrolment(connection: Connection, enrolment: Enrolled) -> None:
     connection.execute(insert(enrolments).values(**values))
 
 
+def forget_enrolment(connection: Connection, silo: str) -> None:
+    """A silo that is no member any more has to ask anew."""
+    connection.execute(delete(enrolments).where(enrolments.c.silo == silo))
+
+
 def put_dataset(connection: Connection, silo: str, dataset: str, domain: str, statement: str) -> None:
     """Register a dataset, in place of what the silo said of it before."""
     connection.execute(delete(datasets).where(datasets.c.silo == silo, datasets.c.dataset == dataset))

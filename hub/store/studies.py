@@ -14,7 +14,10 @@ from protocol.ids import moment, person_party, silo_party
 from protocol.study import StudyContract, contract_value, parse_contract
 
 _PROGRESS = (
+    "admins",
+    "threshold",
     "approvals",
+    "objections",
     "accepted",
     "refused",
     "withdrawn",
@@ -33,7 +36,7 @@ _PROGRESS = (
     "release_approvals",
     "released",
 )
-_TUPLES = ("approvals", "accepted", "withdrawn", "paused", "keying", "silent", "sealed_for", "suspended")
+_TUPLES = ("admins", "approvals", "accepted", "withdrawn", "paused", "keying", "silent", "sealed_for", "suspended")
 
 
 _ONE = select(studies).where(studies.c.study == bindparam("study"))
@@ -128,7 +131,7 @@ def _study(row: Any) -> Study:
     for name in _TUPLES:
         progress[name] = tuple(progress[name])
     contract = _contract(row.contract)
-    return Study(row.study, contract, row.proposed_at, row.stage, closed_at=row.closed_at, **progress)
+    return Study(row.study, contract, row.proposed_at, stage=row.stage, closed_at=row.closed_at, **progress)
 
 
 @lru_cache(maxsize=64)

@@ -72,6 +72,18 @@ log_nodes = Table(
     Column("hash", LargeBinary, nullable=False),
 )
 
+log_candidates = Table(
+    "log_candidates",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("note", Text, nullable=False),
+    Column("charter", String(64)),
+    Column("taken_at", BigInteger, nullable=False),
+    Column("quorate_at", BigInteger),
+    Column("token", LargeBinary),
+)
+"""Checkpoints put before the witnesses, with their cosignatures and, where there is a timestamp, its token."""
+
 charters = Table(
     "charters",
     metadata,

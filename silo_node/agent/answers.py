@@ -45,8 +45,9 @@ def standing(silo: Silo, record: StudyRecord) -> str:
     if silo.name in record.accepted:
         rounds = record.complete_through + 1
         return f"accepted, {rounds} rounds done" if record.keyed else "accepted, waiting for the others"
-    if not record.approvals:
-        return "waiting for the admin's approval"
+    if not record.stands:
+        needed = record.charter.threshold
+        return f"waiting for admins: {len(record.approved_by)} of the {needed} that are needed approve"
     return _verdict(silo, record)
 
 
@@ -57,14 +58,14 @@ def under_way(silo: Silo, record: StudyRecord) -> str | None:
         return None
     total, place = record.layout(current).chunks, f"round {current.index} attempt {current.attempt}"
     if current.served is not None:
-        if silo.tasks.newest_state(record.study) >= current.index or silo.name not in current.keying.silos:
+        if silo.files.newest_state(record.study) >= current.index or silo.name not in current.keying.silos:
             return None
         if current.voided is not None or silo.tasks.sum_distrusted(record.study, current.index):
             return f"{place}: the sum did not verify"
         if silo.name in current.signed:
             given = f"{len(current.revealed)} of {record.contract.schedule.quorum} silos gave their shares"
             return f"{place}: the sum is checked and signed, {given}"
-        return f"{place}: {silo.tasks.sum_chunks(record.study, current.index)}/{total} chunks of the sum fetched"
+        return f"{place}: {silo.files.sum_chunks(record.study, current.index)}/{total} chunks of the sum fetched"
     if silo.name not in current.frozen.ready or silo.name in current.uploads:
         return None
     sent = silo.voice.chunks_sent(record.study, current.index, current.attempt, total)

@@ -24,8 +24,8 @@ def decide(silo: Silo, study: Study) -> bool:
     refusal = silo.tasks.answered(study.id, "refuse")
     if refusal is not None and silo.name in record.accepted:
         return withdraw(silo, study, refusal)
-    undecided = silo.name not in {*record.accepted, *record.refused, *record.withdrawn}
-    if not (record.approvals and undecided and record.closed is None and not record.keyed):
+    undecided = silo.name not in {*record.accepted, *record.refused, *record.gone}
+    if not (record.stands and undecided and record.closed is None and not record.keyed):
         return False
     if refusal is not None:
         silo.voice.say(_refused(study, "owner", refusal, "owner"))

@@ -13,13 +13,14 @@ from silo_node.sealing import keys
 def agree_on_secret(silo: Silo, study: Study) -> bool:
     """Makes or opens the secret of the study's epoch and commits to it in the log. True if anything was done."""
     keying = study.record.keying
-    if keying is None or study.record.closed is not None or silo.name in study.record.gone:
+    record = study.record
+    if keying is None or record.closed is not None or not record.stands or silo.name in record.gone:
         return False
     if silo.name in keying.commitments:
         agreed_secret(silo, study, keying)  # or it is not the one that the key silo committed to
         return False
-    if silo.name not in keying.silos:
-        return False
+    if silo.name not in keying.silos or record.gone.intersection(keying.silos):
+        return False  # a secret with whoever is gone would serve no round
     if keying.key_silo == silo.name:
         secret = silo.secret(study.id, keying.epoch) or _keep(silo, study, keying, StudySecret.generate())
         others = [name for name in keying.silos if name != silo.name]
@@ -49,7 +50,7 @@ def agreed_secret(silo: Silo, study: Study, keying: Keying) -> StudySecret | Non
 
 
 def _keep(silo: Silo, study: Study, keying: Keying, secret: StudySecret) -> StudySecret:
-    silo.tasks.keep_secret(study.id, keying.epoch, secret.to_bytes())
+    silo.files.keep_secret(study.id, keying.epoch, secret.to_bytes())
     return secret
 
 

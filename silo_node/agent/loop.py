@@ -6,8 +6,9 @@ from typing import NoReturn
 import structlog
 
 from protocol.errors import ProtocolError
-from protocol.follow import advance_follower, begin, checkpoint_size
+from protocol.follow import CharterUnseen, Follower, Verified, advance_follower, begin, checkpoint_size
 from protocol.ids import moment
+from protocol.routes import Follow
 from silo_node.agent import keying, pausing, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
 from silo_node.agent.memory import check_journal, check_ledger, check_own_words
@@ -16,6 +17,7 @@ from silo_node.agent.releasing import release
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
+from silo_node.agent.witnessing import may_work, witness
 from silo_node.errors import (
     DatasetRefused,
     HubDistrusted,
@@ -36,10 +38,12 @@ class Agent:
 
     def __init__(self, silo: Silo, founding: str, fetch_charter: Callable[[], list[bytes]], poll_wait_s: int) -> None:
         self._silo, self._poll_wait_s = silo, poll_wait_s
+        self._fetch_charter = fetch_charter
         self._follower = silo.tasks.follower() or begin(fetch_charter(), founding)
         self._studies = Studies(silo.tasks.entries())
         self._runner_failures: dict[str, int] = {}
         self._try_again = False
+        self._candidate = ""
         check_ledger(silo)
         check_journal(silo)
 
@@ -67,11 +71,11 @@ class Agent:
         """One poll: verified, and remembered before anything is done about it."""
         try:
             held = self._follower
-            answer = self._silo.hub.poll(held.next, wait_s)
+            answer = self._silo.hub.poll(held.next, wait_s, self._candidate)
             proof = answer.consistency
             if held.next != held.view.size:
                 proof = self._silo.hub.consistency(held.view.size, checkpoint_size(answer.checkpoint))
-            follower, entries = advance_follower(held, answer, proof)
+            follower, entries = self._advance(held, answer, proof)
         except ProtocolError as problem:
             self._silo.voice.note("halt", f"the hub's log does not verify: {problem}", None)
             raise HubDistrusted(f"the hub's log does not verify, nothing more is done for it: {problem}") from None
@@ -81,11 +85,31 @@ class Agent:
             self._follower = follower
         for entry in entries:
             self._studies.take_in(entry)
+        self._witness(answer.candidate)
+
+    def _witness(self, candidate: str) -> None:
+        self._candidate = candidate
+        try:
+            witness(self._silo, self._follower, candidate)
+        except ProtocolError as problem:
+            self._silo.voice.note("halt", f"what the witnesses are shown is not this log: {problem}", None)
+            raise HubDistrusted(f"the hub shows its witnesses another log, nothing more is done: {problem}") from None
+
+    def _advance(self, held: Follower, answer: Follow, proof: tuple[str, ...]) -> tuple[Follower, list[Verified]]:
+        """As ``advance_follower``; with the hub's charters where the checkpoint names one ahead of the answer."""
+        try:
+            return advance_follower(held, answer, proof)
+        except CharterUnseen:
+            return advance_follower(held, answer, proof, self._fetch_charter())
 
     def work(self) -> bool:
         """Takes every study one step on; true if any step was taken."""
         if self._follower.charter is None or moment(self._follower.charter.expires_at) <= self._silo.clock():
-            log.warning("no-charter-in-force", remedy="the admin must publish a charter that has not expired")
+            log.warning("no-charter-in-force", remedy="the admins must publish a charter that has not expired")
+            return False
+        waiting = may_work(self._silo, self._follower.charter)
+        if waiting is not None:
+            log.warning("log-not-witnessed", reason=waiting)
             return False
         self._try_again = False
         steps = [self._step(Study(one, self._follower.in_force)) for one in self._studies.records.values()]

@@ -1,8 +1,8 @@
 """One study at one silo, step by step. Read ``run_round`` first.
 
-Each step looks at what the log says (``StudyRecord``) and at what this silo has done (``Tasks``), does the one
-thing that is next, and is safe to repeat after a crash at any line: what was charged, computed, said or sealed
-is found again and not made anew.
+Each step looks at what the log says (``StudyRecord``) and at what this silo has done (``Tasks``, ``StudyFiles``),
+does the one thing that is next, and is safe to repeat after a crash at any line: what was charged, computed, said or
+sealed is found again and not made anew.
 """
 
 import contextlib
@@ -61,23 +61,26 @@ def run_round(silo: Silo, study: Study) -> bool:
 def forget_closed(silo: Silo, study: Study) -> None:
     """Removes what rounds that are over left behind: updates, terms, masks, states and secrets that serve no more."""
     record = study.record
-    through = min(record.complete_through, silo.tasks.newest_state(study.id))
+    through = min(record.complete_through, silo.files.newest_state(study.id))
     if through >= 0:
-        silo.tasks.forget_rounds(study.id, through)
+        silo.files.forget_rounds(study.id, through)
     if record.closed_through >= 0:
-        silo.tasks.forget_secrets(study.id, record.rounds[record.closed_through].keying.epoch)
+        silo.files.forget_secrets(study.id, record.rounds[record.closed_through].keying.epoch)
 
 
 def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     """The silo's update for this round, charged before a row is read, and its word that it is ready."""
-    if silo.name in current.ready or silo.name in study.record.withdrawn | study.record.paused:
+    record = study.record
+    if silo.name in current.ready or silo.name in record.gone | record.paused:
         return False
+    if not record.stands or record.needs_key:
+        return False  # it will not be frozen with this silo, or must not
     check_agreement(silo, study, current.index - 1)
     unmasking.check_peers(silo, current.index, current.opened.silos)
     forget_closed(silo, study)
-    if silo.tasks.update(study.id, current.index) is None:
+    if silo.files.update(study.id, current.index) is None:
         compute_update(silo, study, current)
-    ran = silo.tasks.ran(study.id, current.index)
+    ran = silo.files.ran(study.id, current.index)
     settled = silo.ledger.settle(charge_id(study.id, current.index), ran)
     if isinstance(settled, Refused):
         raise StudyHalted(str(settled))
@@ -108,7 +111,7 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     silo.voice.say(sayings.reserved(silo, study, index, dataset.domain))
     with progress_before(silo, study, index) as before:
         task = task_of_round(contract, silo.name, index, state_in(before))
-        silo.tasks.keep_update(study.id, index, lambda file: silo.runner.run(task, file).events_run)
+        silo.files.keep_update(study.id, index, lambda file: silo.runner.run(task, file).events_run)
 
 
 def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:
@@ -116,7 +119,7 @@ def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) 
     if silo.name in current.uploads:
         return False
     record, index = study.record, current.index
-    update = silo.tasks.update(study.id, index)
+    update = silo.files.update(study.id, index)
     if update is None:
         raise StudyHalted(f"the update of round {index} that this silo announced is not here any more")
     freeze, layout = record.freeze(current), record.layout(current)
@@ -124,10 +127,10 @@ def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) 
     with progress_before(silo, study, index) as before:
         segments = segments_of(record.contract, before, index)
     with update.open("rb") as values:
-        files = silo.tasks.seal_once(
+        files = silo.files.seal_once(
             study.id, index, freeze, lambda: seal_update(values, segments, secret, freeze, silo.name, layout, masks)
         )
-    digests = silo.tasks.sealed_digests(study.id, index, freeze)
+    digests = silo.files.sealed_digests(study.id, index, freeze)
     send_term(silo, study, current, files, digests, sayings.uploaded(study, current, freeze, digests))
     return True
 
@@ -135,12 +138,12 @@ def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) 
 def follow_totals(silo: Silo, study: Study) -> None:
     """Brings this silo to the state after the newest round that is over or can be opened, one after the other."""
     rounds = study.record.rounds
-    newest = rounds.get(silo.tasks.newest_state(study.id))
+    newest = rounds.get(silo.files.newest_state(study.id))
     if newest is not None and newest.voided is not None:
-        silo.tasks.keep_same_state(study.id, newest.index)  # its total may have been applied before it was void
-    while (past := rounds.get(silo.tasks.newest_state(study.id) + 1)) is not None:
+        silo.files.keep_same_state(study.id, newest.index)  # its total may have been applied before it was void
+    while (past := rounds.get(silo.files.newest_state(study.id) + 1)) is not None:
         if past.voided is not None:
-            silo.tasks.keep_same_state(study.id, past.index)
+            silo.files.keep_same_state(study.id, past.index)
         elif not open_sum(silo, study, past):
             return
 
@@ -218,7 +221,7 @@ def apply_sum(silo: Silo, study: Study, secret: StudySecret, past: RoundRecord, 
             apply_total(record.contract, study.id, index, before, opened, served.survivors, after)
         _tell_clipped(silo, study, index, min(1.0, opened.clipped / (opened.values * len(served.survivors))))
 
-    silo.tasks.keep_state(study.id, index, write)
+    silo.files.keep_state(study.id, index, write)
 
 
 def _tell_clipped(silo: Silo, study: Study, index: int, share: float) -> None:
@@ -252,7 +255,7 @@ def progress_before(silo: Silo, study: Study, index: int) -> BinaryIO:
     """
     if index == 0:
         return io.BytesIO()
-    file = silo.tasks.open_state(study.id, index - 1)
+    file = silo.files.open_state(study.id, index - 1)
     if file is None:
         raise StudyHalted(f"this silo has no state of round {index - 1}")
     return file
@@ -262,7 +265,7 @@ def _say_verified(silo: Silo, study: Study, secret: StudySecret, current: RoundR
     served = current.served
     if served is None or silo.name not in served.survivors or silo.name in current.macs:
         return False
-    if silo.tasks.newest_state(study.id) < current.index:
+    if silo.files.newest_state(study.id) < current.index:
         return False  # The masks are still on.
     with progress_before(silo, study, current.index + 1) as state:
         mac = keys.state_mac(secret, study.id, current.index, blocks_of(state))

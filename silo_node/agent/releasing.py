@@ -22,7 +22,7 @@ def release(silo: Silo, study: Study) -> bool:
     if not record.requested or record.closed is None or record.closed.outcome != "completed":
         return False
     last = last_round(record.contract)
-    data, secret = silo.tasks.state(study.id, last), agreed_secret(silo, study, record.rounds[last].keying)
+    data, secret = silo.files.state(study.id, last), agreed_secret(silo, study, record.rounds[last].keying)
     if data is None or secret is None or silo.name in record.gone:
         return False
     bundle = release_bundle(record.contract, study.id, Progress.from_bytes(data))
@@ -53,7 +53,7 @@ def _sealer(study: Study) -> str | None:
 
 def _seal_for(silo: Silo, study: Study, recipient: str, payload: bytes) -> None:
     public = base64.b64decode(study.charter.person(recipient).receiving_key, validate=True)
-    kept = silo.tasks.seal_release_once(
+    kept = silo.files.seal_release_once(
         study.id, recipient, lambda: seal_envelope(payload, public, release_context(study.id, silo.name, recipient))
     )
     blob = silo.voice.send_blob(study.id, f"release sealed for {recipient}", kept)

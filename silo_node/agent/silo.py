@@ -12,6 +12,7 @@ from protocol.sealing.secret import StudySecret
 from protocol.sealing.sharing import bundle_bytes
 from protocol.study import Column
 from silo_node.agent.study import Study
+from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Answer, Tasks
 from silo_node.agent.voice import Voice
 from silo_node.agent.voyage import Voyage
@@ -34,6 +35,7 @@ class Silo:
     identity: Identity
     hub: HubSession
     tasks: Tasks
+    files: StudyFiles
     voice: Voice
     catalogue: Catalogue
     ledger: Ledger
@@ -47,7 +49,7 @@ class Silo:
 
     def secret(self, study: str, epoch: int) -> StudySecret | None:
         """The study secret of an epoch that this silo made or opened."""
-        data = self.tasks.secret(study, epoch)
+        data = self.files.secret(study, epoch)
         return None if data is None else StudySecret.from_bytes(data)
 
     def case(self, study: Study) -> Case:
@@ -57,7 +59,7 @@ class Silo:
         standing = Standing(
             now=int(self.clock().timestamp()),
             people=study.people,
-            approved_by_admin=bool(record.approvals),
+            approved_by_admin=record.stands,
             owner_approved=self.tasks.answered(study.id, question) is not None,
             accepted_here=self.name in record.accepted and self.name not in record.withdrawn,
         )
@@ -76,7 +78,7 @@ class Silo:
 
     def fetch_bundle(self, study: str, one: RoundRecord, dealer: str, holders: int) -> bytes:
         """A frozen silo's bundle of mask shares, by the digest that it signed."""
-        path = self.tasks.shares_folder(study, one.index) / f"{one.attempt}-{dealer}"
+        path = self.files.shares_folder(study, one.index) / f"{one.attempt}-{dealer}"
         expected = one.offers[dealer].shares
         if path.exists() and digest(path.read_bytes()) == expected:
             return path.read_bytes()
@@ -89,7 +91,7 @@ class Silo:
     def fetch_sum(self, study: str, past: RoundRecord, layout: Layout) -> list[Path]:
         """The files of a served sum's chunks, each of the length and digest that the hub signed for."""
         served = past.total_served
-        folder, files = self.tasks.sum_folder(study, past.index), []
+        folder, files = self.files.sum_folder(study, past.index), []
         voyage = Voyage("chunks-fetched", study, past.index, len(served.chunks), self.clock)
         for number, expected in enumerate(served.chunks):
             path = folder / f"{number}"

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
+from protocol.charter import Charter
 from protocol.errors import RuleBroken
 from protocol.follow import Verified
 from protocol.record import StudyRecord
-from protocol.statements import DatasetRegistered, SpendReserved, SpendSettled, StudyProposed
+from protocol.statements import CharterPublished, DatasetRegistered, SpendReserved, SpendSettled, StudyProposed
 from protocol.study import StudyContract, study_id
 
 
@@ -31,6 +32,7 @@ class Studies:
     def __init__(self, entries: Iterable[Verified]) -> None:
         self.records: dict[str, StudyRecord] = {}
         self.broken: dict[str, str] = {}
+        self.charter: Charter | None = None
         self.datasets: set[tuple[str, str]] = set()
         """Issuer and name of every dataset whose registration was read of."""
         self._charges = NamedCharges()
@@ -40,9 +42,13 @@ class Studies:
     def take_in(self, entry: Verified) -> None:
         """Adds the next logged statement to the study it is about. After a broken rule nothing counts."""
         body = entry.signed.body
-        if isinstance(body, StudyProposed):
+        if isinstance(body, CharterPublished):
+            self.charter = body.charter
+            for known in self.records.values():
+                known.under(body.charter)
+        if isinstance(body, StudyProposed) and self.charter is not None:
             study = study_id(body.contract)
-            self.records.setdefault(study, StudyRecord(study, body.contract, entry.at))
+            self.records.setdefault(study, StudyRecord(study, body.contract, entry.at, self.charter))
             return
         if isinstance(body, DatasetRegistered):
             self.datasets.add((body.issuer, body.dataset))

@@ -41,7 +41,7 @@ def deal_masks(silo: Silo, study: Study, current: RoundRecord) -> Dealt:
     def make() -> bytes:
         return masking.deal_masks(study.id, current.index, current.attempt, silo.name, holders, quorum).to_bytes()
 
-    return Dealt.from_bytes(silo.tasks.deal_once(study.id, current.index, current.attempt, make))
+    return Dealt.from_bytes(silo.files.deal_once(study.id, current.index, current.attempt, make))
 
 
 def masks_for_term(silo: Silo, study: Study, current: RoundRecord, freeze: bytes) -> MaskStream:
@@ -100,7 +100,7 @@ def more_shares_may_come(silo: Silo, past: RoundRecord) -> bool:
 
 
 def _dealt(silo: Silo, study: Study, one: RoundRecord) -> Dealt:
-    data = silo.tasks.masks(study.id, one.index, one.attempt)
+    data = silo.files.masks(study.id, one.index, one.attempt)
     if data is None:
         raise StudyHalted(f"the masks of round {one.index} that this silo announced are not here any more")
     return Dealt.from_bytes(data)

@@ -77,6 +77,11 @@ class Voice:
         self._journal.record(lambda _: self._event("blob", what, study, blob))
         return self._hub.put_blob(study, blob)
 
+    def record_cosignature(self, size: int, line: str) -> None:
+        """A cosignature of the log at ``size`` leaves, in the journal before it is sent."""
+        what = f"checkpoint of {size} leaves"
+        self._journal.record(lambda _: self._event("cosignature", what, None, line.encode()))
+
     def note(self, kind: str, what: str, study: str | None) -> None:
         """A decision or a halt, for the journal only."""
         value = {

@@ -23,6 +23,7 @@ from silo_node.hub_client.retry import Backoff, retrying
 
 LINES = "application/jsonl"
 OCTETS = "application/octet-stream"
+NOTE = "text/plain; charset=utf-8"
 _MOST_PROBLEM_BYTES = 1 << 16
 """A refusal may be longer than the bytes that were asked for."""
 
@@ -45,9 +46,16 @@ class HubSession:
     def close(self) -> None:
         self._http.close()
 
-    def poll(self, after: int, wait_s: int) -> routes.Follow:
-        """What the log has for this silo from index ``after`` on; the hub may hold the call up to ``wait_s``."""
-        query = {"after": str(after), "wait_s": str(wait_s)}
+    def poll(self, after: int, wait_s: int, candidate: str = "") -> routes.Follow:
+        """What the log has for this silo from index ``after`` on; the hub may hold the call up to ``wait_s``.
+
+        ``candidate`` is the note held of the checkpoint that is being witnessed: another one ends the wait.
+        """
+        query = {
+            "after": str(after),
+            "wait_s": str(wait_s),
+            "candidate": hashlib.sha256(candidate.encode()).hexdigest(),
+        }
         answer = self._call("GET", routes.POLL, params=query, timeout=wait_s + self._timeout_s)
         return _parsed(routes.Follow, answer)
 
@@ -67,6 +75,10 @@ class HubSession:
         body = b"".join(signed.wire + b"\n" for signed in statements)
         answer = self._call("POST", routes.STATEMENTS, content=body, headers={"Content-Type": LINES})
         return _parsed(routes.Recorded, answer).indices
+
+    def post_cosignature(self, line: str) -> None:
+        """This silo's cosignature of the candidate; the same line again changes nothing."""
+        self._call("POST", routes.LOG_COSIGNATURES, content=line.encode(), headers={"Content-Type": NOTE})
 
     def put_chunk(self, study: str, index: int, attempt: int, chunk: int, data: bytes) -> None:
         """One chunk of this silo's sealed term; idempotent."""

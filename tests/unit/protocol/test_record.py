@@ -39,7 +39,7 @@ class Script:
     """Writes a study's log as an honest hub and honest silos would, and lets a test write something else."""
 
     def __init__(self) -> None:
-        self.record = StudyRecord(STUDY, contract(), NOW)
+        self.record = StudyRecord(STUDY, contract(), NOW, GROUP.charter(4))
         self.broken: str | None = None
         self.reserved: set[tuple[str, int]] = set()
         self._number = itertools.count()
@@ -77,7 +77,7 @@ class Script:
         return (f"silo:{silo}", index) in self.reserved
 
     def accept_all(self):
-        self.say(StudyApproved, "person:ada")
+        self.say(StudyApproved, "person:ada", assertion=None)
         for silo in SILOS:
             self.say(
                 StudyAccepted,

@@ -8,7 +8,7 @@ from protocol import canonical
 from protocol.authority import SPEAKERS, check_authority
 from protocol.errors import BadSignature, Malformed
 from protocol.signing import parse, sign, verify, verify_by
-from protocol.statements import Body, StudyApproved, StudyProposed
+from protocol.statements import Body, StudyApproved, StudyProposed, StudyResumed
 from tests.sample_study import NOW, consortium, contract
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "statements.json"
@@ -18,7 +18,13 @@ PUBLIC = KEY.public_key().public_bytes_raw().hex()
 
 def approval(issuer: str = "person:ada", study: str = "a" * 64) -> StudyApproved:
     return StudyApproved(
-        type="study-approved", issuer=issuer, issued_at=NOW, nonce="0" * 32, journal_head=None, study=study
+        type="study-approved",
+        issuer=issuer,
+        issued_at=NOW,
+        nonce="0" * 32,
+        journal_head=None,
+        study=study,
+        assertion=None,
     )
 
 
@@ -48,7 +54,8 @@ def test_every_changed_byte_is_refused_or_breaks_the_signature():
 
 
 def test_a_signature_for_one_type_does_not_serve_for_another():
-    signed = sign(approval(), KEY)
+    heading = {"issuer": "person:ada", "issued_at": NOW, "nonce": "0" * 32, "journal_head": None, "study": "a" * 64}
+    signed = sign(StudyResumed(type="study-resumed", **heading), KEY)
     value = canonical.decode(signed.wire)
     value["body"]["type"] = "release-requested"
     forged = parse(canonical.encode(value))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from protocol import canonical
 from protocol.translog import (
     EMPTY_ROOT,
     Checkpoint,
@@ -75,6 +76,18 @@ def test_a_leaf_is_the_canonical_json_of_its_fields() -> None:
     assert entry.leaf_hash() == leaf_hash(expected.encode())
 
 
+@settings(deadline=None, max_examples=200)
+@given(
+    st.from_regex(r"\A[a-z][a-z0-9-]{0,62}\Z"),
+    st.from_regex(r"\A(hub|(silo|person):[a-z][a-z0-9-]{0,30}[a-z0-9])\Z"),
+    st.none() | st.from_regex(r"\A[0-9a-f]{64}\Z"),
+    st.none() | st.from_regex(r"\A[a-z0-9][a-z0-9:./-]{0,79}\Z"),
+)
+def test_any_leaf_is_written_as_rfc_8785_says(kind: str, issuer: str, study: str | None, where: str | None) -> None:
+    entry = LogEntry.model_validate(ENTRY | {"kind": kind, "issuer": issuer, "study": study, "round": where})
+    assert entry.leaf_bytes() == canonical.encode(entry.model_dump(mode="json"))
+
+
 def test_a_leaf_without_study_and_round_says_null() -> None:
     entry = LogEntry.model_validate(ENTRY | {"study": None, "round": None})
     assert b'"round":null,"study":null' in entry.leaf_bytes()
@@ -97,6 +110,9 @@ def test_a_leaf_without_study_and_round_says_null() -> None:
         ("round", "row 7 of ward B"),
         ("recorded_at", "2026-11-22T03:29:00+01:00"),
         ("recorded_at", "2026-02-30T03:29:00Z"),
+        ("recorded_at", "2026-02-20T24:00:00Z"),
+        ("recorded_at", "2026-02-20T03:29:60Z"),
+        ("recorded_at", "0000-02-20T03:29:00Z"),
         ("remark", "patient 12"),
     ],
 )

@@ -36,25 +36,34 @@ class Consortium:
     def charter_value(self, **changes: Any) -> dict[str, Any]:
         roles = ((self.admin, "admin"), (self.lead, "researcher"), (self.officer, "officer"))
         people = [
-            {"person": p.name, "role": role, "signing_key": p.public, "receiving_key": p.receiving} for p, role in roles
+            {
+                "person": p.name,
+                "role": role,
+                "signing_key": p.public,
+                "receiving_key": p.receiving,
+                "decision_key": None,
+            }
+            for p, role in roles
         ]
         return {
-            "format": "consortia-charter/1",
+            "format": "consortia-charter/2",
             "consortium": self.card["consortium"],
             "version": 1,
             "previous": None,
             "expires_at": "2099-01-01T00:00:00Z",
-            "admin": self.admin.name,
+            "threshold": 1,
             "hub_key": self.card["hub_key"],
             "log_origin": self.card["log_origin"],
             "log_key": self.card["log_key"],
             "members": [],
             "people": people,
+            "witnesses": [],
+            "tolerated_liars": 0,
             **changes,
         }
 
     def found(self) -> None:
-        signed = self.admin.signed("charter", charter=self.charter_value())
+        signed = self.admin.signed("charter", **self.admin.signs(self.charter_value()))
         check(self.admin.http.post(routes.CHARTER, content=signed.wire))
         self.charter = signed.body.charter
         self.founding = charter_digest(self.charter)
@@ -89,7 +98,7 @@ class Consortium:
             "previous": charter_digest(self.charter),
             "members": old["members"] + new,
         }
-        signed = self.admin.signed("charter", charter=value)
+        signed = self.admin.signed("charter", **self.admin.signs(value))
         self.admin.post(signed)
         self.charter = signed.body.charter
 
@@ -109,7 +118,7 @@ class Consortium:
 
     def start(self, **given: Any) -> str:
         study = self.propose(**given)
-        self.admin.say("study-approved", study=study)
+        self.admin.say("study-approved", study=study, assertion=None)
         return study
 
     @contextmanager

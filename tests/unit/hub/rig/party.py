@@ -13,12 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter
 
 from protocol import canonical, routes
+from protocol.charter import Charter
 from protocol.dpop import make_proof, thumbprint
 from protocol.ids import timestamp
 from protocol.routes import Follow
 from protocol.sealing.envelope import generate_keys
 from protocol.signing import Signed, parse, sign
 from protocol.statements import Body
+from protocol.succession import sign_charter
 from protocol.translog import LogEntry, LogView, TreeHead, VerifierKey, advance, verify_inclusion
 
 BODY: TypeAdapter[Body] = TypeAdapter(Body)
@@ -93,6 +95,12 @@ class Party:
 
     def signed(self, kind: str, **fields: Any) -> Signed:
         return sign(self.body(kind, **fields), self.key)
+
+    def signs(self, charter: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a statement that publishes ``charter`` with this party's signature alone."""
+        model = Charter.model_validate_json(canonical.encode(charter))
+        signature = sign_charter(model, self.name, self.key)
+        return {"charter": charter, "signatures": [signature.model_dump(mode="json")]}
 
     def assertion(self, **changes: Any) -> str:
         now = int(time.time())

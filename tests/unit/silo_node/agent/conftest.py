@@ -14,6 +14,7 @@ from protocol.statements import CharterPublished
 from silo_node.agent.loop import Agent
 from silo_node.agent.registering import register_dataset
 from silo_node.agent.silo import Silo
+from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Tasks
 from silo_node.agent.voice import Voice
 from silo_node.dataset.catalogue import Catalogue, Checked, register
@@ -93,12 +94,13 @@ class Node:
         identity = Identity("alpha", party.signing, party.receiving)
         journal = self.parts.get("journal", Journal)(self.folder / "journal.sqlite")
         tasks = self.parts.get("tasks", Tasks)(self.folder)
+        files = self.parts.get("files", StudyFiles)(self.folder)
         ledger = self.parts.get("ledger", SqliteLedger)(self.folder / "ledger" / "ledger.sqlite", clock)
         rules = OwnerRules(self.folder / "policy.cedar", self.folder / "limits.toml")
         voice = Voice(identity, journal, tasks, self.hub, clock)
-        self.journal = journal
+        self.journal, self.hub.clock = journal, clock
         catalogue = Catalogue(self.folder / "datasets")
-        self.silo = Silo(identity, self.hub, tasks, voice, catalogue, ledger, rules, self.runner, clock)
+        self.silo = Silo(identity, self.hub, tasks, files, voice, catalogue, ledger, rules, self.runner, clock)
         return self.silo
 
     def close(self):
@@ -178,8 +180,8 @@ def make_node(group, tmp_path):
         folder.mkdir(mode=0o700)
         hub = FakeHub(group, folder / "journal.sqlite")
         founding = group.charter(0)
-        hub.say(CharterPublished, "person:ada", charter=founding)
-        hub.say(CharterPublished, "person:ada", charter=group.charter(4, founding))
+        hub.say(CharterPublished, "person:ada", **group.published(founding))
+        hub.say(CharterPublished, "person:ada", **group.published(group.charter(4, founding)))
         node = Node(folder, hub, FakeRunner(), charter_digest(founding))
         node.write(limits=limits)
         node.open()

@@ -2,19 +2,21 @@
 
 import itertools
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hub.audit.merkle import MerkleTree
 from protocol.canonical import digest
 from protocol.chain import study_of
 from protocol.charter import charter_digest
+from protocol.cosignature import cosign, merge
 from protocol.errors import ProtocolError
 from protocol.follow import Verified
 from protocol.routes import Follow, LoggedEntry
 from protocol.signing import sign
 from protocol.statements import CharterPublished
 from protocol.translog import Checkpoint, LogEntry, sign_checkpoint
+from protocol.witnesses import silo_witness, witnesses_of
 from silo_node.agent.studies import Studies
 from silo_node.errors import HubRefused
 from silo_node.journal.chain import EMPTY, Journal
@@ -46,6 +48,11 @@ class FakeHub:
         self.polling: Callable[[], None] = lambda: None
         self.step: Callable[[str], None] = lambda what: None
         self.entries_per_poll = 200
+        self.cosignatures = []
+        self.candidate: str | None = None
+        """What the witnesses are shown; None for what an honest hub would show, cosigned by all other silos."""
+        self.clock: Callable[[], datetime] = lambda: datetime(2026, 11, 22, 12, tzinfo=UTC)
+        self._witnessed: tuple[str, datetime, str] | None = None
 
     # -- what the others say
 
@@ -82,7 +89,7 @@ class FakeHub:
 
     # -- what a silo asks
 
-    def poll(self, after, wait_s):
+    def poll(self, after, wait_s, candidate=""):
         self.waits.append(wait_s)
         self.polling()
         charters = [signed.body.charter for _, signed in self.leaves if isinstance(signed.body, CharterPublished)]
@@ -95,7 +102,22 @@ class FakeHub:
             consistency=tuple(node.hex() for node in self.tree.consistency_proof(after)) if after < size else (),
             entries=tuple(self._entry(at) for at in range(after, end)),
             next=end,
+            candidate=self._witnessed_note(charters[-1]) if self.candidate is None else self.candidate,
         )
+
+    def _witnessed_note(self, charter):
+        """A candidate for each charter and hour, with the cosignatures of all members but alpha."""
+        now, named = self.clock(), charter_digest(charter)
+        if self._witnessed is None or self._witnessed[0] != named or now - self._witnessed[1] > timedelta(hours=1):
+            checkpoint = Checkpoint.stamped(ORIGIN, self.tree.head(), named, now)
+            note = sign_checkpoint(checkpoint, ORIGIN, self.group.log)
+            lines = [
+                cosign(note, silo_witness(ORIGIN, silo), self.group.silos[silo].signing, int(now.timestamp()))
+                for silo in charter.silos
+                if silo != "alpha"
+            ]
+            self._witnessed = (named, now, merge(note, lines, witnesses_of(charter).keys))
+        return self._witnessed[2]
 
     def consistency(self, first, second):
         if second != self.tree.size:
@@ -115,6 +137,13 @@ class FakeHub:
                 self.record(signed)
         self.step("posted")
         return tuple(range(len(statements)))
+
+    def post_cosignature(self, line):
+        self._stands_in_the_journal(line.encode())
+        self.step("cosignature")
+        if self.refusing is not None:
+            raise self.refusing
+        self.cosignatures.append(line)
 
     def put_chunk(self, study, index, attempt, chunk, data):
         self._stands_in_the_journal(data)

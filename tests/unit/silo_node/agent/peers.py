@@ -76,7 +76,7 @@ class Peers:
     def propose(self, approved=True):
         self.hub.say(StudyProposed, "person:rosa", contract=self.contract)
         if approved:
-            self.say(StudyApproved, "person:ada")
+            self.say(StudyApproved, "person:ada", assertion=None)
 
     def accept(self, *names):
         word = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner-rule"}

@@ -141,7 +141,7 @@ def test_a_hub_that_makes_up_a_sum_gets_no_signature_no_share_and_no_decryption(
     (told,) = node.hub.logged(VerificationFailed)
     assert (told.round, told.cause, told.blamed) == (1, "sum", ())
     assert (len(node.hub.logged(SurvivorsSigned)), len(node.hub.logged(SharesRevealed))) == before
-    assert node.silo.tasks.state(peers.study, 1) is None
+    assert node.silo.files.state(peers.study, 1) is None
     assert (halted(node, peers), node.silo.tasks.sum_distrusted(peers.study, 1)) == (None, True)
     assert node.notes[-1].kind == "warning"
     assert_silent(node, peers)

@@ -10,7 +10,8 @@ from protocol.accounting import epsilon_at
 from protocol.rounds import charge_id, last_round
 from protocol.statements import ReleaseApproved
 from protocol.study import study_cost
-from silo_node.agent import tasks as memory
+from silo_node.agent import study_files
+from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Tasks
 from silo_node.errors import HubUnreachable, RunnerFailed
 from silo_node.journal.chain import Journal
@@ -31,11 +32,12 @@ class Mortal:
         self.seen, self.phase, self.deaths = set(), 0, []
         node.hub.step = self.step
         node.parts = {
-            "tasks": self.dying(Tasks, "advance", "say_once", "keep_update", "seal_once", "keep_state"),
+            "tasks": self.dying(Tasks, "advance", "say_once"),
+            "files": self.dying(StudyFiles, "keep_update", "seal_once", "keep_state"),
             "journal": self.dying(Journal, "record"),
             "ledger": self.dying(SqliteLedger, "reserve", "settle"),
         }
-        write, writing = memory.write_private, memory.writing_private
+        write, writing = study_files.write_private, study_files.writing_private
 
         def write_and_die(path, data):
             write(path, data)
@@ -48,8 +50,8 @@ class Mortal:
                 self.step(f"write all but the name of {path.name}")
             self.step(f"write {path.name}")
 
-        monkeypatch.setattr(memory, "write_private", write_and_die)
-        monkeypatch.setattr(memory, "writing_private", writing_and_die)
+        monkeypatch.setattr(study_files, "write_private", write_and_die)
+        monkeypatch.setattr(study_files, "writing_private", writing_and_die)
         node.restart()
 
     def dying(self, kind, *methods):
@@ -103,7 +105,7 @@ def test_a_silo_that_dies_behind_every_step_goes_through_the_study_as_if_it_had_
     mortal.go()
     assert len(node.hub.blobs) == 1
     last = last_round(peers.contract)
-    assert node.silo.tasks.state(peers.study, last) == peers.states[last]
+    assert node.silo.files.state(peers.study, last) == peers.states[last]
     names = [charge_id(peers.study, index) for index in range(last + 1)]
     assert node.charges() == [pair for name in names for pair in (("reserve", name), ("settle", name))]
     assert_said_in_one_version(node.hub)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from protocol.charter import charter_digest
 from protocol.sealing import bfv
 from protocol.sealing.secret import StudySecret
 from protocol.statements import (
@@ -9,6 +10,8 @@ from protocol.statements import (
     RoundClosed,
     RoundOpened,
     SecretCommitment,
+    StudyApproved,
+    StudyObjected,
     StudyWithdrawn,
     SumServed,
     SumVerified,
@@ -16,6 +19,7 @@ from protocol.statements import (
     UploadComplete,
     VerificationFailed,
 )
+from protocol.succession import sign_charter
 from silo_node.errors import HubDistrusted, HubRefused
 from tests.sample_study import SILOS
 from tests.unit.silo_node.agent.peers import DUE, OTHERS
@@ -56,7 +60,7 @@ def test_a_checkpoint_that_names_a_charter_which_was_not_shown_ends_all_trust(no
         node.go()
     (note,) = node.notes
     assert (note.kind, note.study) == ("halt", None)
-    assert "another charter" in note.what
+    assert "does not follow from what was shown" in note.what
     assert node.hub.posted == []
     assert node.silo.tasks.follower() is None
 
@@ -114,7 +118,7 @@ def test_a_secret_that_was_sealed_for_another_silo_does_not_open(node, peers, li
     peers.seal_secret("alpha", **lie)
     node.go()
     assert "does not open for this silo" in halted(node, peers)
-    assert node.silo.tasks.secret(peers.study, 1) is None
+    assert node.silo.files.secret(peers.study, 1) is None
     assert node.hub.logged(SecretCommitment) == []
     assert_silent(node, peers)
 
@@ -135,7 +139,7 @@ def test_a_sum_with_one_bit_flipped_is_told_and_never_decrypted(node, peers, mon
     assert (told.round, told.sum) == (0, peers.record.current.served_digest)
     assert (halted(node, peers), node.silo.tasks.sum_distrusted(peers.study, 0)) == (None, True)
     assert node.hub.logged(SumVerified) == []
-    assert node.silo.tasks.state(peers.study, 0) is None
+    assert node.silo.files.state(peers.study, 0) is None
     assert_silent(node, peers)
 
 
@@ -173,7 +177,7 @@ def test_a_silo_leaves_a_study_that_goes_on_from_a_sum_that_does_not_verify_ther
     peers.say(RoundClosed, round=0, attempt=1, agreed=OTHERS, suspended=("alpha",))
     node.go()
     assert "doesn't verify here" in halted(node, peers)
-    assert node.silo.tasks.state(peers.study, 0) is None
+    assert node.silo.files.state(peers.study, 0) is None
     assert_silent(node, peers)
 
 
@@ -266,9 +270,47 @@ def test_a_round_is_not_begun_on_a_state_that_no_quorum_reached(node, peers):
     assert node.runner.runs == runs
 
 
-def test_a_charter_that_drops_a_member_is_not_followed(node, group):
+def test_a_charter_that_no_admin_signed_is_not_followed(node, group):
     charters = [signed.body.charter for _, signed in node.hub.leaves if isinstance(signed.body, CharterPublished)]
-    node.hub.say(CharterPublished, "person:ada", charter=group.charter(3, charters[-1]))
-    with pytest.raises(HubDistrusted, match="a member and its keys stay"):
+    newer = group.charter(3, charters[-1])
+    forged = sign_charter(newer, group.admin.name, group.researcher.signing)
+    node.hub.named_charter = charter_digest(charters[-1])
+    node.hub.say(CharterPublished, "person:ada", charter=newer, signatures=(forged,))
+    with pytest.raises(HubDistrusted, match="no admin's key verifies"):
         node.go()
     assert node.notes[-1].kind == "halt"
+
+
+def revoke(node, group, members):
+    charters = [signed.body.charter for _, signed in node.hub.leaves if isinstance(signed.body, CharterPublished)]
+    node.hub.say(CharterPublished, "person:ada", **group.published(group.charter(members, charters[-1])))
+
+
+def test_a_revoked_silo_has_no_part_in_what_comes_after(node, peers, group):
+    begin_study(node, peers)
+    revoke(node, group, 3)
+    assert peers.record.gone == {SILOS[3]} and peers.record.needs_key
+    peers.say(RoundOpened, round=0, attempt=1, silos=SILOS[:3], due_at=DUE)
+    node.go()
+    assert "before another key was shared" in halted(node, peers)
+    assert node.runner.runs == 0
+
+
+def test_an_objection_stops_a_study_before_its_next_round_and_a_new_approval_lets_it_go_on(node, peers):
+    begin_study(node, peers)
+    peers.open(0)
+    peers.say(StudyObjected, "person:ada", reason="the purpose has changed", assertion=None)
+    node.go()
+    assert (node.runner.runs, node.charges()) == (0, [])
+    peers.say(StudyApproved, "person:ada", assertion=None)
+    node.go()
+    assert node.runner.runs == 1
+
+
+def test_a_round_opened_while_too_few_admins_approve_halts_the_study(node, peers):
+    begin_study(node, peers)
+    peers.say(StudyObjected, "person:ada", reason="no", assertion=None)
+    peers.open(0)
+    node.go()
+    assert "while too few admins approve" in halted(node, peers)
+    assert node.runner.runs == 0

@@ -71,4 +71,4 @@ def test_a_sum_that_turns_out_bad_behind_its_last_value_leaves_nothing_of_a_stat
     peers.unmask(node)
     assert sorted(written) == ["state-0", "state-1.part"]
     assert [path.name for path in tmp_path.rglob("state-*")] == ["state-0"]
-    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
+    assert node.silo.files.state(peers.study, 0) == peers.states[0]

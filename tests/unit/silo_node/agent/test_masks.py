@@ -100,7 +100,7 @@ def test_a_silo_that_was_left_out_opens_the_total_all_the_same(node, peers):
     peers.close()
     node.go()
     assert (node.hub.logged(SurvivorsSigned), node.hub.logged(SharesRevealed)) == ([], [])
-    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
+    assert node.silo.files.state(peers.study, 0) == peers.states[0]
 
 
 def test_a_silo_that_vanishes_after_it_signed_costs_nothing_with_a_quorum_left(node, peers):
@@ -111,7 +111,7 @@ def test_a_silo_that_vanishes_after_it_signed_costs_nothing_with_a_quorum_left(n
     node.go()
     peers.verify()
     assert len(node.hub.logged(SumVerified)) == 1
-    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
+    assert node.silo.files.state(peers.study, 0) == peers.states[0]
 
 
 def knowing(node, *peers):
@@ -147,7 +147,7 @@ def test_a_wrong_share_does_no_harm_while_a_quorum_of_good_ones_is_there(node, p
     peers.reveal("charlie", "delta")
     node.go()
     peers.verify()
-    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
+    assert node.silo.files.state(peers.study, 0) == peers.states[0]
     assert halted(node, peers) is None
 
 
@@ -162,7 +162,7 @@ def test_too_many_wrong_shares_void_the_round_before_anything_changes_and_name_w
     node.go()
     (told,) = node.hub.logged(VerificationFailed)
     assert (told.cause, told.blamed) == ("masks", ("bravo", "delta"))
-    assert node.silo.tasks.state(peers.study, 0) is None
+    assert node.silo.files.state(peers.study, 0) is None
     assert (halted(node, peers), node.silo.tasks.sum_distrusted(peers.study, 0)) == (None, True)
     assert_silent(node, peers)
 
@@ -196,7 +196,7 @@ def test_a_dealer_whose_envelope_does_not_open_is_noted_and_the_others_still_ope
     peers.reveal()
     node.go()
     peers.verify()
-    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
+    assert node.silo.files.state(peers.study, 0) == peers.states[0]
 
 
 def test_an_update_that_was_signed_into_a_sum_is_never_sealed_again(node, peers):
@@ -227,7 +227,7 @@ def test_masks_are_fresh_for_every_attempt_and_gone_after_the_round(node, peers)
     node.go()
     peers.open(0, attempt=2)
     node.go()
-    first, second = (node.silo.tasks.masks(peers.study, 0, attempt) for attempt in (1, 2))
+    first, second = (node.silo.files.masks(peers.study, 0, attempt) for attempt in (1, 2))
     assert first[:64] != second[:64]
     peers.freeze()
     node.go()

@@ -30,7 +30,7 @@ def test_a_silo_goes_through_a_whole_study_and_ends_with_the_same_state_as_the_o
     run_study(node, peers, first)
     last = last_round(peers.contract)
     assert peers.record.keying.key_silo == first
-    assert node.silo.tasks.state(peers.study, last) == peers.states[last]
+    assert node.silo.files.state(peers.study, last) == peers.states[last]
     for index in range(last + 1):
         values = peers.totals[index].size
         plain = node.runner.vectors[index][0] + sum(vector(index, values, name) for name in OTHERS)
@@ -103,10 +103,10 @@ def test_a_silo_that_missed_the_upload_catches_up_and_never_seals_that_update_ag
     assert node.hub.logged(UploadComplete) == []
     peers.unmask(node)
     peers.verify()
-    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
+    assert node.silo.files.state(peers.study, 0) == peers.states[0]
     peers.close()
     run_round(node, peers, 1)
-    assert node.silo.tasks.state(peers.study, 1) == peers.states[1]
+    assert node.silo.files.state(peers.study, 1) == peers.states[1]
     assert [body.round for body in node.hub.logged(SumVerified)] == [1]
 
 
@@ -125,7 +125,7 @@ def test_a_voided_round_is_sealed_anew_from_the_same_update_and_charged_no_secon
     node.go()
     peers.unmask(node)
     peers.verify()
-    assert node.silo.tasks.state(peers.study, 0) == peers.states[0]
+    assert node.silo.files.state(peers.study, 0) == peers.states[0]
     assert [body.attempt for body in node.hub.logged(RoundReady)] == [1, 2]
     first, second = (node.hub.chunks[0, attempt][0][0] for attempt in (1, 2))
     assert digest(first) != digest(second)
@@ -143,7 +143,7 @@ def test_keys_of_the_charter_are_those_the_secret_is_sealed_for(node, peers, gro
     assert set(sealed) == set(OTHERS)
     assert len({len(base64.b64decode(one)) for one in sealed.values()}) == 1
     opened = {peers.open_envelope(peers.record, name).to_bytes() for name in OTHERS}
-    assert opened == {node.silo.tasks.secret(peers.study, 1)}
+    assert opened == {node.silo.files.secret(peers.study, 1)}
 
 
 def test_a_round_whose_scale_is_too_small_shows_in_the_journal_and_in_the_log(node):

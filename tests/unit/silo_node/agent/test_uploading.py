@@ -213,7 +213,7 @@ def test_an_owner_sees_what_is_sent_and_fetched_while_it_is_under_way(node, peer
     peers.upload()
     peers.serve()
     assert under_way(node.silo, peers.record) == f"round 0 attempt 1: 0/{total} chunks of the sum fetched"
-    folder = node.silo.tasks.sum_folder(peers.study, 0)
+    folder = node.silo.files.sum_folder(peers.study, 0)
     (folder / "0").write_bytes(b"fetched")
     (folder / "1.part").write_bytes(b"half")
     assert under_way(node.silo, peers.record) == f"round 0 attempt 1: 1/{total} chunks of the sum fetched"

@@ -46,7 +46,7 @@ def two_void_rounds(node, peers):
 
 
 def state(node, peers, index):
-    return node.silo.tasks.state(peers.study, index)
+    return node.silo.files.state(peers.study, index)
 
 
 def test_a_void_round_leaves_the_state_as_it_was_and_the_study_goes_on_under_another_key(node, peers):

@@ -1,0 +1,290 @@
+"""``consortia admin charter``: found a consortium, see its charter, change it together with the other admins."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import segno
+import typer
+
+from client import charter_changes as changes_of
+from client import charter_drafts as drafts
+from client.charter_drafts import Draft, Outcome
+from client.commands.deciding import touch
+from client.commands.options import (
+    AsJson,
+    Charter,
+    Hub,
+    Key,
+    err,
+    notice,
+    open_connection,
+    print_json,
+    print_sections,
+    print_table,
+    say,
+)
+from client.connection import Connection, utc
+from client.errors import UsageRefused
+from client.follow import open_log
+from client.keys import own_card, read_card, read_identity
+from client.pinned import PinnedStore
+from client.session import HubSession, open_http
+from pages.charter import changes, charter_in_words
+from protocol import charter as protocol_charter
+from protocol.charter import charter_digest, charter_words
+
+app = typer.Typer(no_args_is_help=True, help="The charter: who is a member, who decides, with which keys.")
+
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask; for scripts")]
+DraftFile = Annotated[Path, typer.Argument(help="A draft, from charter init or charter save")]
+
+
+@app.command("init")
+def init(
+    hub: Hub,
+    key: Key,
+    hub_card: Annotated[Path, typer.Option("--hub-card", help="The card that consortia-hub init printed")],
+    consortium: Annotated[str | None, typer.Option("--consortium", help="Its name, if it must be exactly so")] = None,
+    admin: Annotated[list[Path] | None, typer.Option("--admin", help="Card of a further admin; repeat")] = None,
+    threshold: Annotated[
+        int, typer.Option("--threshold", help="How many admins must sign what the charter decides")
+    ] = 1,
+    to: Annotated[Path | None, typer.Option("--out", help="Where the other admins' draft goes")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign the founding charter. With a threshold of 1 it is posted; else the other admins sign its file first."""
+    identity = read_identity(key)
+    session = HubSession(open_http(hub), identity)
+    card = changes_of.read_hub_card(hub_card)
+    if consortium not in (None, card.consortium):
+        raise UsageRefused(f"--consortium {consortium!r}: the hub was made for {card.consortium!r}")
+    cards = [own_card(identity, key), *(read_card(path) for path in admin or [])]
+    founding = changes_of.founding_charter(card, cards, threshold, utc(session.clock()))
+    draft = drafts.unsigned(founding)
+    draft = draft.with_signatures([drafts.sign(draft, None, identity, touch)])
+    if drafts.missing(draft, None).none:
+        _found(session, key, draft, as_json)
+        return
+    if to is None:
+        raise UsageRefused(f"--threshold {threshold}: give --out FILE, which the other admins sign before it is posted")
+    drafts.write_draft(draft, to)
+    _show_file(draft, to, as_json)
+
+
+@app.command("sign-file")
+def sign_file(
+    file: DraftFile,
+    key: Key,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="The draft of the version in force before it")
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a draft in a file, without a hub: a founding charter, or one that makes you an admin."""
+    identity, draft = read_identity(key), drafts.read_draft(file)
+    older = None if against is None else drafts.read_draft(against).charter
+    if not as_json:
+        print_sections(charter_in_words(draft.charter))
+    if not yes and not typer.confirm("Sign exactly this charter?"):
+        err.print("not signed")
+        raise typer.Exit(1)
+    signed = draft.with_signatures([drafts.sign(draft, older, identity, touch)])
+    drafts.write_draft(signed, file)
+    _show_file(signed, file, as_json)
+
+
+@app.command("found")
+def found(file: DraftFile, hub: Hub, key: Key, as_json: AsJson = False) -> None:
+    """Post a founding charter that enough admins signed, and show its digest: whoever joins pins that."""
+    _found(HubSession(open_http(hub), read_identity(key)), key, drafts.read_draft(file), as_json)
+
+
+@app.command("show")
+def show(
+    hub: Hub,
+    key: Key,
+    charter: Charter = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Show the founding charter's digest as a QR code too")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the charter in force, verified from the pinned one."""
+    connection = open_connection(hub, key, charter)
+    current, founding = connection.log.charter, connection.log.chain.founding
+    if as_json:
+        print_json({"founding": founding, "charter": current.model_dump(mode="json")})
+        return
+    print_sections(charter_in_words(current))
+    fingerprint(founding, qr)
+
+
+@app.command("pending")
+def pending(hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
+    """List the drafts that wait for signatures, with what each would change."""
+    connection = open_connection(hub, key, charter)
+    waiting = drafts.pending(connection)
+    if as_json:
+        print_json([_as_value(connection, one) for one in waiting])
+        return
+    rows = [
+        (
+            one.draft.digest[:12],
+            "\n".join(changes(connection.log.charter, one.draft.charter)),
+            ", ".join(signature.signer for signature in one.draft.signatures),
+            str(max(one.missing.of_older, one.missing.of_newer)),
+        )
+        for one in waiting
+    ]
+    print_table("Drafts of the next charter", ("draft", "it", "signed by", "missing"), rows)
+
+
+@app.command("sign")
+def sign(
+    draft: Annotated[str, typer.Argument(help="Its digest, or the first 8 characters or more")],
+    hub: Hub,
+    key: Key,
+    charter: Charter = None,
+    file: Annotated[
+        Path | None, typer.Option("--with", help="A file with signatures of admins who are not in force yet")
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a draft changes, and sign it; with the last signature that it needs it is in force."""
+    connection = open_connection(hub, key, charter)
+    connection.require_admin()
+    found_ = drafts.find(connection, draft)
+    drafts.check_members(connection, found_.charter)
+    if not as_json:
+        _print_changes(connection, found_)
+    if not yes and not typer.confirm("Sign exactly this?"):
+        err.print("not signed")
+        raise typer.Exit(1)
+    signatures = [] if file is None else list(drafts.read_draft(file).signatures)
+    signatures.append(drafts.sign(found_, connection.log.charter, connection.identity, touch))
+    print_outcome(drafts.add_signatures(connection, found_, signatures), "", as_json)
+
+
+@app.command("save")
+def save(
+    draft: Annotated[str, typer.Argument(help="Its digest, or the first 8 characters or more")],
+    hub: Hub,
+    key: Key,
+    to: Annotated[Path, typer.Option("--out", help="File to write")],
+    charter: Charter = None,
+) -> None:
+    """Write a pending draft to a file, for an admin to be who signs it with: consortia admin charter sign-file."""
+    found_ = drafts.find(open_connection(hub, key, charter), draft)
+    drafts.write_draft(found_, to)
+    say(f"{to}: draft {found_.digest}, signed by {', '.join(one.signer for one in found_.signatures)}")
+
+
+@app.command("renew")
+def renew(hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
+    """Let the charter last for two more years."""
+    connection = open_connection(hub, key, charter)
+    change(connection, changes_of.renewed(connection.log.charter, connection.now()), "renewed", as_json)
+
+
+@app.command("threshold")
+def threshold(number: int, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
+    """Set how many admins must sign what the charter decides, studies too."""
+    connection = open_connection(hub, key, charter)
+    newer = changes_of.with_threshold(connection.log.charter, number, connection.now())
+    change(connection, newer, f"threshold {number}", as_json)
+
+
+@app.command("rotate-hub")
+def rotate_hub(hub_card: Path, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
+    """Take over the hub's new keys, from the card that consortia-hub rotate printed."""
+    connection = open_connection(hub, key, charter)
+    card = changes_of.read_hub_card(hub_card)
+    change(connection, changes_of.with_hub(connection.log.charter, card, connection.now()), "new hub keys", as_json)
+
+
+@app.command("add-witness")
+def add_witness(verifier: str, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
+    """Name an outside witness by its verifier key, NAME+KEYID+BASE64."""
+    connection = open_connection(hub, key, charter)
+    newer = changes_of.with_witness(connection.log.charter, verifier, connection.now())
+    change(connection, newer, f"witness {verifier.split('+')[0]}", as_json)
+
+
+@app.command("remove-witness")
+def remove_witness(name: str, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
+    """Name an outside witness no more."""
+    connection = open_connection(hub, key, charter)
+    newer = changes_of.without_witness(connection.log.charter, name, connection.now())
+    change(connection, newer, f"no witness {name}", as_json)
+
+
+@app.command("tolerate")
+def tolerate(liars: int, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
+    """Set how many of the witnesses may lie before two logs could go unnoticed."""
+    connection = open_connection(hub, key, charter)
+    newer = changes_of.with_liars(connection.log.charter, liars, connection.now())
+    change(connection, newer, f"{liars} liars tolerated", as_json)
+
+
+def change(connection: Connection, newer: protocol_charter.Charter, what: str, as_json: bool) -> None:
+    """Sign a change of the charter in force, and say what became of it."""
+    print_outcome(drafts.propose(connection, newer, touch), what, as_json)
+
+
+def print_outcome(outcome: Outcome, what: str, as_json: bool) -> None:
+    version, digest = outcome.draft.charter.version, outcome.draft.digest
+    needed = max(outcome.missing.of_older, outcome.missing.of_newer)
+    if as_json:
+        print_json({"version": version, "charter": digest, "in_force": outcome.in_force, "missing": needed})
+    elif outcome.in_force:
+        say(f"{what}; charter version {version} is {digest}" if what else f"charter version {version} is {digest}")
+    else:
+        say(f"draft {digest}: {needed} more must sign it: consortia admin charter sign {digest[:12]}")
+
+
+def fingerprint(digest: str, qr: bool) -> None:
+    """A founding charter's digest in the forms that people compare."""
+    say(f"founding charter {digest}")
+    say(f"in words: {charter_words(digest)}")
+    if qr:
+        segno.make(digest, error="m").terminal(out=sys.stdout, compact=True)
+
+
+def _found(session: HubSession, key: Path, draft: Draft, as_json: bool) -> None:
+    identity = session.identity or read_identity(key)
+    drafts.found(session, draft, identity, utc(session.clock()))
+    open_log(session, PinnedStore(key), draft.digest, notice)
+    if as_json:
+        print_json({"charter": draft.digest})
+        return
+    fingerprint(draft.digest, True)
+    say("give this digest to everybody by another way than the hub")
+
+
+def _show_file(draft: Draft, file: Path, as_json: bool) -> None:
+    signed = [one.signer for one in draft.signatures]
+    if as_json:
+        print_json({"charter": charter_digest(draft.charter), "file": str(file), "signed_by": signed})
+        return
+    say(f"{file}: charter {draft.digest}, signed by {', '.join(signed)}")
+    say(f"in words: {charter_words(draft.digest)}")
+    needed = f"{draft.charter.threshold} of {len(draft.charter.admins)}"
+    say(f"{needed} must sign it: consortia admin charter sign-file {file}")
+
+
+def _print_changes(connection: Connection, draft: Draft) -> None:
+    say(f"Draft {draft.digest} of charter version {draft.charter.version}")
+    for line in changes(connection.log.charter, draft.charter):
+        say(f"  - {line}")
+    say(f"signed by {', '.join(one.signer for one in draft.signatures)}")
+
+
+def _as_value(connection: Connection, one: Outcome) -> dict[str, object]:
+    return {
+        "charter": one.draft.digest,
+        "version": one.draft.charter.version,
+        "changes": changes(connection.log.charter, one.draft.charter),
+        "signed_by": [signature.signer for signature in one.draft.signatures],
+        "missing": max(one.missing.of_older, one.missing.of_newer),
+    }

@@ -1,0 +1,53 @@
+"""``consortia-silo dataset``: register data, fix its budget, see what is registered."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from protocol.accounting import best_order
+from silo_node.agent.registering import register_dataset, try_to_publish
+from silo_node.app import open_silo
+from silo_node.commands.options import Folder, out
+from silo_node.dataset.catalogue import register
+from silo_node.dataset.schema import read_schema
+
+app = typer.Typer(no_args_is_help=True, help="Register datasets and see them.")
+
+
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="The name all silos of a study use for it.")],
+    source: Annotated[Path, typer.Option(help="A CSV or Parquet file.")],
+    schema: Annotated[Path, typer.Option(help="The declared schema, YAML.")],
+    rows: Annotated[int, typer.Option(help="The row count to publish; type it, it is never computed.")],
+    epsilon: Annotated[float, typer.Option(help="The privacy domain's cap, for good.")],
+    delta: Annotated[float, typer.Option(help="The privacy domain's delta, for good.")],
+    domain: Annotated[str, typer.Option(help="The privacy domain: whose data this is.")] = "patients",
+    folder: Folder = Path("silo"),
+) -> None:
+    """Check a dataset in full, fix its privacy budget, and publish its schema."""
+    declared = read_schema(schema)
+    asked = register(name, source, declared, domain, epsilon, delta, best_order(epsilon, delta), rows)
+    with open_silo(folder) as (silo, _):
+        dataset = register_dataset(silo, asked)
+        published = try_to_publish(silo, dataset)
+    out.print(
+        f"[green]Registered [bold]{name}[/bold][/green]: {len(dataset.declared.columns)} columns, "
+        f"{rows} rows published; privacy domain {domain}: epsilon {epsilon:g}, delta {delta:g} for each "
+        f"[bold]{dataset.unit}[/bold], for good."
+    )
+    if not published:
+        out.print("[yellow]Not published yet[/yellow]: the node does so once it runs and this silo is admitted.")
+
+
+@app.command("list")
+def list_(folder: Folder = Path("silo")) -> None:
+    """The registered datasets."""
+    table = Table("dataset", "columns", "published rows", "domain", "unit", "epsilon", "delta")
+    with open_silo(folder) as (silo, _):
+        for one in silo.catalogue.list():
+            cap = (one.domain, one.unit, one.epsilon, one.delta)
+            table.add_row(*(str(cell) for cell in (one.name, len(one.declared.columns), one.published_rows, *cap)))
+    out.print(table)

@@ -1,0 +1,84 @@
+"""``consortia-silo join``, ``run``, ``ledger`` and ``traffic``: the node itself, and where it stands."""
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Column, Table
+
+from silo_node.agent.answers import balances, budget_values, bytes_moved
+from silo_node.agent.joining import join as ask_to_join
+from silo_node.app import agent_of, now, one_node, open_silo, patient, set_up_log
+from silo_node.commands.options import AsJson, Folder, out, print_json
+from silo_node.commands.policy import use_policy
+from silo_node.config import load
+
+app = typer.Typer()
+
+
+@app.command()
+def join(
+    hub: Annotated[str, typer.Argument(help="The hub's address, https://...")],
+    code: Annotated[str, typer.Option(help="The invitation, as the admin gave it: XXXX-...-XXXX.DIGEST")],
+    name: Annotated[str, typer.Option(help="The silo's name that you were invited under.")],
+    folder: Folder = Path("silo"),
+    as_json: AsJson = False,
+) -> None:
+    """Make this silo's keys and ask for membership."""
+    words = ask_to_join(folder, hub, name, code, now())
+    use_policy("baseline", folder, quiet=True)
+    if as_json:
+        print_json({"silo": name, "words": words})
+        return
+    out.print(f"[green]Asked to join as [bold]{name}[/bold].[/green] Read these six words to the admin by telephone:\n")
+    out.print(f"    [bold]{words}[/bold]\n")
+    out.print("The admin admits this silo when the words match. Meanwhile: consortia-silo dataset add, then run.")
+
+
+@app.command()
+def ledger(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
+    """What every privacy domain may spend, and has spent."""
+    with open_silo(folder) as (silo, _):
+        found = balances(silo)
+    if as_json:
+        print_json([budget_values(balance) for balance in found])
+        return
+    table = Table("domain", "unit", "cap", "delta", "epsilon spent", Column("of the budget", no_wrap=True))
+    for balance in found:
+        share = balance.spent_picos / balance.domain.cap_picos
+        bar = "█" * round(10 * share) + "░" * (10 - round(10 * share))
+        cells = (balance.domain.name, balance.domain.unit, f"{balance.domain.epsilon:g}", f"{balance.domain.delta:g}")
+        table.add_row(*cells, f"{balance.epsilon_spent:.3f}", f"{bar} {share:.0%}")
+    out.print(table)
+
+
+@app.command()
+def traffic(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
+    """How many bytes this silo sent, by its journal, and fetched as sums, by the log."""
+    with open_silo(folder) as (silo, _):
+        moved = bytes_moved(silo, folder)
+    if as_json:
+        print_json(moved)
+    else:
+        out.print(f"sent {moved['bytes_up']:,} bytes; fetched sums of {moved['bytes_down']:,} bytes")
+
+
+@app.command()
+def run(folder: Folder = Path("silo")) -> None:
+    """Run the node: poll the hub, decide, train, seal, verify. Stops on Ctrl-C or SIGTERM, at once."""
+    set_up_log()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    load(folder)  # before anything is made in a folder that is no silo's
+    with one_node(folder), open_silo(folder, trains=True) as (silo, config):
+        silo.runner.start()
+        agent_of(silo, config).run(patient())
+
+
+def _leave(*_: object) -> None:
+    """Ends the node wherever it is. Every step may be cut short and repeated, as after a crash; a poll lasts 20 s
+    and training hours, and who stops a service does not wait for them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(0)
