@@ -135,6 +135,27 @@ def test_a_signed_proof_with_any_strange_value_in_it_is_read_or_refused(value, n
     assert proof.thumbprint == thumbprint(KEY.public_key().public_bytes_raw())
 
 
+@pytest.mark.parametrize("member", ["d", "kid", "k", "n"])
+def test_a_key_with_a_private_or_any_other_member_is_refused(member):
+    with pytest.raises(BadProof, match="jwk"):
+        read_proof(signed(lambda jwk: {**jwk, member: jwk["x"]}))
+
+
+def test_a_key_in_another_spelling_is_refused_as_it_would_have_another_thumbprint():
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    read_proof(signed(lambda jwk: jwk))
+    with pytest.raises(BadProof):
+        read_proof(signed(lambda jwk: {**jwk, "x": jwk["x"][:-1] + letters[letters.index(jwk["x"][-1]) + 1]}))
+
+
+def signed(change):
+    """A proof with another ``jwk``, signed by the key all the same."""
+    header = jwt.get_unverified_header(made())
+    header.pop("alg")
+    claims = jwt.decode(made(), options={"verify_signature": False})
+    return jwt.encode(claims, KEY, algorithm="EdDSA", headers={**header, "jwk": change(header["jwk"])})
+
+
 def test_a_proof_is_named_by_key_and_identifier():
     other = Ed25519PrivateKey.generate()
     names = {read_proof(one).digest for one in (made(), made(method="PUT"), made(key=other), made(identifier=JTI * 2))}

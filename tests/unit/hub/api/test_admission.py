@@ -58,9 +58,11 @@ def test_the_hubs_own_routes_have_rows(tmp_path: Path) -> None:
     made = app(tmp_path / "hub")
     described = made.openapi()["paths"]
     found = {(method.upper(), path) for path, one in described.items() for method in one}
-    assert found | {("GET", "/openapi.json")} == set(ROUTES)
+    # OpenAPI has no name for a parameter that spans slashes.
+    rows = {(method, path.replace(":path}", "}")): access for (method, path), access in ROUTES.items()}
+    assert found | {("GET", "/openapi.json")} == set(rows)
     for method, path in found:
-        operation, access = described[path][method.lower()], ROUTES[method, path]
+        operation, access = described[path][method.lower()], rows[method, path]
         assert operation.get("x-roles", []) == sorted(access.roles)
         assert ("401" in operation["responses"]) == (not access.is_open or path == "/v1/tokens")
         assert "422" not in operation["responses"]
