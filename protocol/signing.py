@@ -23,6 +23,7 @@ DOMAIN = b"consortia/statement/v1"
 
 _BODY: TypeAdapter[Body] = TypeAdapter(Body)
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
+_TAIL = re.compile(rb',"signature":"([0-9a-f]{128})"}')
 _HEAD = b'{"body":'
 _TAIL_BYTES = len(',"signature":"') + 128 + len('"}')
 
@@ -54,6 +55,25 @@ def sign(body: Body, key: Ed25519PrivateKey) -> Signed:
 
 def parse(wire: bytes) -> Signed:
     """The statement in ``wire``; nothing is verified yet. Raises ``Malformed`` for any other bytes."""
+    return _read(wire) or _explain(wire)
+
+
+def _read(wire: bytes) -> Signed | None:
+    """The statement, if these are its canonical bytes: written back, the body must give the very same."""
+    tail = _TAIL.fullmatch(wire, len(wire) - _TAIL_BYTES) if len(wire) > _TAIL_BYTES else None
+    if tail is None or not wire.startswith(_HEAD) or len(wire) > canonical.MAX_DOCUMENT_BYTES:
+        return None
+    text = wire[len(_HEAD) : -_TAIL_BYTES]
+    try:
+        body = _BODY.validate_json(text)
+        again = canonical.encode(body.model_dump(mode="json"))
+    except (ValidationError, Malformed):
+        return None
+    return Signed(body, tail[1].decode(), wire) if again == text else None
+
+
+def _explain(wire: bytes) -> Signed:
+    """As ``_read``, step by step: raises ``Malformed`` with what is wrong."""
     value = canonical.decode(wire)
     if not isinstance(value, dict) or set(value) != {"body", "signature"} or not isinstance(value["signature"], str):
         raise Malformed('a statement is {"body": {...}, "signature": "hex"}')

@@ -4,8 +4,8 @@ Whoever reads the log goes on as if each signature held. Nothing may be believed
 """
 
 import multiprocessing
+import struct
 from collections import deque
-from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
@@ -21,22 +21,32 @@ from protocol.errors import BadSignature
 from protocol.signing import Signed
 from protocol.statements import CharterPublished
 
-BATCH: Final = 512
+BATCH: Final = 1024
 WAITING_BATCHES: Final = 8
 """Batches that each process may have waiting: enough that none idles, few enough that memory stays flat."""
 
-Item = tuple[bytes, bytes, bytes]
-"""Public key, signature, message."""
+_SIZES: Final = struct.Struct(">32s64sI")
+"""Before each message of a batch: public key, signature, length. One string of bytes crosses to a process quickest."""
 
 
-def first_wrong(batch: Sequence[Item]) -> int | None:
-    """The place of the first signature (Ed25519, RFC 8032) that doesn't verify; None if all do."""
-    for place, (key, signature, message) in enumerate(batch):
+def first_wrong(batch: bytes) -> int | None:
+    """The place of the first signature (Ed25519, RFC 8032) in a packed batch that doesn't verify; None if all do."""
+    at, place = 0, 0
+    while at < len(batch):
+        key, signature, length = _SIZES.unpack_from(batch, at)
+        at += _SIZES.size
         try:
-            _key(key).verify(signature, message)
+            _key(key).verify(signature, batch[at : at + length])
         except (InvalidSignature, ValueError):
             return place
+        at, place = at + length, place + 1
     return None
+
+
+def packed(signed: Signed, signing_key: str) -> bytes:
+    """One signature of a batch."""
+    message = signed.message
+    return _SIZES.pack(bytes.fromhex(signing_key), bytes.fromhex(signed.signature), len(message)) + message
 
 
 @lru_cache(maxsize=4096)
@@ -95,7 +105,7 @@ class SignatureQueue:
 
     def _send(self) -> None:
         batch, self._filling = self._filling, []
-        items = [(bytes.fromhex(key), bytes.fromhex(signed.signature), signed.message) for _, signed, key in batch]
+        items = b"".join(packed(signed, key) for _, signed, key in batch)
         self._waiting.append((batch, self._pool.submit(first_wrong, items)))
 
     def _collect(self) -> None:

@@ -43,7 +43,7 @@ def exported(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> 
         note = Follow.model_validate_json(consortium.silos[0].get(routes.POLL, after=0).content).candidate
         for one in consortium.silos[:3]:
             line = cosign(note, silo_witness(hub.card["log_origin"], one.name), one.key, int(time.time()))
-            check(one.http.post(routes.LOG_COSIGNATURES, content=line.encode(), headers=one.headers))
+            check(one.http.post(routes.LOG_COSIGNATURES, content=line.encode(), auth=one.auth))
         deadline = time.monotonic() + 60
         while httpx.get(hub.url + routes.LOG_TIMESTAMP).status_code == 404:
             assert time.monotonic() < deadline, hub.logged()

@@ -53,6 +53,28 @@ def test_every_changed_byte_is_refused_or_breaks_the_signature():
             verify(parse(damaged), PUBLIC)
 
 
+@pytest.mark.parametrize(
+    "respelt",
+    [
+        lambda wire: wire + b"\n",
+        lambda wire: b" " + wire,
+        lambda wire: wire.replace(b'"body":{', b'"body": {'),
+        lambda wire: wire.replace(b"person:ada", b"person\\u003aada"),
+        lambda wire: wire.replace(b'"journal_head":null,', b""),
+        lambda wire: wire.replace(b'"journal_head":null,', b'"journal_head":null,"journal_head":null,'),
+        lambda wire: wire.replace(b'"type"', b'"typf":1,"type"'),
+        lambda wire: wire[:-1] + b',"signature":"' + b"0" * 128 + b'"}',
+        lambda wire: wire.replace(b'"body"', b'"bodz"'),
+        lambda wire: wire[: -len("}")] + b',"x":1}',
+    ],
+)
+def test_a_statement_has_one_spelling(respelt):
+    wire = sign(approval(), KEY).wire
+    assert respelt(wire) != wire
+    with pytest.raises(Malformed):
+        parse(respelt(wire))
+
+
 def test_a_signature_for_one_type_does_not_serve_for_another():
     heading = {"issuer": "person:ada", "issued_at": NOW, "nonce": "0" * 32, "journal_head": None, "study": "a" * 64}
     signed = sign(StudyResumed(type="study-resumed", **heading), KEY)
