@@ -74,6 +74,8 @@ class Charter(Strict):
                 raise ValueError("charter: names of members, of people and of witnesses must be distinct")
         if len(set(keys)) != len(keys) or len(set(touched)) != len(touched):
             raise ValueError("charter: every key must belong to one party only")
+        if any(name.startswith(f"{self.log_origin}/silo/") for name in witnesses):
+            raise ValueError("charter: a witness may not have a member's key name, LOG_ORIGIN/silo/NAME")
         if self.threshold > len(self.admins):
             raise ValueError(
                 f"charter: threshold {self.threshold} of {len(self.admins)} admins; it must be 1 to their number"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
+from pages.fingerprint import fingerprint_lines, qr_code
 from silo_node.agent.answers import balances, budget_values, bytes_moved
 from silo_node.agent.joining import join as ask_to_join
 from silo_node.agent.pulse import Pulse
@@ -32,9 +33,14 @@ def join(
     """Make this silo's keys and ask for membership."""
     words = ask_to_join(folder, hub, name, code, now(), key_passphrase_file)
     use_policy("baseline", folder, quiet=True)
+    charter = load(folder).charter
     if as_json:
-        print_json({"silo": name, "words": words})
+        print_json({"silo": name, "words": words, "charter": charter})
         return
+    for line in fingerprint_lines(charter):
+        out.print(line, highlight=False, soft_wrap=True)
+    out.print(qr_code(charter), markup=False, highlight=False)
+    out.print("This is what the silo pinned: compare it with what another member or the admin shows.\n")
     out.print(f"[green]Asked to join as [bold]{name}[/bold].[/green] Read these six words to the admin by telephone:\n")
     out.print(f"    [bold]{words}[/bold]\n")
     out.print("The admin admits this silo when the words match. Meanwhile: consortia-silo dataset add, then run.")

@@ -33,6 +33,12 @@ def test_a_witness_cannot_be_a_member_twice(group):
         Charter.model_validate(value)
 
 
+def test_an_outside_witness_does_not_take_a_members_key_name(group):
+    value = group.charter(2).model_dump() | {"witnesses": ({"name": "test.example/log/silo/alpha", "key": "ab" * 32},)}
+    with pytest.raises(ValidationError, match="member's key name"):
+        Charter.model_validate(value)
+
+
 @pytest.mark.parametrize("threshold", [0, 2])
 def test_a_threshold_that_no_set_of_admins_meets_is_refused(group, threshold):
     with pytest.raises(ValidationError, match="threshold"):
