@@ -211,10 +211,10 @@ def _rooms(hub: CheatingHub) -> dict[str, Any]:
             return wiring_rounds.received(self, caller, *given)
 
     class LogReader(wiring.LogReader):
-        def follow(self, caller: Caller, after: int) -> Any:
+        def follow(self, caller: Caller, after: int, candidate: str | None = None) -> Any:
             if caller.name in hub.splits:
                 return hub.splits[caller.name].follow(after), True
-            return wiring_log.follow(self, caller, after)
+            return wiring_log.follow(self, caller, after, candidate)
 
     class Statements(wiring.Statements):
         def post(self, caller: Caller, wires: Any) -> tuple[int, ...]:
