@@ -44,11 +44,15 @@ def init(
     folder: Folder,
     consortium: Annotated[str, typer.Option(help="The consortium's name, as its charter will state it.")],
     origin: Annotated[str, typer.Option(help="The log's origin; by default made of name and key.")] = "",
+    public_origin: Annotated[
+        str, typer.Option(help="The address that silos and people will call; none for this machine alone.")
+    ] = "",
     key_passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make the hub's keys and settings, and print the card that the admin's charter is made from."""
     try:
-        typer.echo(json.dumps(create(folder, consortium, origin, key_passphrase_file), indent=2))
+        card = create(folder, consortium, origin, key_passphrase_file, public_origin)
+        typer.echo(json.dumps(card, indent=2))
     except SetupRefused as error:
         _fail(error)
 
@@ -119,7 +123,13 @@ def seal_keys(
     typer.echo(f"sealed; hub.toml must say: key_passphrase_file = {json.dumps(str(_whole(key_passphrase_file)))}")
 
 
-def create(folder: Path, consortium: str, origin: str = "", key_passphrase_file: Path | None = None) -> dict[str, str]:
+def create(
+    folder: Path,
+    consortium: str,
+    origin: str = "",
+    key_passphrase_file: Path | None = None,
+    public_origin: str = "",
+) -> dict[str, str]:
     """Make a hub in `folder` and return its card: public keys in hex and the log's origin. Raises `SetupRefused`."""
     passphrase = read_passphrase(key_passphrase_file)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,6 +144,8 @@ def create(folder: Path, consortium: str, origin: str = "", key_passphrase_file:
     lines = [f"consortium = {json.dumps(consortium, ensure_ascii=False)}", f"log_origin = {json.dumps(origin)}"]
     if key_passphrase_file is not None:
         lines.append(f"key_passphrase_file = {json.dumps(str(_whole(key_passphrase_file)), ensure_ascii=False)}")
+    if public_origin:
+        lines.append(f"public_origin = {json.dumps(public_origin)}")
     (folder / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     load(folder)
     return {

@@ -37,13 +37,13 @@ def join(
     if as_json:
         print_json({"silo": name, "words": words, "charter": charter})
         return
+    out.print(f"[green]Asked to join as [bold]{name}[/bold].[/green] Read these six words to the admin by telephone:\n")
+    out.print(f"    [bold]{words}[/bold]\n")
+    out.print("The admin admits this silo when the words match. Meanwhile: consortia-silo dataset add, then run.\n")
+    out.print("This silo pinned the charter below. Compare it with another member's, or with what the admin shows:\n")
     for line in fingerprint_lines(charter):
         out.print(line, highlight=False, soft_wrap=True)
     out.print(qr_code(charter), markup=False, highlight=False)
-    out.print("This is what the silo pinned: compare it with what another member or the admin shows.\n")
-    out.print(f"[green]Asked to join as [bold]{name}[/bold].[/green] Read these six words to the admin by telephone:\n")
-    out.print(f"    [bold]{words}[/bold]\n")
-    out.print("The admin admits this silo when the words match. Meanwhile: consortia-silo dataset add, then run.")
 
 
 @app.command()

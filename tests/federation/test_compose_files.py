@@ -129,7 +129,7 @@ def test_the_five_commands_of_a_hub_and_the_two_of_a_silo_bring_up_a_consortium(
 # ---- what must not start, and what must not be green
 
 HUB = "docker compose -f compose/hub.yml"
-INIT = 'run --rm -T hub init --consortium "Four Hospitals"'
+INIT = 'run --rm -T hub init --public-origin https://hub.example --consortium "Four Hospitals"'
 
 
 @pytest.fixture
