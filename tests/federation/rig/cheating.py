@@ -100,6 +100,10 @@ class CheatingHub:
         """Entries of the log that a reader is shown."""
         return self.splits[reader].size if reader in self.splits else self.services.log.size()
 
+    def sight(self, reader: str) -> tuple[int, ...]:
+        """What a reader's next poll depends on: the log's size, and how far the witnesses' candidate is."""
+        return (self.size(reader), *self.services.log.state()[1:])
+
     def logged(self, first: int) -> tuple[list[Signed], int]:
         """The statements in everybody's log from index ``first`` on, as they were recorded, and its size."""
         everything = Reader("hub", True, True)
@@ -211,10 +215,10 @@ def _rooms(hub: CheatingHub) -> dict[str, Any]:
             return wiring_rounds.received(self, caller, *given)
 
     class LogReader(wiring.LogReader):
-        def follow(self, caller: Caller, after: int) -> Any:
+        def follow(self, caller: Caller, after: int, candidate: str | None = None) -> Any:
             if caller.name in hub.splits:
                 return hub.splits[caller.name].follow(after), True
-            return wiring_log.follow(self, caller, after)
+            return wiring_log.follow(self, caller, after, candidate)
 
     class Statements(wiring.Statements):
         def post(self, caller: Caller, wires: Any) -> tuple[int, ...]:
