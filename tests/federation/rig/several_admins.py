@@ -8,7 +8,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hub.services.recorder import _event
 from hub.store import silos as silo_store
 from protocol import canonical
 from protocol.charter import Charter, charter_digest
@@ -89,11 +88,6 @@ class Several:
                 digest = charter_digest(body.charter)
                 silo_store.add_charter(recording.connection, body.charter.version, digest, signed.digest)
             recording.record(signed)
-
-    def play_again(self, signed: Signed) -> None:
-        """A statement that is in the log already, as another leaf."""
-        with self.hub.services.recorder.transaction() as recording:
-            recording.put(_event(signed))
 
     def begin_keying(self, study: str) -> None:
         """The hub says that the study was accepted by everybody, and asks for its key."""
