@@ -162,7 +162,10 @@ def _words(connection: Connection, study: str) -> list[tuple[int, StudyApproved 
     found: list[tuple[int, StudyApproved | StudyObjected]] = []
     found += [(record.index, body) for record, body in connection.log.statements(StudyApproved)]
     found += [(record.index, body) for record, body in connection.log.statements(StudyObjected)]
-    return sorted(((index, body) for index, body in found if body.study == study), key=lambda word: word[0])
+    said = sorted(((index, body) for index, body in found if body.study == study), key=lambda word: word[0])
+    # Recorded again it is a replay: the silos halt the study, and here it does not count either.
+    first = {(body.issuer, body.nonce): (index, body) for index, body in reversed(said)}
+    return sorted(first.values(), key=lambda word: word[0])
 
 
 def _may_judge(connection: Connection, study: str) -> None:

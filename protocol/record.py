@@ -5,7 +5,8 @@ The rules, each named in the reason when one is broken:
 1. proposed: once; all its silos are members, its recipients people of the charter.
 2. approved, objected: before the end; an admin's later word replaces its earlier one. The study *stands* while as many
    of the admins of the charter in force as its threshold says have approved it. accepted: while it stands, once, by a
-   silo of the contract. paused: by a silo that shares the secret; resumed: by one that is paused.
+   silo of the contract. paused: by a silo that shares the secret; resumed: by one that is paused. Whatever may be said
+   again needs a new statement each time: an approval, or a silo's going on, that is recorded once more is a replay.
 3. keying: while the study stands; first exactly the silos that accepted, in the order of the log. Anew, before the next
    round is opened, after a void round and when a holder left, or while the key silo has not committed: exactly the
    holders that are left, those first that completed an upload in the newest round, silent key silos last. At least a
@@ -99,7 +100,8 @@ class StudyRecord:
     """A study's place in the log; ``leaves`` are the indices of all that concerns it, by type.
 
     ``charter`` is the one in force: whoever reads on calls ``under`` at each later one. ``approvals`` are the leaves
-    of the approvals that nobody took back, ``objections`` the reasons of admins who object, both by party.
+    of the approvals that nobody took back, ``objections`` the reasons of admins who object, both by party; ``heard``
+    issuers and nonces of whatever can be taken back.
     ``keyings`` are its epochs; ``void_rounds`` counts, for each silo, the void rounds that its updates went into since
     its owner last let it go on, ``pauses`` how often it paused.
     """
@@ -111,6 +113,7 @@ class StudyRecord:
     leaves: dict[str, list[int]] = field(default_factory=dict)
     approvals: dict[str, int] = field(default_factory=dict)
     objections: dict[str, str] = field(default_factory=dict)
+    heard: set[tuple[str, str]] = field(default_factory=set)
     accepted: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     withdrawn: set[str] = field(default_factory=set)
@@ -132,10 +135,12 @@ class StudyRecord:
         who = body.issuer.partition(":")[2]
         match body:
             case StudyApproved() | StudyObjected():
+                self._hear(body)
                 self._judge(body, index)
             case StudyAccepted() | StudyRefused() | StudyWithdrawn():
                 self._decide(body, who)
             case StudyPaused() | StudyResumed():
+                self._hear(body)
                 self._pause(body, who)
             case StudyKeying():
                 self._key(body)
@@ -220,6 +225,11 @@ class StudyRecord:
     def closed_through(self) -> int:
         """Index of the last round whose total counts, -1 before any."""
         return max((index for index, one in self.rounds.items() if one.closed), default=-1)
+
+    def _hear(self, body: StudyApproved | StudyObjected | StudyPaused | StudyResumed) -> None:
+        said = (body.issuer, body.nonce)
+        require(said not in self.heard, f"rule 2: {body.type} of {body.issuer} was recorded before; it counts once")
+        self.heard.add(said)
 
     def _judge(self, body: StudyApproved | StudyObjected, index: int) -> None:
         require(self.closed is None, f"rule 2: {body.issuer} judges a study that is over")

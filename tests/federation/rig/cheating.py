@@ -100,6 +100,10 @@ class CheatingHub:
         """Entries of the log that a reader is shown."""
         return self.splits[reader].size if reader in self.splits else self.services.log.size()
 
+    def sight(self, reader: str) -> tuple[int, ...]:
+        """What a reader's next poll depends on: the log's size, and how far the witnesses' candidate is."""
+        return (self.size(reader), *self.services.log.state()[1:])
+
     def logged(self, first: int) -> tuple[list[Signed], int]:
         """The statements in everybody's log from index ``first`` on, as they were recorded, and its size."""
         everything = Reader("hub", True, True)

@@ -19,7 +19,7 @@ from protocol.rounds import charge_id
 from protocol.study import study_id
 from silo_node.agent.loop import Agent
 from silo_node.agent.silo import Silo
-from silo_node.app import agent_of, open_silo
+from silo_node.app import agent_of, now, open_silo
 from silo_node.dataset.catalogue import Checked
 from silo_node.errors import HubRefused, HubUnreachable, SiloError
 from silo_node.journal.chain import Journal
@@ -61,15 +61,16 @@ class Node:
         self.name, self.folder = name, folder
         self.runner = Vectors(SILOS.index(name))
         self.ended: SiloError | None = None
+        self.clock = now
         self.silo: Silo
         self._agent: Agent
-        self._idle_at = -1
+        self._idle_at: tuple[int, ...] | None = None
         self._open = ExitStack()
 
     def open(self) -> None:
-        silo, config = self._open.enter_context(open_silo(self.folder))
+        silo, config = self._open.enter_context(open_silo(self.folder, lambda: self.clock()))
         self.silo = replace(silo, runner=self.runner)  # type: ignore[arg-type]
-        self._agent, self.ended, self._idle_at = agent_of(self.silo, config), None, -1
+        self._agent, self.ended, self._idle_at = agent_of(self.silo, config), None, None
 
     def close(self) -> None:
         self._open.close()
@@ -78,17 +79,17 @@ class Node:
         self.close()
         self.open()
 
-    def step(self, size: int) -> bool:
+    def step(self, sight: tuple[int, ...]) -> bool:
         """One poll and one step, as the node's own loop does it; whether anything was done.
 
-        Nothing is asked again where the log had the same ``size`` when there was nothing to do.
+        Nothing is asked again where the hub was the same to the node's ``sight`` when there was nothing to do.
         """
-        if self.ended is not None or self._idle_at == size:
+        if self.ended is not None or self._idle_at == sight:
             return False
         try:
             self._agent.poll(0)
-            self._idle_at = -1 if self._agent.work() else size
-            return self._idle_at != size
+            self._idle_at = None if self._agent.work() else sight
+            return self._idle_at != sight
         except (HubUnreachable, HubRefused):
             return False
         except SiloError as problem:
@@ -97,7 +98,7 @@ class Node:
 
     def wake(self) -> None:
         """Looks again at the next step: something other than the log has changed."""
-        self._idle_at = -1
+        self._idle_at = None
 
     @property
     def public(self) -> str:

@@ -94,7 +94,7 @@ class Group:
             for node in nodes:
                 if until():
                     return
-                node.step(self.hub.size(node.name))
+                node.step(self.hub.sight(node.name))
             time.sleep(PAUSE_S)
         raise AssertionError({name: (node.ended, node.notes()) for name, node in self.nodes.items()})
 
@@ -102,7 +102,7 @@ class Group:
         """Steps all nodes until nothing has happened for a while: for what must not happen."""
         size, quiet_since = -1, time.monotonic()
         while time.monotonic() - quiet_since < QUIET_S:
-            acted = [node.step(self.hub.size(node.name)) for node in self.nodes.values()]
+            acted = [node.step(self.hub.sight(node.name)) for node in self.nodes.values()]
             if any(acted) or self.hub.size() != size:
                 size, quiet_since = self.hub.size(), time.monotonic()
             time.sleep(PAUSE_S)

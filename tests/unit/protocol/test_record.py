@@ -21,6 +21,7 @@ from protocol.statements import (
     StudyAccepted,
     StudyApproved,
     StudyKeying,
+    StudyObjected,
     SumServed,
     SumVerified,
     SurvivorsSigned,
@@ -42,7 +43,7 @@ class Script:
         self.record = StudyRecord(STUDY, contract(), NOW, GROUP.charter(4))
         self.broken: str | None = None
         self.reserved: set[tuple[str, int]] = set()
-        self._number = itertools.count()
+        self._number, self._index = itertools.count(), itertools.count()
         self.ready: dict[str, str] = {}
         self.base = NO_BASE
 
@@ -60,9 +61,11 @@ class Script:
             }
         )
         key = GROUP.hub if issuer == "hub" else GROUP.admin.signing
-        signed = sign(body, key)
+        return self.record_again(sign(body, key))
+
+    def record_again(self, signed):
         try:
-            self.record.apply(number, NOW, signed, self)
+            self.record.apply(next(self._index), NOW, signed, self)
         except RuleBroken as rule:
             self.broken = self.broken or str(rule)
         return signed
@@ -276,3 +279,23 @@ def test_the_holders_that_are_left_share_another_key_before_the_next_round():
     script.close(agreed=SILOS[:3], suspended=("delta",)).key_again(silos=SILOS[:3]).open(1, silos=SILOS[:3])
     assert script.broken is None
     assert [keying.silos for keying in script.record.keyings] == [SILOS, SILOS[:3]]
+
+
+def test_an_approval_that_was_taken_back_does_not_count_when_the_hub_records_it_again():
+    script = Script()
+    approved = script.say(StudyApproved, "person:ada", assertion=None)
+    script.say(StudyObjected, "person:ada", reason="the purpose has changed", assertion=None)
+    script.record_again(approved)
+    assert script.broken == "rule 2: study-approved of person:ada was recorded before; it counts once"
+    assert not script.record.stands
+    script.say(StudyApproved, "person:ada", assertion=None)
+    assert script.record.stands, "a new one counts"
+
+
+def test_an_objection_and_an_approval_count_by_their_own_nonces():
+    script = Script()
+    for _ in range(3):
+        script.say(StudyApproved, "person:ada", assertion=None)
+        script.say(StudyObjected, "person:ada", reason="no", assertion=None)
+    assert script.broken is None
+    assert script.record.objections == {"person:ada": "no"}

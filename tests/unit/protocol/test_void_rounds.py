@@ -149,3 +149,13 @@ def test_the_next_holders_are_those_left_present_ones_first_silent_ones_last(hol
     assert set(found) == set(holders) - gone
     ranks = [(silo in silent, silo not in present, holders.index(silo)) for silo in found]
     assert ranks == sorted(ranks)
+
+
+def test_an_owners_word_of_an_earlier_pause_does_not_end_a_later_one():
+    script = paused().key_again(3)
+    resumed = script.say(StudyResumed, "silo:alpha")
+    assert script.broken is None
+    script.say(StudyPaused, "silo:alpha", **PAUSE)
+    script.record_again(resumed)
+    assert script.broken == "rule 2: study-resumed of silo:alpha was recorded before; it counts once"
+    assert script.record.paused == {"alpha"}
