@@ -1,9 +1,13 @@
 """A charter in plain words, and what one version changes of another: what an admin reads before signing."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from pages.contract import Section
 from protocol.charter import Charter, Member, Person, charter_digest, charter_words, key_words, person_words
+
+NOBODY: Final = (("nobody yet", "silos are members once they are admitted"),)
+A_ROLE: Final = {"admin": "an admin", "researcher": "a researcher", "officer": "an officer"}
 
 
 def charter_in_words(charter: Charter) -> tuple[Section, ...]:
@@ -21,7 +25,7 @@ def charter_in_words(charter: Charter) -> tuple[Section, ...]:
         ),
         Section("Who decides", _deciding(charter)),
         Section("People", tuple((one.person, f"{one.role}, {keys_of(one)}") for one in charter.people)),
-        Section("Members", tuple((one.silo, member_words(one)) for one in charter.members)),
+        Section("Members", tuple((one.silo, member_words(one)) for one in charter.members) or NOBODY),
         Section(
             "The hub and its log",
             (("log", charter.log_origin), ("hub key", charter.hub_key), ("log key", charter.log_key)),
@@ -45,16 +49,21 @@ def member_words(member: Member) -> str:
 
 
 def _deciding(charter: Charter) -> tuple[tuple[str, str], ...]:
-    witnesses = len(charter.members) + len(charter.witnesses)
+    named = ", ".join(("all silos", *(one.name for one in charter.witnesses)))
     return (
         ("admins", f"{charter.threshold} of {len(charter.admins)} must sign: {', '.join(charter.admins)}"),
-        (
-            "witnesses",
-            f"{charter.quorum_of_witnesses} of {witnesses} must cosign the log: all silos"
-            + "".join(f", {one.name}" for one in charter.witnesses),
-        ),
+        ("witnesses", f"{_cosigning(charter)}: {named}" if charter.members else _cosigning(charter)),
         ("tolerated", f"{charter.tolerated_liars} of the witnesses may lie"),
     )
+
+
+def _cosigning(charter: Charter) -> str:
+    """How many must cosign the log; said plainly where nobody can, or not enough, so that no silo works."""
+    quorum, witnesses = charter.quorum_of_witnesses, len(charter.members) + len(charter.witnesses)
+    if not witnesses:
+        return "nobody cosigns the log before a silo is a member"
+    short = ", more than there are, so that no silo works" if quorum > witnesses else ""
+    return f"{quorum} of {witnesses} must cosign the log{short}"
 
 
 def _members(older: Charter, newer: Charter) -> Iterator[str]:
@@ -81,7 +90,7 @@ def _people(older: Charter, newer: Charter) -> Iterator[str]:
 
 def _person(before: Person, after: Person) -> Iterator[str]:
     if before.role != after.role:
-        yield f"makes {after.person}, who is {before.role}, {after.role}"
+        yield f"makes {after.person} {A_ROLE[after.role]}, was {A_ROLE[before.role]}"
     if before.decision_key is not None and after.decision_key is None:
         yield f"lets {after.person} decide without a security key"
     if (before.signing_key, before.receiving_key, before.decision_key) != (
@@ -113,7 +122,4 @@ def _witnesses(older: Charter, newer: Charter) -> Iterator[str]:
         elif before[name] != after[name]:
             yield f"gives witness {name} a new key, {after[name]}"
     if older.quorum_of_witnesses != newer.quorum_of_witnesses or older.tolerated_liars != newer.tolerated_liars:
-        yield (
-            f"{newer.quorum_of_witnesses} of {len(newer.members) + len(newer.witnesses)} witnesses must cosign, "
-            f"{newer.tolerated_liars} may lie"
-        )
+        yield f"{_cosigning(newer)}; {newer.tolerated_liars} of the witnesses may lie"

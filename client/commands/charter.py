@@ -9,7 +9,7 @@ import typer
 
 from client import charter_changes as changes_of
 from client import charter_drafts as drafts
-from client.charter_drafts import Draft, Outcome
+from client.charter_drafts import Draft, Missing, Outcome
 from client.commands.deciding import touch
 from client.commands.options import (
     AsJson,
@@ -132,11 +132,11 @@ def pending(hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False
             one.draft.digest[:12],
             "\n".join(changes(connection.log.charter, one.draft.charter)),
             ", ".join(signature.signer for signature in one.draft.signatures),
-            str(max(one.missing.of_older, one.missing.of_newer)),
+            str(_most(one.missing)),
         )
         for one in waiting
     ]
-    print_table("Drafts of the next charter", ("draft", "it", "signed by", "missing"), rows)
+    print_table("Drafts of the next charter", ("draft", "changes", "signed by", "missing"), rows)
 
 
 @app.command("sign")
@@ -234,7 +234,7 @@ def change(connection: Connection, newer: protocol_charter.Charter, what: str, a
 
 def print_outcome(outcome: Outcome, what: str, as_json: bool) -> None:
     version, digest = outcome.draft.charter.version, outcome.draft.digest
-    needed = max(outcome.missing.of_older, outcome.missing.of_newer)
+    needed = _most(outcome.missing)
     if as_json:
         print_json({"version": version, "charter": digest, "in_force": outcome.in_force, "missing": needed})
     elif outcome.in_force:
@@ -245,8 +245,7 @@ def print_outcome(outcome: Outcome, what: str, as_json: bool) -> None:
 
 def fingerprint(digest: str, qr: bool) -> None:
     """A founding charter's digest in the forms that people compare."""
-    say(f"founding charter {digest}")
-    say(f"in words: {charter_words(digest)}")
+    say(f"\nFounding charter\n  digest: {digest}\n  words: {charter_words(digest)}")
     if qr:
         segno.make(digest, error="m").terminal(out=sys.stdout, compact=True)
 
@@ -274,10 +273,18 @@ def _show_file(draft: Draft, file: Path, as_json: bool) -> None:
 
 
 def _print_changes(connection: Connection, draft: Draft) -> None:
-    say(f"Draft {draft.digest} of charter version {draft.charter.version}")
-    for line in changes(connection.log.charter, draft.charter):
+    lines = changes(connection.log.charter, draft.charter)
+    needed = drafts.missing(draft, connection.log.charter)
+    say(f"Draft of charter version {draft.charter.version}\n  digest: {draft.digest}")
+    for line in lines:
         say(f"  - {line}")
-    say(f"signed by {', '.join(one.signer for one in draft.signatures)}")
+    say(f"signed by {', '.join(one.signer for one in draft.signatures)}; {_most(needed)} more must sign")
+    if any("key words" in line for line in lines):
+        say("compare the key words by telephone with whom they name before you sign")
+
+
+def _most(missing: Missing) -> int:
+    return max(missing.of_older, missing.of_newer)
 
 
 def _as_value(connection: Connection, one: Outcome) -> dict[str, object]:
@@ -286,5 +293,5 @@ def _as_value(connection: Connection, one: Outcome) -> dict[str, object]:
         "version": one.draft.charter.version,
         "changes": changes(connection.log.charter, one.draft.charter),
         "signed_by": [signature.signer for signature in one.draft.signatures],
-        "missing": max(one.missing.of_older, one.missing.of_newer),
+        "missing": _most(one.missing),
     }

@@ -107,9 +107,39 @@ def test_an_enrolment_with_another_charter_or_key_is_refused(consortium: Consort
     assert consortium.enrol(silo, code).status_code == 200
 
 
-def test_a_taken_name_is_refused(consortium: Consortium) -> None:
-    with pytest.raises(Refusal, match="member"):
-        consortium.invite("ada")
+def test_a_members_name_is_enrolled_by_nobody_without_an_invitation_for_it(consortium: Consortium) -> None:
+    stranger, own = FakeSilo("ada", consortium.url, consortium.card), newcomer(consortium)
+    code = consortium.invite(own.name)
+    size = log_size(consortium)
+    for shown in ("AAAA-BBBB-CCCC-DDDD-EEEE", code):
+        answer = consortium.enrol(stranger, shown)
+        assert (answer.status_code, answer.json()["type"]) == (403, "consortia:forbidden")
+    assert log_size(consortium) == size
+    assert consortium.silo("ada").get(routes.SILOS).status_code == 200
+
+
+def test_a_silo_invited_under_its_own_name_does_not_enrol_under_anothers(consortium: Consortium) -> None:
+    """Its code is good, and so is its signature; the name in the statement, or its issuer, is ada's."""
+    own = newcomer(consortium)
+    code = consortium.invite(own.name)
+    size = log_size(consortium)
+    for changes in ({"silo": "ada"}, {"issuer": "silo:ada"}, {"silo": "ada", "issuer": "silo:ada"}):
+        keys = {"signing_key": own.public, "receiving_key": own.receiving, "charter": consortium.founding}
+        asked = sign(own.body("enrolment", **{"silo": own.name, **keys, **changes}), own.key)
+        answer = own.http.post(routes.ENROLMENTS, json={"code": code, "statement": asked.wire.decode()})
+        assert answer.status_code == 403
+    assert log_size(consortium) == size
+    assert consortium.enrol(own, code).status_code == 200
+
+
+def test_who_enrols_with_a_members_invitation_for_new_keys_is_no_member_by_that(consortium: Consortium) -> None:
+    """The code was stolen on its way: the admin hears other words, and until a charter says so ada's old keys count."""
+    thief = FakeSilo("ada", consortium.url, consortium.card)
+    assert consortium.enrol(thief, consortium.invite("ada")).status_code == 200
+    assert thief.ask_token(thief.assertion()).status_code == 401
+    assert consortium.silo("ada").get(routes.SILOS).status_code == 200
+    waiting = consortium.admin.get(routes.ENROLMENTS).json()
+    assert [one["silo"] for one in waiting if one["silo"] == "ada"] == ["ada"]
 
 
 def test_another_silos_statement_is_refused_and_not_recorded(consortium: Consortium) -> None:

@@ -69,6 +69,23 @@ def test_a_silo_is_admitted_by_the_words_it_reads_out_and_by_no_others(world: Wo
     assert connection.log.charter == newer and newer.version == 7
 
 
+def test_a_member_gets_new_keys_by_the_words_of_the_new_ones_only(world: World, ada_key: Path) -> None:
+    """Who took the code on its way enrols in the member's name; the words of neither its old keys nor others do."""
+    connection = world.connect(ada_key)
+    member = connection.log.charter.members[0]
+    with pytest.raises(UsageRefused, match="--replace-keys"):
+        admin.invite(connection, member.silo)
+    admin.invite(connection, member.silo, replace_keys=True)
+    thief = enrol(world, member.silo)
+    for words in (
+        key_words(member.signing_key, member.receiving_key),
+        words_of(Silo("x", Ed25519PrivateKey.generate(), generate_keys())),
+    ):
+        with pytest.raises(UsageRefused, match="someone may be between you"):
+            admin.hear(connection, member.silo, words)
+    assert admin.hear(connection, member.silo, words_of(thief)).signing_key == thief.member["signing_key"]
+
+
 def test_an_enrolment_that_nobody_was_invited_to_is_refused(world: World, ada_key: Path) -> None:
     silo = enrol(world, "stranger")
     with pytest.raises(HubUntrusted, match="never invited"):

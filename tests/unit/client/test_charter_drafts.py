@@ -148,8 +148,9 @@ def test_every_difference_is_said(world: World) -> None:
         (changes_of.with_person(older, new_identity("otto").card, "officer", START), "adds officer otto"),
         (changes_of.with_new_key(older, other.card, START), "gives ada new keys"),
         (changes_of.without_person(older, "grace", START), "removes researcher grace"),
-        (changes_of.with_role(older, "grace", "admin", 2, START), "makes grace, who is researcher, admin"),
-        (changes_of.with_liars(older, 1, START), "1 may lie"),
+        (changes_of.with_role(older, "grace", "admin", 2, START), "makes grace an admin, was a researcher"),
+        (changes_of.with_liars(older, 1, START), "1 of the witnesses may lie"),
+        (changes_of.with_liars(older, 9, START), "more than there are, so that no silo works"),
         (changes_of.renewed(older, START.replace(year=2030)), "expires"),
     ]  # fmt: skip
     for newer, said in cases:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from protocol.chain import CharterChain
 from protocol.charter import Charter, Person, charter_digest
@@ -133,5 +133,6 @@ def _takes(chain: CharterChain, signed: Signed) -> bool:
     return True
 
 
-TestAnyHistoryOfChartersIsTakenAsTheRulesSay = Charters.TestCase
-TestAnyHistoryOfChartersIsTakenAsTheRulesSay.settings = settings(max_examples=40, stateful_step_count=10, deadline=None)
+def test_any_history_of_charters_is_taken_as_the_rules_say() -> None:
+    bounds = settings(max_examples=40, stateful_step_count=10, deadline=None)
+    run_state_machine_as_test(Charters, settings=bounds)
