@@ -5,13 +5,14 @@ import secrets
 from datetime import datetime
 from pathlib import Path
 
+from protocol.chain import CharterChain
 from protocol.errors import ProtocolError
 from protocol.follow import begin
 from protocol.ids import timestamp
 from protocol.journal import JournalEvent, statement_event
-from protocol.signing import Signed, sign
+from protocol.signing import Signed, parse, sign
 from protocol.statements import Enrolment
-from silo_node.config import SiloConfig, save
+from silo_node.config import SiloConfig, load, save
 from silo_node.errors import ConfigRefused, HubDistrusted
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import enrol, fetch_charter
@@ -46,6 +47,39 @@ def join(
     save(SiloConfig(silo=silo, hub_url=hub_url, charter=found["charter"], key_passphrase_file=named), folder)
     _ask(folder, identity, found["charter"], hub_url, found["code"], now)
     return identity.words
+
+
+def renew_keys(folder: Path, invitation: str, now: datetime, passphrase_file: Path | None = None) -> str:
+    """Asks for new keys in place of those that the charter names for this silo; returns the six words of the new ones.
+
+    ``invitation`` as in ``join``, of this consortium. The present keys stay in use until the admins admitted the new
+    ones. With a ``passphrase_file`` that is named from now on; the keys that are there must open by it.
+    Raises as ``join`` does.
+    """
+    config = load(folder)
+    code = _code_of(invitation, config.charter)
+    Journal.existing(folder / FILE).close()
+    file = passphrase_file or config.passphrase_file
+    try:
+        chain = CharterChain(config.charter)
+        for wire in fetch_charter(config.hub_url, TIMEOUT_S):
+            chain.check(parse(wire))
+        members = {one.silo: one.signing_key for one in chain.in_force.members}
+    except ProtocolError as problem:
+        raise HubDistrusted(f"the hub at {config.hub_url} is not of your consortium: {problem}") from None
+    identity = Identity.renew(config.silo, folder, members.get(config.silo), read_passphrase(file))
+    if passphrase_file is not None:
+        save(config.model_copy(update={"key_passphrase_file": str(passphrase_file.absolute())}), folder)
+    _ask(folder, identity, config.charter, config.hub_url, code, now)
+    return identity.words
+
+
+def _code_of(invitation: str, founding: str) -> str:
+    """The code in an invitation to the consortium of ``founding``."""
+    found = INVITATION.fullmatch(invitation.strip())
+    if found is None or found["charter"] != founding:
+        raise ConfigRefused("invitation: must be one of this silo's consortium, XXXX-XXXX-XXXX-XXXX-XXXX.DIGEST")
+    return found["code"]
 
 
 def _ask(folder: Path, identity: Identity, charter: str, hub_url: str, code: str, now: datetime) -> None:
