@@ -5,12 +5,11 @@ import secrets
 from datetime import datetime
 from pathlib import Path
 
-from protocol.chain import CharterChain
 from protocol.errors import ProtocolError
 from protocol.follow import begin
 from protocol.ids import timestamp
 from protocol.journal import JournalEvent, statement_event
-from protocol.signing import Signed, parse, sign
+from protocol.signing import Signed, sign
 from protocol.statements import Enrolment
 from silo_node.config import SiloConfig, load, save
 from silo_node.errors import ConfigRefused, HubDistrusted
@@ -52,22 +51,16 @@ def join(
 def renew_keys(folder: Path, invitation: str, now: datetime, passphrase_file: Path | None = None) -> str:
     """Asks for new keys in place of those that the charter names for this silo; returns the six words of the new ones.
 
-    ``invitation`` as in ``join``, of this consortium. The present keys stay in use until the admins admitted the new
+    ``invitation`` as in ``join``, of this consortium. Each call makes new ones: none that may be known to somebody
+    are asked for again. The present keys stay in use until the admins admitted the new
     ones. With a ``passphrase_file`` that is named from now on; the keys that are there must open by it.
-    Raises as ``join`` does.
+    Raises ``ConfigRefused``, ``HubRefused``, ``HubUnreachable``, and ``JournalDamaged`` for a folder without journal.
     """
     config = load(folder)
     code = _code_of(invitation, config.charter)
     Journal.existing(folder / FILE).close()
     file = passphrase_file or config.passphrase_file
-    try:
-        chain = CharterChain(config.charter)
-        for wire in fetch_charter(config.hub_url, TIMEOUT_S):
-            chain.check(parse(wire))
-        members = {one.silo: one.signing_key for one in chain.in_force.members}
-    except ProtocolError as problem:
-        raise HubDistrusted(f"the hub at {config.hub_url} is not of your consortium: {problem}") from None
-    identity = Identity.renew(config.silo, folder, members.get(config.silo), read_passphrase(file))
+    identity = Identity.renew(config.silo, folder, read_passphrase(file))
     if passphrase_file is not None:
         save(config.model_copy(update={"key_passphrase_file": str(passphrase_file.absolute())}), folder)
     _ask(folder, identity, config.charter, config.hub_url, code, now)

@@ -106,13 +106,10 @@ class Identity:
         return cls(silo, newest.signing, newest.receiving, tuple(others), read_new)
 
     @classmethod
-    def renew(cls, silo: str, folder: Path, in_force: str | None, passphrase: bytes | None = None) -> Self:
-        """The newest pair, made now if it is the one ``in_force`` (hex signing key), or if there is none.
-
-        So a request that failed is repeated with the same keys.
-        """
+    def renew(cls, silo: str, folder: Path, passphrase: bytes | None = None) -> Self:
+        """With a new pair beside those in ``folder``/keys, which must all be fit for use. It is the one in use here."""
         present = numbers(folder)
-        pairs = [read_pair(folder, number, passphrase) for number in present]
-        if not pairs or pairs[-1].signing_public == in_force:
-            create_pair(folder, (present[-1] if present else 0) + 1, passphrase)
+        for number in present:
+            read_pair(folder, number, passphrase)
+        create_pair(folder, present[-1] + 1 if present else 1, passphrase)
         return cls.load(silo, folder, lambda: passphrase)

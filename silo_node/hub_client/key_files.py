@@ -65,7 +65,7 @@ def create_pair(folder: Path, number: int, passphrase: bytes | None) -> KeyPair:
 def read_pair(folder: Path, number: int, passphrase: bytes | None) -> KeyPair:
     """Raises ``ConfigRefused`` if its keys are absent, damaged, readable by others, or sealed by another passphrase; or
     not sealed at all where there is one, for its owner believes in it."""
-    receiving, signing = (_opened(path, name, passphrase) for name, path in _files(folder, number))
+    signing, receiving = (_opened(path, name, passphrase) for name, path in reversed([*_files(folder, number)]))
     try:
         return KeyPair(Ed25519PrivateKey.from_private_bytes(signing), envelope.from_private(receiving))
     except (ValueError, SealingError):
