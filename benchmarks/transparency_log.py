@@ -82,7 +82,7 @@ def _nothing() -> None:
 def measure(database: Database, leaves: int, batch: int) -> Figures:
     """Figures of one log; rates are medians over the batches, proofs medians and 99th percentiles."""
     signer = CheckpointSigner("benchmark/log", Ed25519PrivateKey.generate())
-    recorder = Recorder(database, signer, News(), lambda: datetime.now(UTC))
+    recorder = Recorder(database, lambda _: signer, News(), lambda: datetime.now(UTC))
     rates, processor = append(recorder, leaves, batch)
     proofs = prove(database, leaves, random.Random(7))
     return {

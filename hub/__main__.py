@@ -16,6 +16,8 @@ from hub.api.self_check import wait_for_health
 from hub.api.server import HubServer
 from hub.app import make_app
 from hub.config import keys
+from hub.config.key_ring import new_pair
+from hub.config.keys import HubKeys
 from hub.config.secret_files import read_passphrase
 from hub.config.settings import SETTINGS_FILE, HubSettings, is_loopback, load
 from hub.config.tls import require_tls
@@ -55,6 +57,26 @@ def init(
         typer.echo(json.dumps(card, indent=2))
     except SetupRefused as error:
         _fail(error)
+
+
+@cli.command()
+def rotate(
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option(help="Write the hub's new card there, too.")] = None,
+) -> None:
+    """Make the hub's next keys beside the present ones, and print its new card for consortia admin charter rotate-hub.
+
+    Nothing else changes: the hub uses the new keys from the moment that a charter names them.
+    """
+    try:
+        settings = load(folder)
+        made = new_pair(settings.keys, read_passphrase(settings.key_passphrase_file))
+    except SetupRefused as error:
+        _fail(error)
+    card = json.dumps(_card(settings.consortium, settings.log_origin, made), indent=2)
+    if out is not None:
+        out.write_text(card + "\n", encoding="utf-8")
+    typer.echo(card)
 
 
 @cli.command()
@@ -148,10 +170,14 @@ def create(
         lines.append(f"public_origin = {json.dumps(public_origin)}")
     (folder / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     load(folder)
+    return _card(consortium, origin, made)
+
+
+def _card(consortium: str, origin: str, pair: HubKeys) -> dict[str, str]:
     return {
         "consortium": consortium,
-        "hub_key": made.hub_public,
-        "log_key": made.log_public,
+        "hub_key": pair.hub_public,
+        "log_key": pair.log_public,
         "log_origin": origin,
     }
 

@@ -18,7 +18,7 @@ from hub.aggregation.supervisor import Supervisor
 from hub.api import budgets, enrolment, health, identity, log, openapi, problems, rounds, studies
 from hub.api.admission import FreshNonce, admission, check_routes
 from hub.api.server import LateRequests
-from hub.config import keys
+from hub.config.key_ring import KeyRing
 from hub.config.secret_files import read_passphrase
 from hub.config.settings import HubSettings
 from hub.jobs.checkpointer import Checkpointer
@@ -48,8 +48,8 @@ def utc_now() -> datetime:
 def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock: Clock = utc_now) -> FastAPI:
     """The application. Raises `SetupRefused` when folder, keys or settings aren't fit."""
     aggregator = aggregator or open_aggregator(settings)
-    passphrase = read_passphrase(settings.key_passphrase_file)
-    services = build(settings, keys.load(settings.keys, passphrase), aggregator, clock)
+    keys = KeyRing.opened(settings.keys, lambda: read_passphrase(settings.key_passphrase_file))
+    services = build(settings, keys, aggregator, clock)
     driver = RoundDriver(services.rounds, settings.tick_s, settings.keep_sums_s)
     jobs: list[Job] = [
         driver,

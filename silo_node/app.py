@@ -48,9 +48,11 @@ def open_silo(
 ) -> Iterator[tuple[Silo, SiloConfig]]:
     """The silo whose files are in ``folder``; ``trains`` for a node that runs, not for a short command beside it."""
     config = load(folder)
-    identity = Identity.load(config.silo, folder, read_passphrase(config.passphrase_file))
+    identity = Identity.load(config.silo, folder, lambda: read_passphrase(config.passphrase_file))
     tasks = Tasks(folder)
     known = tasks.follower() or begin(fetch_charter(config.hub_url, config.request_timeout_s), config.charter)
+    if known.charter is not None:
+        identity.use(known.charter)
     hub = HubSession(config.hub_url, identity, routes.audience(known.view.origin), config.request_timeout_s, patient())
     journal = Journal.existing(folder / FILE)
     voice = Voice(identity, journal, tasks, hub, clock)

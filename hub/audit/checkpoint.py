@@ -1,11 +1,13 @@
 """Signing the log's head. A signer never signs what doesn't extend its last checkpoint (C2SP tlog-checkpoint)."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from hub.audit.merkle import LogDamaged, MerkleTree
+from protocol.signed_note import NoteRefused
 from protocol.translog import Checkpoint, VerifierKey, sign_checkpoint, verify_checkpoint
 
 __all__ = ["CheckpointSigner"]
@@ -13,10 +15,12 @@ __all__ = ["CheckpointSigner"]
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSigner:
-    """The log's name and key; the key is named after the log."""
+    """The log's name and key; the key is named after the log. `own` are further keys of this hub, whose last
+    checkpoint this key goes on from: the log's key may have been changed since."""
 
     origin: str
     key: Ed25519PrivateKey = field(repr=False)
+    own: tuple[Ed25519PublicKey, ...] = field(default=(), repr=False)
 
     @property
     def verifier(self) -> VerifierKey:
@@ -37,7 +41,10 @@ class CheckpointSigner:
         return sign_checkpoint(Checkpoint.stamped(self.origin, head, charter, now), self.origin, self.key)
 
     def read(self, note: str) -> Checkpoint:
-        """The checkpoint in a note that this key signed; raises `NoteRefused`."""
+        """The checkpoint in a note that a key of this hub signed; raises `NoteRefused`."""
+        for key in self.own:
+            with suppress(NoteRefused):
+                return verify_checkpoint(note, self.origin, key)
         return verify_checkpoint(note, self.origin, self.verifier.public_key)
 
     @staticmethod

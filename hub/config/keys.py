@@ -1,10 +1,12 @@
-"""The hub's two Ed25519 keys: `hub` signs tokens and the hub's statements, `log` signs checkpoints.
+"""The hub's pairs of Ed25519 keys: `hub` signs tokens and the hub's statements, `log` signs checkpoints.
 
-Each is 32 raw bytes in a file of mode 0600, in a folder of mode 0700; anything looser is refused. With a passphrase
-the file holds them sealed (`protocol.sealed_key`), under the key's name as the label.
+The first pair is in `hub.key` and `log.key`, the next in `hub-2.key` and `log-2.key`, and so on; which pair serves,
+the charter says. Each key is 32 raw bytes in a file of mode 0600, in a folder of mode 0700; anything looser is refused.
+With a passphrase the file holds them sealed (`protocol.sealed_key`), under the key's name as the label: `hub` or `log`.
 """
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from protocol.errors import KeyNotOpened
 from protocol.sealed_key import is_sealed, open_key, seal_key
 
 NAMES = ("hub", "log")
+_FILE = re.compile(r"(?:hub|log)(?:-([2-9]|[1-9][0-9]{1,5}))?\.key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,56 +38,78 @@ class HubKeys:
 
 
 def create(folder: Path, passphrase: bytes | None = None) -> HubKeys:
-    """Make both keys in `folder`, which must not hold any; sealed if there is a passphrase. Raises `SetupRefused`."""
+    """Make the first pair in `folder`, which must not hold any; sealed if there is a passphrase. Raises
+    `SetupRefused`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     require_private(folder, 0o700)
-    made = {}
-    for name in NAMES:
-        key = Ed25519PrivateKey.generate()
-        try:
-            handle = os.open(folder / f"{name}.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise SetupRefused(f"{folder / name}.key exists; a hub's keys are made once and never replaced") from None
-        _write(handle, _at_rest(key.private_bytes_raw(), name, passphrase))
-        made[name] = key
-    return HubKeys(**made)
+    found = numbers(folder)
+    if found:
+        raise SetupRefused(f"{folder} holds a hub's keys already; new ones beside them: consortia-hub rotate")
+    return _make(folder, 1, passphrase)
 
 
-def load(folder: Path, passphrase: bytes | None = None) -> HubKeys:
-    """Read both keys. Raises `SetupRefused` when one is missing, damaged, readable by others, or needs another
+def add(folder: Path, passphrase: bytes | None = None) -> HubKeys:
+    """Make the next pair beside those that `folder` holds. Raises `SetupRefused`, also where those can't be read.
+
+    A pair that was half made when the machine stopped is in the way, and named.
+    """
+    present = numbers(folder)
+    for number in present:
+        load(folder, passphrase, number)
+    return _make(folder, present[-1] + 1, passphrase)
+
+
+def numbers(folder: Path) -> tuple[int, ...]:
+    """The numbers of the pairs of which a file is there, ascending; the first is 1."""
+    names = (_FILE.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+    return tuple(sorted({int(found[1] or 1) for found in names if found is not None}))
+
+
+def load(folder: Path, passphrase: bytes | None = None, number: int = 1) -> HubKeys:
+    """Read one pair. Raises `SetupRefused` when a key is missing, damaged, readable by others, or needs another
     passphrase."""
     _require_folder(folder)
-    keys = {name: _parsed(folder, name, _opened(folder, name, passphrase)) for name in NAMES}
+    keys = {name: _parsed(path, _opened(path, name, passphrase)) for name, path in _files(folder, number)}
     return HubKeys(**keys)
 
 
 def reseal(folder: Path, old: bytes | None, new: bytes) -> None:
-    """Seal both keys under `new`; `old` is the passphrase they had, if any. Raises `SetupRefused`.
+    """Seal all keys under `new`; `old` is the passphrase they had, if any. Raises `SetupRefused`.
 
     Each file is replaced whole or not at all. One that `new` opens already stays, so it may be done again.
     """
     _require_folder(folder)
-    for name in NAMES:
-        stored = _read(folder / f"{name}.key")
-        if is_sealed(stored) and _fits(stored, name, new):
-            continue
-        private = _opened(folder, name, old if is_sealed(stored) else None)
-        _parsed(folder, name, private)
-        temporary = folder / f"{name}.key.part"
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        _write(handle, _at_rest(private, name, new))
-        temporary.replace(folder / f"{name}.key")
+    for number in numbers(folder) or (1,):
+        for name, path in _files(folder, number):
+            stored = _read(path)
+            if is_sealed(stored) and _fits(stored, name, new):
+                continue
+            private = _opened(path, name, old if is_sealed(stored) else None)
+            _parsed(path, private)
+            _replace(path, _at_rest(private, name, new))
 
 
-def _opened(folder: Path, name: str, passphrase: bytes | None) -> bytes:
+def _make(folder: Path, number: int, passphrase: bytes | None) -> HubKeys:
+    made = {name: Ed25519PrivateKey.generate() for name in NAMES}
+    for name, path in _files(folder, number):
+        _replace(path, _at_rest(made[name].private_bytes_raw(), name, passphrase))
+    return HubKeys(**made)
+
+
+def _files(folder: Path, number: int) -> tuple[tuple[str, Path], ...]:
+    """Name and file of each key of a pair."""
+    end = "" if number == 1 else f"-{number}"
+    return tuple((name, folder / f"{name}{end}.key") for name in NAMES)
+
+
+def _opened(path: Path, name: str, passphrase: bytes | None) -> bytes:
     """The private bytes of one key. A passphrase that no file needs is refused: its owner believes in it."""
-    path = folder / f"{name}.key"
     stored = _read(path)
     if not is_sealed(stored):
         if passphrase is not None:
             raise SetupRefused(
                 f"{path} has no passphrase, and key_passphrase_file is set; run: "
-                f"consortia-hub seal-keys --folder {folder.parent}"
+                f"consortia-hub seal-keys --folder {path.parent.parent}"
             )
         return stored
     if passphrase is None:
@@ -107,9 +132,8 @@ def _at_rest(private: bytes, name: str, passphrase: bytes | None) -> bytes:
     return private if passphrase is None else seal_key(private, passphrase, name, os.urandom)
 
 
-def _parsed(folder: Path, name: str, raw: bytes) -> Ed25519PrivateKey:
+def _parsed(path: Path, raw: bytes) -> Ed25519PrivateKey:
     if len(raw) != 32:
-        path = folder / f"{name}.key"
         raise SetupRefused(f"{path} has {len(raw)} bytes, a key has 32; put it back from the backup")
     return Ed25519PrivateKey.from_private_bytes(raw)
 
@@ -122,13 +146,17 @@ def _require_folder(folder: Path) -> None:
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise SetupRefused(f"{path} is missing; put it back from the backup")
+        raise SetupRefused(f"{path} is missing; put it back from the backup (a pair that retired goes whole)")
     require_private(path, 0o600)
     return path.read_bytes()
 
 
-def _write(handle: int, content: bytes) -> None:
+def _replace(path: Path, content: bytes) -> None:
+    """Whole or not at all: a hub that reads the folder meanwhile sees no half a key."""
+    temporary = path.with_name(f"{path.name}.part")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    temporary.replace(path)

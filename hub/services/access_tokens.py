@@ -5,7 +5,7 @@ the charter names another key for the party, or no longer the party, it counts f
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -54,11 +54,12 @@ class AccessToken:
 
 @dataclass(slots=True)
 class AccessTokens:
-    """`keys` are all of this hub's own. The one that the charter names signs; the others verify what they signed
-    before the charter named it: for the life of a token after this process first saw the key in force.
+    """`keys` gives all of this hub's own; one is named (hex) that should be among them. The one that the charter names
+    signs; the others verify what they signed before the charter named it: for the life of a token after this process
+    first saw the key in force.
     """
 
-    keys: Sequence[Ed25519PrivateKey] = field(repr=False)
+    keys: Callable[[str], Sequence[Ed25519PrivateKey]] = field(repr=False)
     issuer: str
     audience: str
     _in_force: str = ""
@@ -68,7 +69,7 @@ class AccessTokens:
     def issue(self, given: AccessToken, hub_key: str, now: int, identifier: str) -> str:
         """A token signed with `hub_key`, the charter's. Raises `Conflict` when this hub doesn't hold that key."""
         self._note(hub_key, now)
-        for key in self.keys:
+        for key in self.keys(hub_key):
             public = key.public_key().public_bytes_raw()
             if public.hex() == hub_key:
                 claims = self._claims(given, now, identifier)
@@ -78,7 +79,7 @@ class AccessTokens:
     def read(self, token: str, hub_key: str, now: float) -> AccessToken:
         """A token that holds at `now`, under a charter with `hub_key`. Raises `InvalidToken`."""
         self._note(hub_key, int(now))
-        access = self._known.get(token) or self._read(token)
+        access = self._known.get(token) or self._read(token, hub_key)
         if access.ends_at <= now:
             self._known.pop(token, None)
             raise InvalidToken("token: it has expired; ask for a new one")
@@ -105,11 +106,11 @@ class AccessTokens:
         if self._in_force != hub_key:
             self._in_force, self._since = hub_key, now
 
-    def _read(self, token: str) -> AccessToken:
+    def _read(self, token: str, hub_key: str) -> AccessToken:
         """What a token says that one of the hub's keys signed; kept, since a party calls many times with one."""
         try:
             header = jwt.get_unverified_header(token)
-            key = self._own(str(header.get("kid")))
+            key = self._own(str(header.get("kid")), hub_key)
             if header.get("typ") != TYPE or key is None:
                 raise InvalidToken("token: it is not an access token of this hub")
             # Its end is compared by the hub's clock, which is passed in.
@@ -126,8 +127,8 @@ class AccessTokens:
         self._known[token] = access
         return access
 
-    def _own(self, kid: str) -> Ed25519PublicKey | None:
-        for key in self.keys:
+    def _own(self, kid: str, hub_key: str) -> Ed25519PublicKey | None:
+        for key in self.keys(hub_key):
             public = key.public_key()
             if hmac.compare_digest(thumbprint(public.public_bytes_raw()).encode(), kid.encode()):
                 return public

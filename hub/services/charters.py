@@ -1,14 +1,12 @@
 """The charter in force: pinned once from its own admins, then followed by its rules of succession."""
 
-import threading
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from hub.audit.merkle import LogDamaged
-from hub.config.keys import HubKeys
-from hub.errors import Conflict, Expired, Forbidden, NotFound
+from hub.config.key_ring import KeyRing
+from hub.errors import Conflict, Expired, Forbidden, NotFound, SetupRefused
+from hub.services.pinned_charter import PinnedCharter
 from hub.services.recorder import Recorder, Recording
 from hub.store import log as log_store
 from hub.store import silos as silo_store
@@ -20,44 +18,25 @@ from protocol.signing import Signed, parse, verify_by
 from protocol.statements import CharterProposed, CharterPublished, CharterSigned
 from protocol.succession import check_change, check_founding, check_signature, check_succession
 
-RECENT_S = 1.0
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Charters:
     """`log_origin` and `consortium` are this hub's own; a charter for another hub is refused."""
 
     database: Database
     recorder: Recorder
-    keys: HubKeys
+    pinned: PinnedCharter
+    keys: KeyRing
     log_origin: str
     consortium: str
-    _pinned: Charter | None = None
-    _looked_at: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def current(self, connection: Connection) -> Charter:
-        """The charter in force, read again only when there is a newer one. Raises `NotFound` before the first."""
-        version = silo_store.charter_version(connection)
-        if version == 0:
-            raise NotFound("no charter is pinned yet; the admin posts the founding one to /v1/charter")
-        with self._lock:
-            if self._pinned is None or self._pinned.version != version:
-                statement = silo_store.charter_statements(connection)[version - 1][1]
-                body = parse(log_store.wire_of(connection, statement)).body
-                if not isinstance(body, CharterPublished):
-                    raise LogDamaged(f"the statement of charter version {version} is another one")
-                self._pinned = body.charter
-            return self._pinned
+        """The charter in force at this point of a transaction. Raises `NotFound` before the first."""
+        return self.pinned.current(connection)
 
     def recent(self) -> Charter:
         """The charter as of a second ago at most: for telling who calls, not for what is recorded."""
-        pinned = self._pinned
-        if pinned is None or time.monotonic() - self._looked_at > RECENT_S:
-            with self.database.reading() as connection:
-                pinned = self.current(connection)
-            self._looked_at = time.monotonic()
-        return pinned
+        return self.pinned.recent()
 
     def founding_digest(self, connection: Connection) -> str:
         return silo_store.charter_statements(connection)[0][0]
@@ -126,9 +105,17 @@ class Charters:
 
     def _check_keys(self, charter: Charter) -> None:
         """Else nothing that this hub says would count any more."""
-        if (charter.hub_key, charter.log_key) != (self.keys.hub_public, self.keys.log_public):
-            raise Forbidden("charter: hub_key and log_key must be those of this hub's card")
+        try:
+            found = self.keys.find(charter.hub_key, charter.log_key)
+        except SetupRefused as problem:
+            raise Forbidden(f"charter: the hub can't use the keys that it names: {problem}") from None
+        if found is None:
+            raise Forbidden(
+                "charter: hub_key and log_key must be a pair that this hub holds, as its card says; "
+                "its operator makes the next pair with consortia-hub rotate"
+            )
 
     def _add(self, recording: Recording, signed: Signed, charter: Charter) -> int:
         silo_store.add_charter(recording.connection, charter.version, charter_digest(charter), signed.digest)
+        recording.afterwards.append(self.pinned.renew)
         return recording.record(signed)

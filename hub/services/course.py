@@ -6,6 +6,8 @@ So nothing is decided outside a commit, and after a kill -9 the rows alone say w
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sqlalchemy import Connection
+
 from hub.aggregation.quorum import survivors_digest
 from hub.domain import round as rounds
 from hub.domain import study as studies
@@ -66,10 +68,13 @@ class Standing:
 
 @dataclass(slots=True)
 class Course:
-    """`wake` is called after a commit with a study whose round has chunks to add or blobs to delete."""
+    """`wake` is called after a commit with a study whose round has chunks to add or blobs to delete.
+
+    `voice` speaks as the hub under the charter in force at this point of a transaction.
+    """
 
     budgets: Budgets
-    voice: Voice
+    voice: Callable[[Connection], Voice]
     wake: Callable[[str], None] = lambda study: None
 
     def take(self, recording: Recording, signed: Signed, study: str) -> int:
@@ -155,7 +160,8 @@ class Course:
 
     def _say(self, recording: Recording, at: Standing, say: Say, chunks: tuple[str, ...]) -> Signed:
         timeout = at.study.contract.schedule.step_timeout_s
-        return self.voice.say(say, at.study.id, recording.moment, timeout, chunks)
+        voice = self.voice(recording.connection)
+        return voice.say(say, at.study.id, recording.moment, timeout, chunks)
 
 
 def _opened(at: Standing, body: RoundOpened, now: int) -> Standing:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from hub.audit.checkpoint import CheckpointSigner
 from hub.audit.merkle import LogDamaged, MerkleTree, NodeId
 from hub.audit.tiles import Tile
 from hub.errors import BadRequest, NotFound
 from hub.services.identity import Caller
 from hub.services.news import News
+from hub.services.pinned_charter import PinnedCharter
 from hub.store import candidates as candidate_store
 from hub.store import log as log_store
 from hub.store import silos as silo_store
@@ -20,7 +20,7 @@ from hub.store.log import Entry, NodeTable
 from protocol import canonical
 from protocol.export import write_export
 from protocol.routes import MAX_ENTRIES_PER_POLL, CheckpointAnswer, Follow, LoggedEntry
-from protocol.translog import LogEntry
+from protocol.translog import LogEntry, VerifierKey
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 PAGE = 500
@@ -29,7 +29,7 @@ PAGE = 500
 @dataclass(frozen=True, slots=True)
 class LogReader:
     database: Database
-    signer: CheckpointSigner
+    charters: PinnedCharter
     news: News
     nodes: dict[NodeId, bytes] = field(default_factory=dict, repr=False)
 
@@ -116,12 +116,12 @@ class LogReader:
             head = log_store.read_head(connection)
             charters = [digest for digest, _ in silo_store.charter_statements(connection)]
             seen = candidate_store.newest_quorate(connection) or candidate_store.newest(connection)
+            charter = self.charters.current(connection)
         leaves = self._leaves(caller, head.size)
         witnessed = "" if seen is None else seen.note
         token = "" if seen is None else base64.b64encode(seen.token or b"").decode()
-        return write_export(
-            head.checkpoint, self.signer.verifier, charters, leaves, witnessed=witnessed, timestamp=token
-        )
+        verifier = VerifierKey.from_hex(charter.log_origin, charter.log_key)
+        return write_export(head.checkpoint, verifier, charters, leaves, witnessed=witnessed, timestamp=token)
 
     def _leaves(self, caller: Caller, size: int) -> Iterator[tuple[LogEntry, bytes | None]]:
         for first in range(0, size, PAGE):

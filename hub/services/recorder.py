@@ -69,7 +69,8 @@ class Recorder:
     """Opens recordings, appends their leaves in one batch, and signs the new head in the same transaction."""
 
     database: Database
-    signer: CheckpointSigner
+    signer: Callable[[Connection], CheckpointSigner]
+    """That of the charter in force at this point of a transaction."""
     news: News
     clock: Clock
     nodes: dict[NodeId, bytes] = field(default_factory=dict, repr=False)
@@ -131,7 +132,7 @@ class Recorder:
     def _sign(self, connection: Connection, tree: MerkleTree, head: Head, moment: datetime) -> bool:
         """Sign the head; says whether it became the witnesses' new candidate."""
         charter, now = silo_store.charter_digest(connection), int(moment.timestamp())
-        note = self.signer.sign(tree, head.checkpoint or None, charter, moment)
+        note = self.signer(connection).sign(tree, head.checkpoint or None, charter, moment)
         log_store.write_head(connection, Head(tree.size, note, now))
         due = self._due(connection, charter, moment)
         if due:

@@ -8,8 +8,7 @@ import httpx
 from sqlalchemy.exc import OperationalError
 
 from hub.aggregation.aggregator import Aggregator
-from hub.audit.checkpoint import CheckpointSigner
-from hub.config.keys import HubKeys
+from hub.config.key_ring import KeyRing
 from hub.config.secret_files import read_password
 from hub.config.settings import HubSettings
 from hub.errors import SetupRefused
@@ -20,11 +19,13 @@ from hub.services.charters import Charters
 from hub.services.course import Course
 from hub.services.enrolment import Enrolments
 from hub.services.identity import Identity
+from hub.services.keys_in_force import KeysInForce
 from hub.services.limits import FixedWindow
 from hub.services.log import LogReader
 from hub.services.news import News
 from hub.services.nonces import Nonces
 from hub.services.outside_witnesses import OutsideWitnesses
+from hub.services.pinned_charter import PinnedCharter
 from hub.services.recorder import Clock, Recorder
 from hub.services.release import Releases
 from hub.services.rounds import Rounds
@@ -63,7 +64,7 @@ class Services:
     enrolment_limit: FixedWindow
 
 
-def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: Clock) -> Services:
+def build(settings: HubSettings, keys: KeyRing, aggregator: Aggregator, clock: Clock) -> Services:
     """Open the store, bring it to the newest schema, and build every service. Raises `SetupRefused`."""
     database = _open_database(settings)
     http = httpx.Client(follow_redirects=False)
@@ -71,13 +72,14 @@ def build(settings: HubSettings, keys: HubKeys, aggregator: Aggregator, clock: C
     blobs = open_blobs(place)
     blobs.tidy()
     news = News()
-    signer = CheckpointSigner(settings.log_origin, keys.log)
-    recorder = Recorder(database, signer, news, clock, witness_every_s=settings.witness_every_s)
-    charters = Charters(database, recorder, keys, settings.log_origin, settings.consortium)
+    pinned = PinnedCharter(database)
+    in_force = KeysInForce(keys, pinned, settings.log_origin)
+    recorder = Recorder(database, in_force.signer, news, clock, witness_every_s=settings.witness_every_s)
+    charters = Charters(database, recorder, pinned, keys, settings.log_origin, settings.consortium)
     candidates = Candidates(database, charters, news, clock)
-    log = LogReader(database, signer, news, recorder.nodes)
+    log = LogReader(database, pinned, news, recorder.nodes)
     budgets = Budgets(database)
-    course = Course(budgets, Voice(keys.hub, _nonce))
+    course = Course(budgets, lambda connection: Voice(in_force.hub_key(connection), _nonce))
     enrolments = Enrolments(database, recorder, charters)
     studies = Studies(database, course)
     releases = Releases(database, course, blobs)
@@ -111,9 +113,9 @@ def _timestamps(settings: HubSettings, database: Database, http: httpx.Client) -
     return Timestamps(database, over_http(http, settings.timestamp_url), read_roots(settings.timestamp_ca))
 
 
-def _identity(settings: HubSettings, database: Database, charters: Charters, keys: HubKeys, clock: Clock) -> Identity:
-    tokens = AccessTokens((keys.hub,), settings.log_origin, routes.audience(settings.log_origin))
-    return Identity(database, charters, tokens, Nonces.of(keys.hub, clock), clock, _nonce)
+def _identity(settings: HubSettings, database: Database, charters: Charters, keys: KeyRing, clock: Clock) -> Identity:
+    tokens = AccessTokens(keys.hub_keys, settings.log_origin, routes.audience(settings.log_origin))
+    return Identity(database, charters, tokens, Nonces(keys.hub_keys, clock), clock, _nonce)
 
 
 def _open_database(settings: HubSettings) -> Database:

@@ -11,7 +11,7 @@ from protocol.ids import timestamp
 from protocol.journal import JournalEvent, statement_event
 from protocol.signing import Signed, sign
 from protocol.statements import Enrolment
-from silo_node.config import SiloConfig, save
+from silo_node.config import SiloConfig, load, save
 from silo_node.errors import ConfigRefused, HubDistrusted
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import enrol, fetch_charter
@@ -46,6 +46,33 @@ def join(
     save(SiloConfig(silo=silo, hub_url=hub_url, charter=found["charter"], key_passphrase_file=named), folder)
     _ask(folder, identity, found["charter"], hub_url, found["code"], now)
     return identity.words
+
+
+def renew_keys(folder: Path, invitation: str, now: datetime, passphrase_file: Path | None = None) -> str:
+    """Asks for new keys in place of those that the charter names for this silo; returns the six words of the new ones.
+
+    ``invitation`` as in ``join``, of this consortium. Each call makes new ones: none that may be known to somebody
+    are asked for again. The present keys stay in use until the admins admitted the new
+    ones. With a ``passphrase_file`` that is named from now on; the keys that are there must open by it.
+    Raises ``ConfigRefused``, ``HubRefused``, ``HubUnreachable``, and ``JournalDamaged`` for a folder without journal.
+    """
+    config = load(folder)
+    code = _code_of(invitation, config.charter)
+    Journal.existing(folder / FILE).close()
+    file = passphrase_file or config.passphrase_file
+    identity = Identity.renew(config.silo, folder, read_passphrase(file))
+    if passphrase_file is not None:
+        save(config.model_copy(update={"key_passphrase_file": str(passphrase_file.absolute())}), folder)
+    _ask(folder, identity, config.charter, config.hub_url, code, now)
+    return identity.words
+
+
+def _code_of(invitation: str, founding: str) -> str:
+    """The code in an invitation to the consortium of ``founding``."""
+    found = INVITATION.fullmatch(invitation.strip())
+    if found is None or found["charter"] != founding:
+        raise ConfigRefused("invitation: must be one of this silo's consortium, XXXX-XXXX-XXXX-XXXX-XXXX.DIGEST")
+    return found["code"]
 
 
 def _ask(folder: Path, identity: Identity, charter: str, hub_url: str, code: str, now: datetime) -> None:

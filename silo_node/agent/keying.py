@@ -30,8 +30,8 @@ def agree_on_secret(silo: Silo, study: Study) -> bool:
     envelope = keying.envelopes.get(silo.name)
     if envelope is None:
         return False
-    sender, receiving = keying.key_silo, silo.identity.receiving
-    opened = keys.open_secret(envelope.envelope, study.id, keying.epoch, sender, silo.name, receiving)
+    own = silo.identity.receiving_keys
+    opened = keys.open_secret(envelope.envelope, study.id, keying.epoch, keying.key_silo, silo.name, *own)
     silo.voice.say(_commitment(study, keying, _keep(silo, study, keying, opened)))
     return True
 

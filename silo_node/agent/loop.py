@@ -86,6 +86,8 @@ class Agent:
         if follower != held:
             self._silo.tasks.advance(follower, entries)
             self._follower = follower
+        if follower.charter is not None:
+            self._silo.identity.use(follower.charter)
         for entry in entries:
             self._studies.take_in(entry)
         self._witness(answer.candidate)

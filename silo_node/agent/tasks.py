@@ -112,6 +112,26 @@ class Tasks:
         row = self._db.execute("SELECT wire FROM outbox WHERE name = ?", (name,)).fetchone()
         return None if row is None else parse(row[0])
 
+    def say_anew(self, name: str, make: Callable[[], Signed]) -> Signed:
+        """Another statement in place of the one kept under ``name``, which will never count.
+
+        In one step: at no time is nothing kept under ``name``. That the older one was signed stays known.
+        """
+        signed = make()
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute("UPDATE outbox SET name = name || ' aside ' || rowid WHERE name = ?", (name,))
+            self._db.execute("INSERT INTO outbox VALUES (?, ?)", (name, signed.wire))
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+        return signed
+
+    def in_log(self, wire: bytes) -> bool:
+        """Whether these are the bytes of an entry that was read."""
+        return self._db.execute("SELECT 1 FROM entries WHERE wire = ?", (wire,)).fetchone() is not None
+
     def outbox(self) -> Iterator[Signed]:
         """Every statement that was kept, in the order of keeping."""
         for (wire,) in self._db.execute("SELECT wire FROM outbox ORDER BY rowid"):

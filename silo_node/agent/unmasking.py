@@ -111,11 +111,14 @@ def _pair(silo: Silo, study: Study, one: RoundRecord, dealer: str) -> SharePair 
     if dealer == silo.name:
         return _dealt(silo, study, one).own
     info = masking.share_context(study.id, one.index, one.attempt, dealer, silo.name)
-    try:
-        return _bundle(silo, study, one, dealer).open(silo.name, silo.identity.receiving.private, info)
-    except SealingError as problem:
-        silo.voice.note("warning", f"round {one.index}: shares from {dealer}: {problem}", study.id)
-        return None
+    problem: SealingError | None = None
+    for keys in silo.identity.receiving_keys:
+        try:
+            return _bundle(silo, study, one, dealer).open(silo.name, keys.private, info)
+        except SealingError as found:
+            problem = problem or found
+    silo.voice.note("warning", f"round {one.index}: shares from {dealer}: {problem}", study.id)
+    return None
 
 
 def _bundle(silo: Silo, study: Study, one: RoundRecord, dealer: str) -> Bundle:

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from protocol.canonical import digest
+from protocol.errors import BadSignature
 from protocol.ids import as_sentence, timestamp
 from protocol.journal import JournalEvent, statement_event
 from protocol.routes import MAX_STATEMENTS_PER_POST
-from protocol.signing import Signed, sign
+from protocol.signing import Signed, sign, verify
 from protocol.statements import Body
 from silo_node.agent.tasks import Tasks
 from silo_node.hub_client.identity import Identity
@@ -43,7 +44,7 @@ class Voice:
 
     def say(self, *sayings: Saying) -> None:
         """Posts the statements together. Said before, the same bytes go out again, which changes nothing."""
-        signed = [self._tasks.say_once(saying.name, partial(self._signed, saying)) for saying in sayings]
+        signed = [one for saying in sayings if (one := self._said(saying)) is not None]
         for start in range(0, len(signed), MAX_STATEMENTS_PER_POST):
             self._hub.post(signed[start : start + MAX_STATEMENTS_PER_POST])
 
@@ -97,6 +98,24 @@ class Voice:
         }
         event = JournalEvent.model_validate({**value, "digest": None, "size": 0})
         self.journal.record(lambda _: event)
+
+    def _said(self, saying: Saying) -> Signed | None:
+        """The statement to be sent; None where it stands in the log, signed by an older key of this silo.
+
+        One that is kept and was signed by an older key counts for nothing any more, if it isn't in the log: this node
+        has read the log up to the charter that names the key in use. So it is made again, and never stands there twice.
+        """
+        kept, make = self._tasks.kept(saying.name), partial(self._signed, saying)
+        if kept is None or self._by_key_in_use(kept):
+            return self._tasks.say_once(saying.name, make)
+        return None if self._tasks.in_log(kept.wire) else self._tasks.say_anew(saying.name, make)
+
+    def _by_key_in_use(self, kept: Signed) -> bool:
+        try:
+            verify(kept, self._identity.signing_public)
+        except BadSignature:
+            return False
+        return True
 
     def _signed(self, saying: Saying) -> Signed:
         made: list[Signed] = []

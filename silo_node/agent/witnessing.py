@@ -3,7 +3,8 @@
 After each poll that verified, the hub's candidate is cosigned by these rules; only then is it sent:
 
 1. The log was read up to the view held, and a charter is in force; else the candidate waits for a later poll.
-2. The candidate is of this log, signed by the key that the charter in force names, else ``NoteRefused``.
+2. The candidate is of this log, signed by the key that the charter in force names, else ``NoteRefused``; one that
+   names another charter, which may have another key, can't be judged and waits.
 3. It is no larger than the view; else it can't be judged yet, and waits.
 4. At the size cosigned last, or at the view's, it has the same root, else ``LogForked``, with both notes as evidence.
 5. A consistency proof from it to the view verifies, else ``GrowthUnproven``: the hub signed a log that isn't this one.
@@ -19,8 +20,8 @@ import structlog
 
 from protocol.charter import Charter, charter_digest
 from protocol.cosignature import CosignerKey, cosign, timestamps
-from protocol.follow import Follower
-from protocol.signed_note import split_note
+from protocol.follow import Follower, named_charter
+from protocol.signed_note import NoteRefused, split_note
 from protocol.translog import (
     Checkpoint,
     GrowthUnproven,
@@ -55,7 +56,14 @@ def witness(silo: Silo, follower: Follower, note: str) -> None:
     view, charter = follower.view, follower.charter
     if not note or charter is None or follower.next != view.size:
         return
-    shown, memory = Shown(note, checkpoint_under(note, charter), charter), silo.tasks.witnessing
+    try:
+        shown = Shown(note, checkpoint_under(note, charter), charter)
+    except NoteRefused:
+        if named_charter(note) == charter_digest(charter):
+            raise
+        log.warning("not-cosigned", problem="the candidate names another charter than the one in force, and its key")
+        return
+    memory = silo.tasks.witnessing
     last = memory.last()
     if last is None or _text(last.note) != _text(note):
         problem = _verdict(silo, shown, last, view)

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from pages.fingerprint import fingerprint_lines, qr_code
 from silo_node.agent.answers import balances, budget_values, bytes_moved
 from silo_node.agent.joining import join as ask_to_join
+from silo_node.agent.joining import renew_keys
 from silo_node.agent.pulse import Pulse
 from silo_node.app import agent_of, now, one_node, open_silo, patient, set_up_log
 from silo_node.commands.options import AsJson, Folder, PassphraseFile, out, print_json
@@ -44,6 +45,23 @@ def join(
     for line in fingerprint_lines(charter):
         out.print(line, highlight=False, soft_wrap=True)
     out.print(qr_code(charter), markup=False, highlight=False)
+
+
+@app.command()
+def rotate(
+    code: Annotated[str, typer.Option(help="The invitation, as the admin gave it: XXXX-...-XXXX.DIGEST")],
+    folder: Folder = Path("silo"),
+    key_passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make this silo's next keys and ask for them to be put into the charter. The node may run meanwhile."""
+    words = renew_keys(folder, code, now(), key_passphrase_file)
+    if as_json:
+        print_json({"words": words})
+        return
+    out.print("[green]Asked for new keys.[/green] Read these six words to the admin by telephone:\n")
+    out.print(f"    [bold]{words}[/bold]\n")
+    out.print("The present keys serve until the admin admits these; then the node uses them by itself.")
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 from silo_node.commands.options import Folder, PassphraseFile, out
 from silo_node.config import FILE, SiloConfig, load, save
 from silo_node.errors import ConfigRefused
-from silo_node.hub_client.identity import reseal
+from silo_node.hub_client.key_files import reseal
 from silo_node.hub_client.session import is_this_machine
 from silo_node.private_files import read_passphrase
 

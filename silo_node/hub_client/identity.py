@@ -1,113 +1,115 @@
-"""The silo's identity: the key it signs with and the key it receives with. They never leave the node.
+"""The silo's identity: the keys it signs with and receives with. They never leave the node.
 
-With a passphrase their files hold them sealed (``protocol.sealed_key``), each under its name as the label.
+Which of its pairs it uses, the charter in force says. The others stay at hand: an older one opens what was sealed for
+it, and a newer one is what the hub knows the silo by from the moment that the admins put it into the charter.
 """
 
-import base64
-import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocol.charter import key_words
-from protocol.errors import KeyNotOpened
+from protocol.charter import Charter
 from protocol.ids import silo_party
-from protocol.sealed_key import is_sealed, open_key, seal_key
-from protocol.sealing import envelope
-from protocol.sealing.errors import SealingError
-from silo_node.errors import ConfigRefused
-from silo_node.private_files import private_folder, read_private, write_private
-
-FOLDER = "keys"
+from protocol.sealing.envelope import EnvelopeKeys
+from silo_node.hub_client.key_files import KeyPair, create_pair, numbers, read_pair
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Identity:
-    """Ed25519 (RFC 8032) to sign, ML-KEM-768/X25519 to receive sealed secrets (``protocol.sealing.envelope``)."""
+    """``signing`` and ``receiving`` are the keys in use, ``others`` the silo's other pairs, the newest first.
+
+    ``read_new`` gives the pairs that came into the silo's folder since.
+    """
 
     silo: str
     signing: Ed25519PrivateKey = field(repr=False)
-    receiving: envelope.EnvelopeKeys = field(repr=False)
+    receiving: EnvelopeKeys = field(repr=False)
+    others: tuple[KeyPair, ...] = ()
+    read_new: Callable[[], tuple[KeyPair, ...]] = field(default=tuple, repr=False)
 
     @property
     def party(self) -> str:
         return silo_party(self.silo)
 
     @property
+    def pair(self) -> KeyPair:
+        """The keys in use."""
+        return KeyPair(self.signing, self.receiving)
+
+    @property
     def signing_public(self) -> str:
-        return self.signing.public_key().public_bytes_raw().hex()
+        return self.pair.signing_public
 
     @property
     def receiving_public(self) -> str:
-        return base64.b64encode(self.receiving.public).decode()
+        return self.pair.receiving_public
 
     @property
     def words(self) -> str:
-        """Six words that name both public keys, to be compared by telephone."""
-        return key_words(self.signing_public, self.receiving_public)
+        """Six words that name both public keys in use, to be compared by telephone."""
+        return self.pair.words
+
+    @property
+    def receiving_keys(self) -> tuple[EnvelopeKeys, ...]:
+        """All that something may be sealed for, the ones in use first."""
+        return (self.receiving, *(one.receiving for one in self.others))
+
+    def signing_keys(self) -> Iterator[Ed25519PrivateKey]:
+        """All that the hub may know this silo by: the one in use first, what came into the folder since last."""
+        yield self.signing
+        yield from (one.signing for one in self.others)
+        yield from (one.signing for one in self._look())
+
+    def use(self, charter: Charter) -> None:
+        """From now on the pair that ``charter`` names, if this silo is a member and holds it."""
+        named = next((one for one in charter.members if one.silo == self.silo), None)
+        if named is None or named.signing_key == self.signing_public:
+            return
+        chosen = next((one for one in self.others if one.signing_public == named.signing_key), None)
+        chosen = chosen or next((one for one in self._look() if one.signing_public == named.signing_key), None)
+        if chosen is not None:
+            kept = tuple(one for one in self.others if one is not chosen)
+            self.others = (self.pair, *kept)
+            self.signing, self.receiving = chosen.signing, chosen.receiving
+
+    def _look(self) -> tuple[KeyPair, ...]:
+        new = self.read_new()
+        self.others = (*new, *self.others)
+        return new
 
     @classmethod
     def create(cls, silo: str, folder: Path, passphrase: bytes | None = None) -> Self:
         """New keys in ``folder``/keys. Keys that are there already are kept: a repeated join is the same silo."""
-        keys = private_folder(folder / FOLDER)
-        if not (keys / "signing").exists():
-            # The receiving key first: a crash in between leaves no half identity that would be taken for whole.
-            _write(keys / "receiving", envelope.generate_keys().private, passphrase)
-            _write(keys / "signing", Ed25519PrivateKey.generate().private_bytes_raw(), passphrase)
-        return cls.load(silo, folder, passphrase)
+        if not numbers(folder):
+            create_pair(folder, 1, passphrase)
+        return cls.load(silo, folder, lambda: passphrase)
 
     @classmethod
-    def load(cls, silo: str, folder: Path, passphrase: bytes | None = None) -> Self:
-        """The keys in ``folder``/keys. Raises ``ConfigRefused`` if they are absent, damaged, readable by others, or
-        sealed by another passphrase; or not sealed at all where there is one, for its owner believes in it."""
-        keys = private_folder(folder / FOLDER)
-        signing, receiving = (_opened(keys / name, passphrase) for name in ("signing", "receiving"))
-        try:
-            return cls(silo, Ed25519PrivateKey.from_private_bytes(signing), envelope.from_private(receiving))
-        except (ValueError, SealingError):
-            raise ConfigRefused(f"{keys}: the key files are damaged; restore them from the backup") from None
+    def load(cls, silo: str, folder: Path, passphrase: Callable[[], bytes | None] = lambda: None) -> Self:
+        """The pairs in ``folder``/keys, the newest in use; ``passphrase`` reads its file whenever keys are read.
 
+        Raises ``ConfigRefused`` if there is none, or as ``read_pair`` does.
+        """
+        seen: set[int] = set()
 
-def reseal(folder: Path, old: bytes | None, new: bytes) -> None:
-    """Seals the keys in ``folder``/keys under ``new``; ``old`` is the passphrase they had, if any.
+        def read_new() -> tuple[KeyPair, ...]:
+            new = [number for number in numbers(folder) if number not in seen]
+            opened = passphrase() if new else None
+            found = [read_pair(folder, number, opened) for number in new]
+            seen.update(new)
+            return tuple(reversed(found))
 
-    Each file is replaced whole or not at all; one that ``new`` opens already stays, so it may be done again.
-    Raises ``ConfigRefused`` if a file opens by neither.
-    """
-    keys = private_folder(folder / FOLDER)
-    for name in ("receiving", "signing"):
-        stored = read_private(keys / name)
-        if not is_sealed(stored):
-            _write(keys / name, stored, new)
-        elif not _fits(stored, new, name):
-            _write(keys / name, _opened(keys / name, old), new)
+        newest, *others = read_new() or (read_pair(folder, 1, passphrase()),)
+        return cls(silo, newest.signing, newest.receiving, tuple(others), read_new)
 
-
-def _opened(path: Path, passphrase: bytes | None) -> bytes:
-    stored = read_private(path)
-    if not is_sealed(stored):
-        if passphrase is not None:
-            raise ConfigRefused(
-                f"{path} has no passphrase, and key_passphrase_file is set; run: consortia-silo seal-keys"
-            )
-        return stored
-    if passphrase is None:
-        raise ConfigRefused(f"{path} is sealed by a passphrase; name its file in key_passphrase_file")
-    try:
-        return open_key(stored, passphrase, path.name)
-    except KeyNotOpened as problem:
-        raise ConfigRefused(f"{path}: {problem}") from None
-
-
-def _fits(stored: bytes, passphrase: bytes, label: str) -> bool:
-    try:
-        open_key(stored, passphrase, label)
-    except KeyNotOpened:
-        return False
-    return True
-
-
-def _write(path: Path, private: bytes, passphrase: bytes | None) -> None:
-    write_private(path, private if passphrase is None else seal_key(private, passphrase, path.name, os.urandom))
+    @classmethod
+    def renew(cls, silo: str, folder: Path, passphrase: bytes | None = None) -> Self:
+        """With a new pair beside those in ``folder``/keys, which must all be fit for use. It is the one in use here."""
+        present = numbers(folder)
+        for number in present:
+            read_pair(folder, number, passphrase)
+        create_pair(folder, present[-1] + 1 if present else 1, passphrase)
+        return cls.load(silo, folder, lambda: passphrase)

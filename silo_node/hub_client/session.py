@@ -4,6 +4,7 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -131,13 +132,24 @@ class HubSession:
                 return checked(response)
 
     def _ask_token(self) -> routes.TokenAnswer:
+        """With the key in use, else with another one of this silo: the charter may have changed since it was read."""
+        refused: httpx.Response | None = None
+        for key in self._identity.signing_keys():
+            self._holder.credentials = replace(self._holder.credentials, identity=key)
+            answer = self._answer_to_request()
+            if refusal_of(answer) != UNAUTHENTICATED:
+                return _parsed(routes.TokenAnswer, checked(answer))
+            refused = refused or answer
+        return _parsed(routes.TokenAnswer, checked(refused or self._answer_to_request()))
+
+    def _answer_to_request(self) -> httpx.Response:
         for _ in range(2):
             form, headers = self._holder.request()
             response = send(self._http, "POST", routes.TOKENS, data=form, headers=headers)
             self._holder.learn(response.headers.get(NONCE_HEADER))
             if refusal_of(response) != USE_DPOP_NONCE:
                 break
-        return _parsed(routes.TokenAnswer, checked(response))
+        return response
 
 
 def fetch_charter(url: str, timeout_s: float) -> list[bytes]:

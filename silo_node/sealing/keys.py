@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterable
+from contextlib import suppress
 
 from protocol import canonical
 from protocol.sealing.envelope import EnvelopeKeys, open_envelope, seal_envelope
@@ -25,14 +26,17 @@ def seal_secret(secret: StudySecret, study: str, epoch: int, sender: str, recipi
     return base64.b64encode(envelope).decode()
 
 
-def open_secret(envelope: str, study: str, epoch: int, sender: str, recipient: str, keys: EnvelopeKeys) -> StudySecret:
-    """The secret in ``envelope``. Raises ``StudyHalted`` if it was not sealed for this silo, study and epoch."""
+def open_secret(envelope: str, study: str, epoch: int, sender: str, recipient: str, *own: EnvelopeKeys) -> StudySecret:
+    """The secret in ``envelope``, sealed for one of the recipient's ``own`` keys.
+
+    Raises ``StudyHalted`` if it was not sealed for this silo, study and epoch.
+    """
     context = envelope_context(study, epoch, sender, recipient)
-    try:
-        sealed = base64.b64decode(envelope, validate=True)
-        return StudySecret.from_bytes(open_envelope(sealed, keys.private, context))
-    except (SealingError, binascii.Error):
-        raise StudyHalted(f"the study key that silo {sender} sent does not open for this silo and study") from None
+    for keys in own:
+        with suppress(SealingError, binascii.Error):
+            sealed = base64.b64decode(envelope, validate=True)
+            return StudySecret.from_bytes(open_envelope(sealed, keys.private, context))
+    raise StudyHalted(f"the study key that silo {sender} sent does not open for this silo and study")
 
 
 def commitment(secret: StudySecret, study: str, epoch: int) -> str:

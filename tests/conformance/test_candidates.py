@@ -10,6 +10,7 @@ from hub.audit.checkpoint import CheckpointSigner
 from hub.services.identity import Caller
 from hub.services.log import LogReader
 from hub.services.news import News
+from hub.services.pinned_charter import PinnedCharter
 from hub.services.recorder import Recorder
 from hub.store import candidates, silos
 from hub.store.database import Database
@@ -26,7 +27,7 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 @pytest.fixture
 def recorder(database: Database) -> Recorder:
-    return Recorder(database, CheckpointSigner("test/log", KEY), News(), lambda: NOW)
+    return Recorder(database, lambda _: CheckpointSigner("test/log", KEY), News(), lambda: NOW)
 
 
 def later(recorder: Recorder, seconds: float) -> Recorder:
@@ -122,7 +123,7 @@ def test_candidates_go_once_a_newer_one_is_quorate_unless_they_have_a_timestamp(
 
 def test_a_poll_says_whether_another_candidate_stands_than_the_one_that_is_held(recorder: Recorder) -> None:
     record(recorder, 1)
-    reader = LogReader(recorder.database, recorder.signer, recorder.news)
+    reader = LogReader(recorder.database, PinnedCharter(recorder.database), recorder.news)
     answer, news = reader.follow(ADMIN, 1)
     assert answer.candidate == newest(recorder).note and not news
     held = canonical.digest(answer.candidate.encode())

@@ -22,6 +22,7 @@ from hub.domain.study import Study
 from hub.errors import Conflict, NotFound
 from hub.services.log import LogReader
 from hub.services.news import News
+from hub.services.pinned_charter import PinnedCharter
 from hub.services.recorder import Recorder
 from hub.store import bundles, rounds, silos, spends, studies, tables, tokens
 from hub.store import log as log_store
@@ -40,11 +41,12 @@ from tests.unit.hub.rig.process import HubProcess
 
 NOW = datetime(2026, 11, 22, 3, 29, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+SIGNER = CheckpointSigner("test/log", KEY)
 
 
 @pytest.fixture
 def recorder(database: Database) -> Recorder:
-    return Recorder(database, CheckpointSigner("test/log", KEY), News(), lambda: NOW)
+    return Recorder(database, lambda _: SIGNER, News(), lambda: NOW)
 
 
 def approved(study: str, number: int) -> Signed:
@@ -115,7 +117,7 @@ def test_writers_at_once_get_distinct_indices_and_one_tree(recorder: Recorder) -
 
         leaves = [LogEntry.model_validate_json(row.leaf).leaf_hash() for row in rows]
         assert tree.head().root == tree_root(leaves)
-        assert recorder.signer.read(head.checkpoint).head == tree.head()
+        assert SIGNER.read(head.checkpoint).head == tree.head()
 
 
 @pytest.mark.parametrize("count", [1, 3 * COPY_FROM_ROWS])
@@ -134,7 +136,7 @@ def test_a_large_batch_is_recorded_as_a_small_one_is(recorder: Recorder) -> None
         with recorder.transaction() as recording:
             for number in range(size):
                 recording.put(AuditEvent("refusal", f"{size} {number}".encode(), "person:ines", "a" * 64))
-    reader = LogReader(recorder.database, recorder.signer, recorder.news)
+    reader = LogReader(recorder.database, PinnedCharter(recorder.database), recorder.news)
     total = 1 + 2 * COPY_FROM_ROWS
     with recorder.database.reading() as connection:
         entries = log_store.all_entries(connection, Reader("person:ines", True, False), 0, total)
@@ -372,7 +374,7 @@ def test_an_hourly_checkpoint_is_signed_without_new_leaves(recorder: Recorder) -
     later = replace(recorder, clock=lambda: NOW.replace(hour=5))
     assert later.refresh(3600)
     with recorder.database.reading() as connection:
-        checkpoint = recorder.signer.read(log_store.read_head(connection).checkpoint)
+        checkpoint = SIGNER.read(log_store.read_head(connection).checkpoint)
     assert (checkpoint.size, checkpoint.signed_at) == (1, NOW.replace(hour=5))
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import ECAlgorithm
 
 from hub.config.keys import load
-from hub.services.charters import RECENT_S
+from hub.services.pinned_charter import RECENT_S
 from protocol import routes
 from protocol.charter import charter_digest
 from protocol.dpop import make_proof, thumbprint

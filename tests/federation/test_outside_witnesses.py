@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.__main__ import create
 from hub.aggregation.aggregator import Aggregator
-from hub.config import keys
+from hub.config.key_ring import KeyRing
 from hub.config.settings import load
 from hub.jobs.witnesses import WitnessAsker
 from hub.services.candidates import Candidates
@@ -73,7 +73,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     with WitnessServer(NAME, verifier) as witness:
         made = Scene(cast(Services, None), Consortium("http://127.0.0.1:1", card), witness, datetime.now(UTC))
         settings = load(tmp_path)
-        made.services = build(settings, keys.load(settings.keys), cast(Aggregator, None), lambda: made.now)
+        made.services = build(settings, KeyRing.opened(settings.keys), cast(Aggregator, None), lambda: made.now)
         # Without members the witness alone is the quorum.
         admin, named = (
             made.consortium.admin,

@@ -27,7 +27,9 @@ class SplitLog:
     """What one silo is shown, and what it says in turn, which nobody else gets to read unless a test relays it."""
 
     def __init__(self, services: Services, silo: str) -> None:
-        self._signer, self.silo = services.log.signer, silo
+        self.silo = silo
+        with services.database.reading() as connection:
+            self._signer = services.recorder.signer(connection)
         self.said: list[Signed] = []
         self.chunks: dict[tuple[int, int, int], bytes] = {}
         reader = Reader(f"silo:{silo}", False, False)

@@ -67,6 +67,7 @@ class Party:
         self.envelope = generate_keys()
         self.http = httpx.Client(base_url=url, timeout=60)
         self.view = LogView(card["log_origin"])
+        self.log_key = card["log_key"]
         self.next = 0
         self.proof_key = Ed25519PrivateKey.generate()
         self.auth = ProofAuth(self)
@@ -144,6 +145,9 @@ class Party:
             self._token, self._expires = answer["access_token"], time.time() + answer["expires_in"]
         return self._token
 
+    def forget_token(self) -> None:
+        self._expires = 0.0
+
     def shown(self, method: str, url: str) -> dict[str, str]:
         """The headers of one request to ``url``, which serve once."""
         token = self.token
@@ -163,7 +167,9 @@ class Party:
         """New entries that concern this party; the log's growth and every entry's place are verified."""
         answer = self.get(routes.POLL, after=self.next, wait_s=wait_s)
         follow = Follow.model_validate_json(answer.content)
-        verifier = VerifierKey.from_hex(self.card["log_origin"], self.card["log_key"])
+        shown = [parse(logged.statement.encode()).body for logged in follow.entries if logged.statement]
+        self.log_key = ([body.charter.log_key for body in shown if body.type == "charter"] or [self.log_key])[-1]
+        verifier = VerifierKey.from_hex(self.card["log_origin"], self.log_key)
         if self.next == self.view.size:
             proof = [bytes.fromhex(node) for node in follow.consistency]
             self.view = advance(self.view, follow.checkpoint, proof, verifier)

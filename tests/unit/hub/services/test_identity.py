@@ -83,10 +83,12 @@ class World:
         database = Database(f"sqlite:///{self.folder / 'hub.sqlite'}")
         self.opened.append(database)
         migrate(database, self.folder)
-        tokens = AccessTokens(keys or (self.hub,), "test/log", AUDIENCE)
+        tokens = AccessTokens(lambda _: keys or (self.hub,), "test/log", AUDIENCE)
         clock = clock or (lambda: self.now)
         charters: Any = self.charter
-        return Identity(database, charters, tokens, Nonces.of(self.hub, clock), clock, lambda: secrets.token_hex(16))
+        return Identity(
+            database, charters, tokens, Nonces(lambda: (self.hub,), clock), clock, lambda: secrets.token_hex(16)
+        )
 
     def ask(self, identity: Identity, party: str = "silo:ada", key: Ed25519PrivateKey | None = None) -> str:
         bound = thumbprint(self.proof_key.public_key().public_bytes_raw())
@@ -243,12 +245,12 @@ def test_a_proof_counts_as_long_as_its_nonce_and_is_remembered_for_longer(world:
 
 
 def test_a_nonce_counts_for_a_minute_after_its_own_and_at_a_replica_whose_clock_is_behind(world: World) -> None:
-    nonces = Nonces.of(world.hub, lambda: world.now)
+    nonces = Nonces(lambda: (world.hub,), lambda: world.now)
     given, period = nonces.current(), nonces.period
     for seconds, known in ((0, True), (29, True), (60, True), (1, False), (-180, True), (-1, False)):
         world.pass_(seconds=seconds)
         assert nonces.period_of(given) == (period if known else None)
-    assert Nonces.of(world.key, lambda: world.now).period_of(given) is None, "another hub's"
+    assert Nonces(lambda: (world.key,), lambda: world.now).period_of(given) is None, "another hub's"
     assert nonces.period_of("") is None and nonces.period_of("ä") is None
 
 

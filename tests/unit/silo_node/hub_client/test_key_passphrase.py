@@ -7,7 +7,8 @@ from silo_node.__main__ import app
 from silo_node.agent.joining import join
 from silo_node.config import SiloConfig, load, save
 from silo_node.errors import ConfigRefused
-from silo_node.hub_client.identity import Identity, reseal
+from silo_node.hub_client.identity import Identity
+from silo_node.hub_client.key_files import reseal
 from silo_node.private_files import read_passphrase
 
 FIRST, SECOND = b"a passphrase of the silo", b"another one of the silo"
@@ -26,7 +27,9 @@ def sealed_files(folder):
 def test_keys_made_with_a_passphrase_lie_sealed_and_are_the_same_again(tmp_path):
     made = Identity.create("alpha", tmp_path, FIRST)
     assert (
-        Identity.load("alpha", tmp_path, FIRST).words == Identity.create("alpha", tmp_path, FIRST).words == made.words
+        Identity.load("alpha", tmp_path, lambda: FIRST).words
+        == Identity.create("alpha", tmp_path, FIRST).words
+        == made.words
     )
     files = sealed_files(tmp_path)
     assert made.signing.private_bytes_raw() not in files["signing"]
@@ -37,11 +40,11 @@ def test_a_wrong_a_missing_and_an_idle_passphrase_are_refused(tmp_path):
     Identity.create("alpha", tmp_path / "sealed", FIRST)
     Identity.create("alpha", tmp_path / "open")
     with pytest.raises(ConfigRefused, match="signing: the passphrase is wrong"):
-        Identity.load("alpha", tmp_path / "sealed", SECOND)
+        Identity.load("alpha", tmp_path / "sealed", lambda: SECOND)
     with pytest.raises(ConfigRefused, match="name its file in key_passphrase_file"):
         Identity.load("alpha", tmp_path / "sealed")
     with pytest.raises(ConfigRefused, match="run: consortia-silo seal-keys"):
-        Identity.load("alpha", tmp_path / "open", FIRST)
+        Identity.load("alpha", tmp_path / "open", lambda: FIRST)
 
 
 def test_a_silo_joining_again_with_another_passphrase_keeps_its_keys_as_they_are(tmp_path):
@@ -74,7 +77,7 @@ def test_seal_keys_seals_open_keys_exchanges_a_passphrase_and_names_its_file(tmp
         assert done.exit_code == 0, done.exception
         config = load(tmp_path, {})
         assert (str(config.passphrase_file), config.poll_wait_s) == (given[0], 7)
-    assert Identity.load("alpha", tmp_path, SECOND).words == words
+    assert Identity.load("alpha", tmp_path, lambda: SECOND).words == words
 
 
 def test_seal_keys_without_the_passphrase_until_now_changes_nothing(tmp_path):
