@@ -62,6 +62,11 @@ class Missing:
     of_newer: int
 
     @property
+    def most(self) -> int:
+        """How many admins must sign yet, if each signs for both."""
+        return max(self.of_older, self.of_newer)
+
+    @property
     def none(self) -> bool:
         return self.of_older <= 0 and self.of_newer <= 0
 

@@ -1,15 +1,15 @@
 """``consortia admin charter``: found a consortium, see its charter, change it together with the other admins."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import segno
 import typer
 
 from client import charter_changes as changes_of
 from client import charter_drafts as drafts
-from client.charter_drafts import Draft, Missing, Outcome
+from client.charter_drafts import Draft, Outcome
+from client.commands import charter_terms
+from client.commands.charter_terms import print_outcome
 from client.commands.deciding import touch
 from client.commands.options import (
     AsJson,
@@ -31,10 +31,11 @@ from client.keys import own_card, read_card, read_identity
 from client.pinned import PinnedStore
 from client.session import HubSession, open_http
 from pages.charter import changes, charter_in_words
-from protocol import charter as protocol_charter
+from pages.fingerprint import fingerprint_lines, qr_code
 from protocol.charter import charter_digest, charter_words
 
 app = typer.Typer(no_args_is_help=True, help="The charter: who is a member, who decides, with which keys.")
+app.add_typer(charter_terms.app)
 
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask; for scripts")]
 DraftFile = Annotated[Path, typer.Argument(help="A draft, from charter init or charter save")]
@@ -116,7 +117,7 @@ def show(
         print_json({"founding": founding, "charter": current.model_dump(mode="json")})
         return
     print_sections(charter_in_words(current))
-    fingerprint(founding, qr)
+    show_fingerprint(founding, qr)
 
 
 @app.command("pending")
@@ -132,7 +133,7 @@ def pending(hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False
             one.draft.digest[:12],
             "\n".join(changes(connection.log.charter, one.draft.charter)),
             ", ".join(signature.signer for signature in one.draft.signatures),
-            str(_most(one.missing)),
+            str(one.missing.most),
         )
         for one in waiting
     ]
@@ -180,74 +181,12 @@ def save(
     say(f"{to}: draft {found_.digest}, signed by {', '.join(one.signer for one in found_.signatures)}")
 
 
-@app.command("renew")
-def renew(hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
-    """Let the charter last for two more years."""
-    connection = open_connection(hub, key, charter)
-    change(connection, changes_of.renewed(connection.log.charter, connection.now()), "renewed", as_json)
-
-
-@app.command("threshold")
-def threshold(number: int, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
-    """Set how many admins must sign what the charter decides, studies too."""
-    connection = open_connection(hub, key, charter)
-    newer = changes_of.with_threshold(connection.log.charter, number, connection.now())
-    change(connection, newer, f"threshold {number}", as_json)
-
-
-@app.command("rotate-hub")
-def rotate_hub(hub_card: Path, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
-    """Take over the hub's new keys, from the card that consortia-hub rotate printed."""
-    connection = open_connection(hub, key, charter)
-    card = changes_of.read_hub_card(hub_card)
-    change(connection, changes_of.with_hub(connection.log.charter, card, connection.now()), "new hub keys", as_json)
-
-
-@app.command("add-witness")
-def add_witness(verifier: str, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
-    """Name an outside witness by its verifier key, NAME+KEYID+BASE64."""
-    connection = open_connection(hub, key, charter)
-    newer = changes_of.with_witness(connection.log.charter, verifier, connection.now())
-    change(connection, newer, f"witness {verifier.split('+')[0]}", as_json)
-
-
-@app.command("remove-witness")
-def remove_witness(name: str, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
-    """Name an outside witness no more."""
-    connection = open_connection(hub, key, charter)
-    newer = changes_of.without_witness(connection.log.charter, name, connection.now())
-    change(connection, newer, f"no witness {name}", as_json)
-
-
-@app.command("tolerate")
-def tolerate(liars: int, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
-    """Set how many of the witnesses may lie before two logs could go unnoticed."""
-    connection = open_connection(hub, key, charter)
-    newer = changes_of.with_liars(connection.log.charter, liars, connection.now())
-    change(connection, newer, f"{liars} liars tolerated", as_json)
-
-
-def change(connection: Connection, newer: protocol_charter.Charter, what: str, as_json: bool) -> None:
-    """Sign a change of the charter in force, and say what became of it."""
-    print_outcome(drafts.propose(connection, newer, touch), what, as_json)
-
-
-def print_outcome(outcome: Outcome, what: str, as_json: bool) -> None:
-    version, digest = outcome.draft.charter.version, outcome.draft.digest
-    needed = _most(outcome.missing)
-    if as_json:
-        print_json({"version": version, "charter": digest, "in_force": outcome.in_force, "missing": needed})
-    elif outcome.in_force:
-        say(f"{what}; charter version {version} is {digest}" if what else f"charter version {version} is {digest}")
-    else:
-        say(f"draft {digest}: {needed} more must sign it: consortia admin charter sign {digest[:12]}")
-
-
-def fingerprint(digest: str, qr: bool) -> None:
+def show_fingerprint(digest: str, qr: bool) -> None:
     """A founding charter's digest in the forms that people compare."""
-    say(f"\nFounding charter\n  digest: {digest}\n  words: {charter_words(digest)}")
+    for line in fingerprint_lines(digest):
+        say(line)
     if qr:
-        segno.make(digest, error="m").terminal(out=sys.stdout, compact=True)
+        say(qr_code(digest))
 
 
 def _found(session: HubSession, key: Path, draft: Draft, as_json: bool) -> None:
@@ -257,7 +196,7 @@ def _found(session: HubSession, key: Path, draft: Draft, as_json: bool) -> None:
     if as_json:
         print_json({"charter": draft.digest})
         return
-    fingerprint(draft.digest, True)
+    show_fingerprint(draft.digest, True)
     say("give this digest to everybody by another way than the hub")
 
 
@@ -278,13 +217,9 @@ def _print_changes(connection: Connection, draft: Draft) -> None:
     say(f"Draft of charter version {draft.charter.version}\n  digest: {draft.digest}")
     for line in lines:
         say(f"  - {line}")
-    say(f"signed by {', '.join(one.signer for one in draft.signatures)}; {_most(needed)} more must sign")
+    say(f"signed by {', '.join(one.signer for one in draft.signatures)}; {needed.most} more must sign")
     if any("key words" in line for line in lines):
         say("compare the key words by telephone with whom they name before you sign")
-
-
-def _most(missing: Missing) -> int:
-    return max(missing.of_older, missing.of_newer)
 
 
 def _as_value(connection: Connection, one: Outcome) -> dict[str, object]:
@@ -293,5 +228,5 @@ def _as_value(connection: Connection, one: Outcome) -> dict[str, object]:
         "version": one.draft.charter.version,
         "changes": changes(connection.log.charter, one.draft.charter),
         "signed_by": [signature.signer for signature in one.draft.signatures],
-        "missing": _most(one.missing),
+        "missing": one.missing.most,
     }

@@ -7,7 +7,7 @@ import typer
 
 from client import admin
 from client import charter_changes as changes_of
-from client.commands.charter import change
+from client.commands.charter_terms import change
 from client.commands.options import AsJson, Charter, Hub, Key, open_connection, print_json, print_table, say
 from client.keys import read_card
 

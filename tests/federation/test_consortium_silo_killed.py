@@ -91,7 +91,7 @@ def test_a_silo_restored_from_an_old_backup_halts_and_the_others_finish(hospital
         for name, why in (
             ("ledger", "the ledger does not hold what this silo signed as spend-"),
             ("tasks.sqlite", "is signed by this silo, and this silo does not remember it"),
-            ("journal.sqlite", "the journal does not hold what stood before this silo's"),
+            ("journal.sqlite", "was cut back, replaced, or restored from an old backup"),
         ):
             shutil.rmtree(folder)
             shutil.copytree(newest, folder)
