@@ -15,10 +15,10 @@ from client.errors import HubUntrusted, UsageRefused
 from protocol import routes, signing
 from protocol.charter import key_words
 from protocol.errors import ProtocolError
-from protocol.ids import person_party, timestamp
+from protocol.ids import timestamp
 from protocol.routes import BudgetStatus, PendingEnrolment, SiloStatus
 from protocol.sealing.envelope import check_public
-from protocol.statements import Enrolment, Invitation, StudyApproved, StudyObjected
+from protocol.statements import CharterPublished, Enrolment, Invitation, StudyApproved, StudyObjected
 from protocol.study import explain
 
 CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -136,36 +136,38 @@ def objection(connection: Connection, study: str, reason: str) -> StudyObjected:
 
 
 def own_word(connection: Connection, study: str) -> tuple[int, StudyApproved | StudyObjected] | None:
-    """The leaf and text of what this admin last said of the study, or None."""
-    said = [word for word in _words(connection, study) if word[1].issuer == connection.identity.party]
-    return said[-1] if said else None
+    """The leaf and text of what this admin last said of the study, by the keys that it has now; or None."""
+    return _last_words(connection, study).get(connection.identity.party)
 
 
 def approving(connection: Connection, study: str) -> list[str]:
     """The present admins whose last word on the study is an approval."""
-    last = _last_words(connection, study)
-    return [party for party, body in last.items() if isinstance(body, StudyApproved)]
+    words = _last_words(connection, study).items()
+    return [party for party, (_, body) in words if isinstance(body, StudyApproved)]
 
 
 def objecting(connection: Connection, study: str) -> dict[str, str]:
     """The present admins whose last word on the study is an objection, with its reason."""
-    last = _last_words(connection, study)
-    return {party: body.reason for party, body in last.items() if isinstance(body, StudyObjected)}
+    words = _last_words(connection, study).items()
+    return {party: body.reason for party, (_, body) in words if isinstance(body, StudyObjected)}
 
 
-def _last_words(connection: Connection, study: str) -> dict[str, StudyApproved | StudyObjected]:
-    admins = {person_party(name) for name in connection.log.charter.admins}
-    return {body.issuer: body for _, body in _words(connection, study) if body.issuer in admins}
-
-
-def _words(connection: Connection, study: str) -> list[tuple[int, StudyApproved | StudyObjected]]:
-    found: list[tuple[int, StudyApproved | StudyObjected]] = []
-    found += [(record.index, body) for record, body in connection.log.statements(StudyApproved)]
-    found += [(record.index, body) for record, body in connection.log.statements(StudyObjected)]
-    said = sorted(((index, body) for index, body in found if body.study == study), key=lambda word: word[0])
-    # Recorded again it is a replay: the silos halt the study, and here it does not count either.
-    first = {(body.issuer, body.nonce): (index, body) for index, body in reversed(said)}
-    return sorted(first.values(), key=lambda word: word[0])
+def _last_words(connection: Connection, study: str) -> dict[str, tuple[int, StudyApproved | StudyObjected]]:
+    """By party, as the record counts them (protocol.record, rule 2): by the keys of now, no word a second time."""
+    last: dict[str, tuple[int, StudyApproved | StudyObjected]] = {}
+    keys: dict[str, str] = {}
+    heard: set[tuple[str, str]] = set()
+    for record in connection.log.records:
+        body = None if record.signed is None else record.signed.body
+        if isinstance(body, CharterPublished):
+            kept = {party for party, _ in keys.items() & body.charter.admin_keys.items()}
+            last = {party: word for party, word in last.items() if party in kept}
+            keys = body.charter.admin_keys
+        elif isinstance(body, StudyApproved | StudyObjected) and body.study == study:
+            if (body.issuer, body.nonce) not in heard:
+                last[body.issuer] = (record.index, body)
+            heard.add((body.issuer, body.nonce))
+    return last
 
 
 def _may_judge(connection: Connection, study: str) -> None:

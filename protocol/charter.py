@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 from protocol import canonical
 from protocol.decision import DecisionKey
 from protocol.errors import BadSignature
-from protocol.ids import Base64, Digest, Hex32, PersonId, Printable, SiloId, Strict, Timestamp
+from protocol.ids import Base64, Digest, Hex32, PersonId, Printable, SiloId, Strict, Timestamp, person_party
 from protocol.words import spoken
 
 Role = Literal["admin", "researcher", "officer"]
@@ -86,6 +86,16 @@ class Charter(Strict):
     def admins(self) -> tuple[str, ...]:
         """Names of those who decide."""
         return tuple(person.person for person in self.people if person.role == "admin")
+
+    @property
+    def admin_keys(self) -> dict[str, str]:
+        """By party, the keys that an admin decides with: a decision counts for as long as they stay the same."""
+        found = {}
+        for one in self.people:
+            if one.role == "admin":
+                touched = "" if one.decision_key is None else one.decision_key.public_key
+                found[person_party(one.person)] = f"{one.signing_key} {touched}"
+        return found
 
     @property
     def silos(self) -> tuple[str, ...]:

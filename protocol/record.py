@@ -4,9 +4,10 @@ The rules, each named in the reason when one is broken:
 
 1. proposed: once; all its silos are members, its recipients people of the charter.
 2. approved, objected: before the end; an admin's later word replaces its earlier one. The study *stands* while as many
-   of the admins of the charter in force as its threshold says have approved it. accepted: while it stands, once, by a
-   silo of the contract. paused: by a silo that shares the secret; resumed: by one that is paused. Whatever may be said
-   again needs a new statement each time: an approval, or a silo's going on, that is recorded once more is a replay.
+   of the admins of the charter in force as its threshold says have approved it, by the keys that they have there.
+   accepted: while it stands, once, by a silo of the contract. paused: by a silo that shares the secret; resumed: by
+   one that is paused. Whatever may be said again needs a new statement each time: an approval, or a silo's going on,
+   that is recorded once more is a replay.
 3. keying: while the study stands; first exactly the silos that accepted, in the order of the log. Anew, before the next
    round is opened, after a void round and when a holder left, or while the key silo has not committed: exactly the
    holders that are left, those first that completed an upload in the newest round, silent key silos last. At least a
@@ -34,7 +35,6 @@ from typing import Protocol
 from protocol import round_rules
 from protocol.charter import Charter
 from protocol.errors import RuleBroken
-from protocol.ids import person_party
 from protocol.keying import Keying, next_holders
 from protocol.round_record import NO_BASE, RoundRecord
 from protocol.round_rules import require
@@ -169,10 +169,14 @@ class StudyRecord:
                 self._exchange(body, signed, who, at)
 
     def under(self, charter: Charter) -> None:
-        """Goes on under another charter: whom it no longer names has no part any more."""
+        """Goes on under another charter: whom it no longer names, with the keys that it had, has no part any more."""
+        same = self.charter.admin_keys.items() & charter.admin_keys.items()
         self.charter = charter
         if self.closed is not None:
             return
+        kept = {party for party, _ in same}
+        self.approvals = {party: leaf for party, leaf in self.approvals.items() if party in kept}
+        self.objections = {party: why for party, why in self.objections.items() if party in kept}
         for silo in self.contract.silo_names:
             if silo not in charter.silos:
                 self.suspended.add(silo)
@@ -181,9 +185,8 @@ class StudyRecord:
 
     @property
     def approved_by(self) -> tuple[str, ...]:
-        """The present admins who approve, in the order of the log."""
-        admins = {person_party(name) for name in self.charter.admins}
-        return tuple(party for party in self.approvals if party in admins)
+        """The admins who approve, by the keys that they have now, in the order of the log."""
+        return tuple(self.approvals)
 
     @property
     def stands(self) -> bool:

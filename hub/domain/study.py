@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from hub.errors import Conflict, Expired, Forbidden
 from protocol.charter import Charter
-from protocol.ids import moment, person_party
+from protocol.ids import moment
 from protocol.routes import StudyState
 from protocol.signing import Signed
 from protocol.statements import (
@@ -42,9 +42,9 @@ FINAL = ("completed", "aborted", "expired")
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """`admins` and `threshold` are those of the charter in force. `approvals` are the parties who approve, `objections`
-    say why others don't (party -> reason). `accepted` stands in the order of the log. `keying` are the holders of the
-    secret of `epoch`, the first makes it;
+    """`admins` (party -> the keys it decides with) and `threshold` are those of the charter in force. `approvals` are
+    the parties who approve, `objections` say why others don't (party -> reason). `accepted` stands in the order of the
+    log. `keying` are the holders of the secret of `epoch`, the first makes it;
     `sealed_for` and `commitments` belong to that epoch, and after a void round it is `spoilt`. `silent` were to make
     a secret in an epoch before, and did not commit to one.
 
@@ -55,7 +55,7 @@ class Study:
     id: str
     contract: StudyContract
     proposed_at: int
-    admins: tuple[str, ...] = ()
+    admins: Mapping[str, str] = field(default_factory=dict)
     threshold: int = 1
     stage: StudyState = "proposed"
     approvals: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class Study:
     @property
     def stands(self) -> bool:
         """Whether enough of the present admins approve."""
-        return len({person_party(name) for name in self.admins} & set(self.approvals)) >= self.threshold
+        return len(self.approvals) >= self.threshold
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -130,14 +130,17 @@ def apply(state: Study, signed: Signed, now: int) -> Study:
 
 
 def under(state: Study, charter: Charter) -> Study:
-    """The study under a charter that comes into force: whom it no longer names has no part any more."""
+    """The study under a charter that comes into force: whom it no longer names, with the keys that it had, is out."""
     if state.stage in FINAL:
         return state
     left = [silo for silo in state.contract.silo_names if silo not in charter.silos and silo not in state.suspended]
     suspended = (*state.suspended, *left)
     accepted = state.accepted if state.keying else tuple(silo for silo in state.accepted if silo not in suspended)
-    changed = replace(state, suspended=suspended, accepted=accepted)
-    return _restaged(replace(changed, admins=charter.admins, threshold=charter.threshold))
+    kept = {party for party, keys in charter.admin_keys.items() if state.admins.get(party) == keys}
+    approvals = tuple(party for party in state.approvals if party in kept)
+    objections = {party: why for party, why in state.objections.items() if party in kept}
+    changed = replace(state, suspended=suspended, accepted=accepted, approvals=approvals, objections=objections)
+    return _restaged(replace(changed, admins=charter.admin_keys, threshold=charter.threshold))
 
 
 def started(state: Study) -> Study:

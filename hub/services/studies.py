@@ -43,7 +43,7 @@ class Studies:
         _check_parties(contract, charter)
         for silo in contract.silo_names:
             _check_dataset(recording.connection, contract, silo)
-        study = Study(study_id(contract), contract, recording.now, charter.admins, charter.threshold)
+        study = Study(study_id(contract), contract, recording.now, charter.admin_keys, charter.threshold)
         try:
             study_store.load(recording.connection, study.id)
         except NotFound:

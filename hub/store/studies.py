@@ -36,7 +36,7 @@ _PROGRESS = (
     "release_approvals",
     "released",
 )
-_TUPLES = ("admins", "approvals", "accepted", "withdrawn", "paused", "keying", "silent", "sealed_for", "suspended")
+_TUPLES = ("approvals", "accepted", "withdrawn", "paused", "keying", "silent", "sealed_for", "suspended")
 
 
 _ONE = select(studies).where(studies.c.study == bindparam("study"))

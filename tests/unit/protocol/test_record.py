@@ -29,7 +29,7 @@ from protocol.statements import (
     VerificationFailed,
 )
 from protocol.study import study_id
-from tests.sample_study import NOW, SILOS, consortium, contract
+from tests.sample_study import NOW, SILOS, consortium, contract, party
 
 GROUP = consortium()
 STUDY = study_id(contract())
@@ -290,6 +290,36 @@ def test_an_approval_that_was_taken_back_does_not_count_when_the_hub_records_it_
     assert not script.record.stands
     script.say(StudyApproved, "person:ada", assertion=None)
     assert script.record.stands, "a new one counts"
+
+
+def with_ada(older, key):
+    """The charter after ``older``, in which ada has the keys of ``key``; None takes her out, as an admin at least."""
+    ada = older.people[0]
+    changed = ada.model_copy(update={"role": "officer"} if key is None else key.public)
+    return GROUP.charter(4, older).model_copy(update={"people": (changed, *older.people[1:])})
+
+
+def test_an_approval_counts_for_as_long_as_the_charter_has_the_keys_that_made_it():
+    script = Script()
+    first = script.record.charter
+    script.say(StudyApproved, "person:ada", assertion=None)
+    script.record.under(GROUP.charter(4, first))
+    assert script.record.stands, "another version with the same keys takes nothing back"
+    replaced = with_ada(first, party("ada"))
+    script.record.under(replaced)
+    assert not script.record.stands
+    script.say(StudyApproved, "person:ada", assertion=None)
+    assert script.record.stands
+
+
+def test_an_approval_of_an_admin_who_was_removed_does_not_come_back_with_the_name():
+    script = Script()
+    first = script.record.charter
+    script.say(StudyApproved, "person:ada", assertion=None)
+    script.record.under(with_ada(first, None))
+    assert not script.record.stands
+    script.record.under(with_ada(first, GROUP.admin))
+    assert not script.record.stands, "she approves anew, or it does not count"
 
 
 def test_an_objection_and_an_approval_count_by_their_own_nonces():

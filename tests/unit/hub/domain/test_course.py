@@ -50,7 +50,7 @@ class CourseOfAStudy(RuleBasedStateMachine):
         super().__init__()
         agreed = contract(SILOS, timeout_s=TIMEOUT_S, rounds=rounds_)
         self.now = START
-        self.study = Study(study_id(agreed), agreed, int(START.timestamp()), ("ines",), 1)
+        self.study = Study(study_id(agreed), agreed, int(START.timestamp()), {"person:ines": "key"}, 1)
         self.round: Round | None = None
         self.added: set[tuple[str, ...]] = set()
         self.voice = Voice(KEY, lambda: secrets.token_hex(16))
