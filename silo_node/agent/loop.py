@@ -9,9 +9,10 @@ from protocol.errors import ProtocolError
 from protocol.follow import CharterUnseen, Follower, Verified, advance_follower, begin, checkpoint_size
 from protocol.ids import moment
 from protocol.routes import Follow
+from protocol.signing import Signed
 from silo_node.agent import keying, pausing, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
-from silo_node.agent.memory import check_journal, check_ledger, check_own_words
+from silo_node.agent.memory import check_journal, check_ledger, check_own_words, check_promises
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending
 from silo_node.agent.releasing import release
@@ -72,6 +73,7 @@ class Agent:
 
     def poll(self, wait_s: int) -> None:
         """One poll: verified, and remembered before anything is done about it."""
+        promised = self._silo.tasks.promises()
         try:
             held = self._follower
             answer = self._silo.hub.poll(held.next, wait_s, self._candidate)
@@ -86,11 +88,20 @@ class Agent:
         if follower != held:
             self._silo.tasks.advance(follower, entries)
             self._follower = follower
+        if follower.next == follower.view.size:
+            self._held_to_its_word(promised)
         if follower.charter is not None:
             self._silo.identity.use(follower.charter)
         for entry in entries:
             self._studies.take_in(entry)
         self._witness(answer.candidate)
+
+    def _held_to_its_word(self, promised: tuple[tuple[int, Signed], ...]) -> None:
+        try:
+            check_promises(self._silo, promised)
+        except HubDistrusted as problem:
+            self._silo.voice.note("halt", str(problem), None)
+            raise
 
     def _witness(self, candidate: str) -> None:
         self._candidate = candidate

@@ -7,10 +7,11 @@ of the log under this silo's key is held against what was kept. So whichever fil
 from collections.abc import Iterable
 
 from protocol.follow import Verified
+from protocol.signing import Signed
 from protocol.statements import Enrolment, SpendReserved, SpendSettled
 from silo_node.agent.review import review
 from silo_node.agent.silo import Silo
-from silo_node.errors import JournalDamaged, LedgerDamaged
+from silo_node.errors import HubDistrusted, JournalDamaged, LedgerDamaged
 
 
 def check_ledger(silo: Silo) -> None:
@@ -32,6 +33,19 @@ def check_ledger(silo: Silo) -> None:
 def check_journal(silo: Silo) -> None:
     """Raises ``JournalDamaged`` if an entry was changed, or one that this silo signed is not there now."""
     review(silo.voice.journal, silo.tasks, silo.identity.party)
+
+
+def check_promises(silo: Silo, promised: Iterable[tuple[int, Signed]]) -> None:
+    """Raises ``HubDistrusted`` for a statement that the hub said it recorded, and that its log does not hold there.
+
+    ``promised`` before the poll that read the log to its end: the hub appends before it answers.
+    """
+    for index, signed in promised:
+        if not silo.tasks.fulfil(index, signed.wire):
+            raise HubDistrusted(
+                f"the hub said that it recorded this silo's {signed.body.type} as leaf {index}, and its log does not "
+                "hold it there. Nothing more is done for this hub; call the admin"
+            )
 
 
 def check_own_words(silo: Silo, entries: Iterable[Verified]) -> None:

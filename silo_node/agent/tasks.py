@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS checkpoints (
     next INTEGER PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (name TEXT PRIMARY KEY, wire BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS outbox_wire ON outbox (wire);
+CREATE TABLE IF NOT EXISTS promised (log_index INTEGER PRIMARY KEY, wire BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (study TEXT, answer TEXT, reason TEXT NOT NULL, PRIMARY KEY (study, answer));
 CREATE TABLE IF NOT EXISTS halted (study TEXT PRIMARY KEY, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS unverified (study TEXT, round INTEGER, PRIMARY KEY (study, round));
@@ -106,6 +107,23 @@ class Tasks:
         signed = make()
         self._db.execute("INSERT INTO outbox VALUES (?, ?)", (name, signed.wire))
         return signed
+
+    def promise(self, statements: Iterable[Signed], indices: Iterable[int]) -> None:
+        """What the hub said: that it recorded these statements as these leaves."""
+        rows = [(index, signed.wire) for index, signed in zip(indices, statements, strict=True)]
+        self._db.executemany("INSERT OR REPLACE INTO promised VALUES (?, ?)", rows)
+
+    def promises(self) -> tuple[tuple[int, Signed], ...]:
+        """Promises of the hub that the log was not yet held against."""
+        rows = self._db.execute("SELECT log_index, wire FROM promised ORDER BY log_index").fetchall()
+        return tuple((index, parse(wire)) for index, wire in rows)
+
+    def fulfil(self, index: int, wire: bytes) -> bool:
+        """Whether a promised statement was read as that entry; then the promise is forgotten."""
+        found = self._db.execute("SELECT 1 FROM entries WHERE log_index = ? AND wire = ?", (index, wire)).fetchone()
+        if found is not None:
+            self._db.execute("DELETE FROM promised WHERE log_index = ?", (index,))
+        return found is not None
 
     def kept(self, name: str) -> Signed | None:
         """The statement kept under ``name``."""

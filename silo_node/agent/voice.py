@@ -46,7 +46,8 @@ class Voice:
         """Posts the statements together. Said before, the same bytes go out again, which changes nothing."""
         signed = [one for saying in sayings if (one := self._said(saying)) is not None]
         for start in range(0, len(signed), MAX_STATEMENTS_PER_POST):
-            self._hub.post(signed[start : start + MAX_STATEMENTS_PER_POST])
+            sent = signed[start : start + MAX_STATEMENTS_PER_POST]
+            self._tasks.promise(sent, self._hub.post(sent))
 
     def send_chunk(self, study: str, index: int, attempt: int, number: int, chunk: bytes) -> None:
         what = _chunk(index, attempt, number)

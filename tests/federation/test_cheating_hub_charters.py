@@ -49,7 +49,7 @@ def a_member_with_the_admins_signatures_of_the_charter_before(several: Several) 
 
 
 def a_member_with_signatures_that_the_hub_made(several: Several) -> Signed:
-    newer, key = with_a_member(several), several.hub.services.course.voice.key
+    newer, key = with_a_member(several), several.hub.voice.key
     return several.publication(
         newer, [sign_charter(newer, name, key) for name in ("ines", "bea")], several.admins["ines"]
     )
@@ -89,7 +89,7 @@ def a_good_draft_in_the_hubs_own_name(several: Several) -> Signed:
     newer = several.next_charter(threshold=1)
     said = several.publication(newer, several.signatures(newer, "ines", "bea"), several.admins["ines"])
     body = BODY.validate_python(said.body.model_dump() | {"issuer": "hub"})
-    return sign(body, several.hub.services.course.voice.key)
+    return sign(body, several.hub.voice.key)
 
 
 LIES: dict[Callable[[Several], Signed], str] = {

@@ -62,7 +62,7 @@ def test_a_silos_word_that_the_hub_changed_ends_all_trust_in_its_log(group: Grou
         if not isinstance(signed.body, LIES[change]):
             return signed
         body = signed.body.model_copy(update=change(group, signed.body))
-        again = sign(body, group.hub.services.course.voice.key)
+        again = sign(body, group.hub.voice.key)
         # The silo's own signature for one statement, the hub's for the next: neither is the silo's over these bytes.
         if not lied:
             again = Signed(

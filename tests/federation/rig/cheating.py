@@ -76,7 +76,16 @@ class CheatingHub:
 
     def _build(self, *given: Any) -> Services:
         self.services = wiring.build(*given)
+        honest, lying = self.services.course.voice, wiring.Voice
+        # The hub makes its voice anew for each transaction, long after the rooms below were put in place.
+        self.services.course.voice = lambda connection: lying(honest(connection).key, honest(connection).nonce)
         return self.services
+
+    @property
+    def voice(self) -> Any:
+        """The hub's own, under the charter in force."""
+        with self.services.database.reading() as connection:
+            return self.services.course.voice(connection)
 
     @contextmanager
     def running(self) -> Iterator["CheatingHub"]:
@@ -116,8 +125,9 @@ class CheatingHub:
         """A statement of the hub's own, whatever its domain thinks of it."""
         name = kind.model_fields["type"].annotation.__args__[0]  # type: ignore[union-attr]
         now = timestamp(self.services.recorder.clock())
-        opening = {"issuer": "hub", "issued_at": now, "nonce": self.services.course.voice.nonce()}
-        return sign(kind(type=name, journal_head=None, **opening, **fields), self.services.course.voice.key)
+        voice = self.voice
+        opening = {"issuer": "hub", "issued_at": now, "nonce": voice.nonce()}
+        return sign(kind(type=name, journal_head=None, **opening, **fields), voice.key)
 
     def say(self, kind: type[Body], **fields: Any) -> Signed:
         """Puts such a statement into the log."""

@@ -50,6 +50,8 @@ class FakeHub:
         self.step: Callable[[str], None] = lambda what: None
         self.entries_per_poll = 200
         self.cosignatures = []
+        self.pretending = False
+        """Whether the hub only says that it records what it is sent."""
         self.candidate: str | None = None
         """What the witnesses are shown; None for what an honest hub would show, cosigned by all other silos."""
         self.clock: Callable[[], datetime] = lambda: datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -132,12 +134,13 @@ class FakeHub:
         if self.refusing is not None:
             raise self.refusing
         self.posted += statements
-        known = {signed.digest for _, signed in self.leaves}
+        known = [signed.digest for _, signed in self.leaves]
         for signed in statements:
-            if signed.digest not in known:
+            if signed.digest not in known and not self.pretending:
                 self.record(signed)
         self.step("posted")
-        return tuple(range(len(statements)))
+        known = [signed.digest for _, signed in self.leaves]
+        return tuple(known.index(signed.digest) if signed.digest in known else len(known) for signed in statements)
 
     def post_cosignature(self, line):
         self._stands_in_the_journal(line.encode())

@@ -281,6 +281,19 @@ def test_a_charter_that_no_admin_signed_is_not_followed(node, group):
     assert node.notes[-1].kind == "halt"
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_hub_that_only_says_it_recorded_what_a_silo_said_is_found_out_at_the_next_poll(node, peers, elsewhere):
+    peers.propose()
+    node.agent.poll(0)
+    node.hub.pretending = True
+    assert node.agent.work()
+    if elsewhere:  # another statement stands where this silo's was said to be
+        node.hub.say(RoundOpened, study=peers.study, round=0, attempt=1, silos=SILOS, due_at=DUE)
+    with pytest.raises(HubDistrusted, match="its log does not hold it there"):
+        node.agent.poll(0)
+    assert node.notes[-1].kind == "halt"
+
+
 def revoke(node, group, members):
     charters = [signed.body.charter for _, signed in node.hub.leaves if isinstance(signed.body, CharterPublished)]
     node.hub.say(CharterPublished, "person:ada", **group.published(group.charter(members, charters[-1])))

@@ -52,6 +52,7 @@ class Shelf:
         if len(self.held) < len(CHUNKS):
             raise HubRefused("the hub answered 409: chunks are missing", 409)
         self.completed = True
+        return range(len(statements))
 
 
 class Life:
