@@ -50,6 +50,8 @@ class Command:
             if name not in ("proc", "dev", "tmp", "run", "sys"):
                 box += ["--ro-bind", f"/{name}", f"/{name}"]
         box += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/var/lib"]
+        for path in sorted({sys.prefix, sys.base_prefix, str(Path(__file__).parents[3])}):
+            box += ["--ro-bind", path, path]  # the product, wherever its checkout lies: under /tmp, it may be
         for inside, outside in self.places.items():
             box += ["--bind" if inside in writable else "--ro-bind", str(outside), inside]
         box += ["--remount-ro", "/var/lib", "--remount-ro", "/run", "--remount-ro", "/", "--die-with-parent"]
