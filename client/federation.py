@@ -24,8 +24,8 @@ from client.errors import UsageRefused
 from client.model import probabilities, to_onnx
 from client.release import Released, release, write_release
 from client.studies import Proposal, draft_contract, propose, registered, watch
+from protocol.membership_statements import DatasetRegistered
 from protocol.routes import StudyStatus
-from protocol.statements import DatasetRegistered
 from protocol.study import StudyContract, study_id
 
 RELEASE_TIMEOUT_S = 3600.0
