@@ -9,8 +9,10 @@ import pytest
 CHAIN = "one consortium"
 
 
+# First: pytest-xdist reads the marks in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         chained = item.path.name.startswith("test_consortium_")
-        item.add_marker(pytest.mark.xdist_group(CHAIN if chained else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(CHAIN if chained else item.path.stem))
     items.sort(key=lambda item: not item.path.name.startswith("test_consortium_"))
