@@ -91,7 +91,7 @@ def request_view(silo: Silo, ledger: LedgerReading, record: StudyRecord, broken:
         record=record,
         words=in_words(record.contract, record.study),
         exact=canonical.encode(contract_value(record.contract)).decode(),
-        standing=f"the log of this study breaks a rule: {broken}" if broken is not None else standing(silo, record),
+        standing=_standing(silo, record, broken, open_),
         moving=under_way(silo, record),
         verdict=verdict_,
         cost=(
@@ -106,6 +106,18 @@ def request_view(silo: Silo, ledger: LedgerReading, record: StudyRecord, broken:
         answered=_answered(silo, record),
         shown=_name(record, verdict_, balance, signed),
     )
+
+
+def _standing(silo: Silo, record: StudyRecord, broken: str | None, open_: tuple[Choice, ...]) -> str:
+    """The verdict is told apart: here only whose turn it is."""
+    if broken is not None:
+        return f"the log of this study breaks a rule: {broken}"
+    if "accept" in open_:
+        return "it waits for your decision"
+    undecided = silo.name not in {*record.accepted, *record.refused, *record.gone}
+    if record.closed is None and record.stands and undecided and silo.tasks.halted(record.study) is None:
+        return "not answered in the log yet"
+    return standing(silo, record)
 
 
 def _decision(silo: Silo, record: StudyRecord) -> Decision | str | None:

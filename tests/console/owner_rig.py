@@ -39,10 +39,15 @@ def make_owner(folder, group, limits=ASK, registered=True):
     return node
 
 
+def study(node, rounds=1, **changes):
+    """A study that nobody has proposed yet; two more rounds begin and end it."""
+    training = {**contract_values()["training"], "rounds": rounds}
+    return Peers(node.hub, contract(**{"training": training, **changes}))
+
+
 def propose(node, approved=True, **changes):
     """A study of three rounds that the node has read of."""
-    training = {**contract_values()["training"], "rounds": 1}
-    peers = Peers(node.hub, contract(**{"training": training, **changes}))
+    peers = study(node, **changes)
     peers.propose(approved)
     node.go()
     return peers
