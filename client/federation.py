@@ -22,8 +22,9 @@ from client.bundle import Floats
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
 from client.model import probabilities, to_onnx
+from client.registrations import by_members, dataset_names
 from client.release import Released, release, write_release
-from client.studies import Proposal, draft_contract, propose, registered, watch
+from client.studies import Proposal, draft_contract, propose, watch
 from protocol.membership_statements import DatasetRegistered
 from protocol.routes import StudyStatus
 from protocol.study import StudyContract, study_id
@@ -89,8 +90,7 @@ class Federation:
 
     def datasets(self) -> dict[str, dict[str, DatasetRegistered]]:
         """Dataset name -> silo -> what the silo made known of it."""
-        names = {body.dataset for _, body in self.connection.log.statements(DatasetRegistered)}
-        return {name: registered(self.connection, name) for name in sorted(names)}
+        return {name: by_members(self.connection, name) for name in dataset_names(self.connection)}
 
     def study(self, source: str | os.PathLike[str]) -> Study:
         """A study from a draft file, or one that was proposed by its id (8 or more characters)."""
