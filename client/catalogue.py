@@ -10,8 +10,8 @@ from typing import Final, NoReturn
 
 from client.connection import Connection
 from client.errors import PrivateRefused, UsageRefused
+from protocol.membership_statements import DatasetRegistered
 from protocol.mock import MockRows, mock_rows
-from protocol.statements import DatasetRegistered
 from protocol.study import Column, Unit
 
 MOCK_ROWS: Final = 1000

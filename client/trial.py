@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from client.errors import DraftRefused, TrialFailed, UsageRefused
 from protocol.errors import Malformed
+from protocol.membership_statements import DatasetRegistered
 from protocol.mock import MAX_VALUES
 from protocol.simulation import (
     REPORT,
@@ -31,7 +32,6 @@ from protocol.simulation import (
     SimulationOutcome,
     SimulationRefused,
 )
-from protocol.statements import DatasetRegistered
 from protocol.study import StudyContract, contract_value, parse_contract
 
 COMMAND: Final = "consortia-silo"
