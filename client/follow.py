@@ -15,10 +15,11 @@ from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import Charter, charter_digest
 from protocol.errors import Malformed, ProtocolError
 from protocol.follow import CharterUnseen, Follower, Verified, advance_follower, checkpoint_size
+from protocol.heading import Statement
 from protocol.ids import Hex32
 from protocol.routes import Follow, LoggedEntry
 from protocol.signing import Signed
-from protocol.statements import Statement, StudyProposed
+from protocol.statements import StudyProposed
 from protocol.study import StudyContract, explain, study_id
 from protocol.translog import Checkpoint, LogEntry, LogView
 

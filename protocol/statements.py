@@ -6,21 +6,20 @@ from pydantic import AfterValidator, Field
 
 from protocol.charter import Charter
 from protocol.decision import Assertion
+from protocol.heading import Statement
 from protocol.ids import (
     Base64,
     DatasetName,
     Digest,
     DomainName,
     Hex32,
-    Nonce,
-    PartyId,
     PersonId,
     Sentence,
     SiloId,
-    Strict,
     StudyId,
     Timestamp,
 )
+from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased, JobSubmitted, JobWithdrawn
 from protocol.sealing.errors import KeyRefused
 from protocol.sealing.masks import check_mask_key
 from protocol.spend import Event
@@ -39,15 +38,6 @@ def _usable_mask_key(key: str) -> str:
     except KeyRefused as refusal:
         raise ValueError(str(refusal)) from None
     return key
-
-
-class Statement(Strict):
-    """What every statement carries. ``journal_head`` is the silo's journal before this entry, else null."""
-
-    issuer: PartyId
-    issued_at: Timestamp
-    nonce: Nonce
-    journal_head: Hex32 | None
 
 
 class Invitation(Statement):
@@ -409,6 +399,12 @@ Body = Annotated[
     | StudyClosed
     | ReleaseRequested
     | ReleaseApproved
-    | ReleaseSealed,
+    | ReleaseSealed
+    | JobSubmitted
+    | JobWithdrawn
+    | JobAccepted
+    | JobRefused
+    | JobReleased
+    | JobDiscarded,
     Field(discriminator="type"),
 ]
