@@ -145,9 +145,20 @@ def test_an_analysis_gets_its_columns_by_name_and_writes_what_it_returns(tmp_pat
     (tmp_path / "analysis.py").write_text("from lib import top\n\n" + wanted)
     (tmp_path / "lib.py").write_text("def top(values):\n    return values.max()\n")
     np.array([[30.0, 1.0], [70.0, 0.0]]).astype("<f8").tofile(tmp_path / "rows")
-    (tmp_path / "out").mkdir()
-    command = [sys.executable, "-m", "protocol.job_harness", tmp_path, tmp_path / "rows", "age,sex", tmp_path / "out"]
-    assert subprocess.run(command).returncode == 0
-    assert (tmp_path / "out" / "top").read_text() == "70.0 ['age', 'sex']"
+    command = [sys.executable, "-m", "protocol.job_harness", tmp_path, tmp_path / "rows", "age,sex", "4096"]
+
+    def run() -> tuple[int, dict[str, bytes]]:
+        ended = subprocess.run(command, stdout=subprocess.PIPE)
+        return ended.returncode, read_outputs(ended.stdout).contents
+
+    assert run() == (job_harness.FINISHED, {"top": b"70.0 ['age', 'sex']"})
     (tmp_path / "analysis.py").write_text("main = 1\n")
-    assert subprocess.run(command, capture_output=True).returncode == job_harness.NO_ENTRY
+    status, files = run()
+    assert (status, list(files)) == (job_harness.FAILED, ["printed.txt"])
+    assert b"not callable" in files["printed.txt"]
+    (tmp_path / "analysis.py").write_text("def main(rows, out):\n    (out / 'link').symlink_to('/etc/passwd')\n")
+    status, files = run()
+    assert (status, files) == (
+        job_harness.NO_OUTPUTS,
+        {"printed.txt": b"outputs refused: 'link' is neither a file nor a folder\n"},
+    )
