@@ -127,8 +127,8 @@ def _walls(analysis: Analysis) -> list[str]:
             walls += ["--symlink", str(Path(path).readlink()), path]
         elif Path(path).exists():
             walls += ["--ro-bind", path, path]
-    for path in _python():
-        walls += ["--ro-bind", str(path), str(path)]
+    for part in _python():
+        walls += ["--ro-bind", str(part), str(part)]
     walls += ["--ro-bind", str(analysis.bundle), "/job/bundle", "--ro-bind", str(analysis.rows), "/job/rows"]
     for name, value in (("PYTHONPATH", ":".join(_search())), ("PYTHONDONTWRITEBYTECODE", "1"), ("LANG", "C.UTF-8")):
         walls += ["--setenv", name, value]

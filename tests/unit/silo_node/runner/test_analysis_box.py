@@ -8,7 +8,7 @@ import pytest
 from protocol.errors import Malformed
 from protocol.job_outputs import MAX_BYTES, read_outputs
 from silo_node.errors import RunnerFailed
-from silo_node.runner.box import MAX_DOCUMENT_BYTES, Analysis, Bubblewrap
+from silo_node.runner.analysis_box import MAX_DOCUMENT_BYTES, Analysis, Bubblewrap
 
 
 @pytest.fixture
@@ -107,6 +107,6 @@ def test_a_full_scratch_and_too_much_memory_end_the_analysis_and_nothing_else(ru
 
 
 def test_without_a_sandbox_nothing_runs(monkeypatch):
-    monkeypatch.setattr("silo_node.runner.box.shutil.which", lambda _: None)
+    monkeypatch.setattr("silo_node.runner.analysis_box.shutil.which", lambda _: None)
     with pytest.raises(RunnerFailed, match="only in a sandbox"):
         Bubblewrap()
