@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from protocol.heading import Statement
 from protocol.ids import ColumnName, DatasetName, Digest, Hex32, Sentence, SiloId, Timestamp
 from protocol.routes import MAX_JOB_BLOB_BYTES
+from protocol.statement import Statement
 from protocol.study import Purpose
 
 JobId = Digest

@@ -7,7 +7,7 @@ from protocol.errors import ProtocolError, RuleBroken
 from protocol.follow import Verified
 from protocol.job_record import JobRecord, submitted
 from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased, JobSubmitted, JobWithdrawn
-from protocol.statements import CharterPublished
+from protocol.membership_statements import CharterPublished
 from silo_node.agent.silo import Silo
 from silo_node.errors import JobRefused as NoSuchJob
 

@@ -27,9 +27,9 @@ from hub.config.settings import load as load_hub_settings
 from hub.errors import SetupRefused
 from protocol import translog, words
 from protocol.authority import SPEAKERS
-from protocol.heading import Statement
 from protocol.ids import UNPRINTABLE
 from protocol.sealing import envelope, parameters, secret, wire
+from protocol.statement import Statement
 from protocol.study import StudyContract
 from silo_node.__main__ import app as consortia_silo
 from silo_node.config import FILE as SILO_FILE

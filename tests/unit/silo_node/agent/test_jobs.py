@@ -9,8 +9,8 @@ from protocol.canonical import digest
 from protocol.job_bundle import bundle_of
 from protocol.job_outputs import bundle_context, output_commitment, outputs_context, outputs_of, read_outputs
 from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased, JobSubmitted, JobWithdrawn
+from protocol.membership_statements import CharterPublished
 from protocol.sealing.envelope import open_envelope, seal_envelope
-from protocol.statements import CharterPublished
 from silo_node.agent.job_reading import difference, reading, unusual
 from silo_node.agent.job_running import run_job
 from silo_node.agent.jobs import find, jobs_of
