@@ -47,13 +47,17 @@ _IN_TIME: Final = ("job-accepted", "job-refused", "job-released")
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job and how far it came; ``released`` is the statement that lets its outputs go, ``reason`` the silo's no."""
+    """A job and how far it came; ``released`` is the statement that lets its outputs go, ``reason`` the silo's no.
+
+    ``steps``: each stage that it reached, with the time at which the log recorded it.
+    """
 
     job: str
     asked: JobSubmitted
     stage: Stage = "submitted"
     released: JobReleased | None = None
     reason: str = ""
+    steps: tuple[tuple[Stage, str], ...] = ()
 
     @property
     def researcher(self) -> str:
@@ -78,7 +82,8 @@ class JobRecord:
             _require(body.bundle == self.asked.bundle, f"job rule 2: {what} names another bundle than the submitted")
         said = body.reason if isinstance(body, JobRefused | JobDiscarded) else ""
         released = body if isinstance(body, JobReleased) else None
-        return replace(self, stage=_AFTER[body.type], released=released, reason=said)
+        stage = _AFTER[body.type]
+        return replace(self, stage=stage, released=released, reason=said, steps=(*self.steps, (stage, at)))
 
 
 def submitted(job: str, body: JobSubmitted, at: str, charter: Charter) -> JobRecord:
@@ -88,7 +93,7 @@ def submitted(job: str, body: JobSubmitted, at: str, charter: Charter) -> JobRec
     _require(
         moment(body.expires_at) - moment(at) <= LONGEST, f"job rule 1: it ends at {body.expires_at}; 90 days are most"
     )
-    return JobRecord(job, body)
+    return JobRecord(job, body, steps=(("submitted", at),))
 
 
 def _require(holds: bool, reason: str) -> None:
