@@ -16,6 +16,7 @@ from protocol.follow import Follower, Verified
 from protocol.journal import Claim
 from protocol.signing import Signed, parse
 from protocol.translog import LogView
+from silo_node.agent.job_memory import JobMemory
 from silo_node.agent.witness_memory import WitnessMemory
 
 Answer = Literal["accept", "refuse", "release"]
@@ -53,6 +54,7 @@ class Tasks:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_TABLES)
         self.witnessing = WitnessMemory(self._db)
+        self.jobs = JobMemory(self._db)
 
     def close(self) -> None:
         self._db.close()

@@ -6,7 +6,7 @@ only the runner's process reads them.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -25,6 +25,10 @@ from silo_node.errors import ConfigRefused, DatasetRefused
 from silo_node.private_files import private_folder, read_private
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from silo_node.dataset.loaders import Table
     from silo_node.dataset.rows import Rows
 
 MAX_SOURCE_BYTES: Final = 16 * 2**30
@@ -171,22 +175,37 @@ class Catalogue:
         Raises ``DatasetRefused`` if the contract is not covered, the source is not what was registered, or a
         subject has several rows where ``unit`` is subject.
         """
-        from silo_node.dataset.loaders import load
         from silo_node.dataset.rows import check_requirement, check_unit, rows_for
 
         dataset = self.get(name)
         check_requirement(dataset.declared, requirement, name)
+        table = self._registered_table(dataset)
+        # The stronger of the two units: a domain promised to subjects is not opened by records.
+        check_unit(dataset.declared, "subject" if "subject" in (unit, dataset.unit) else "record", table.repeated_row)
+        return rows_for(table, requirement, self.keys.split(dataset.domain), test_share)
+
+    def columns(self, name: str, columns: Sequence[str]) -> "NDArray[np.float64]":
+        """Exact values (n, columns) of dataset ``name``, for reviewed code. For the runner's process alone.
+
+        Raises ``DatasetRefused`` for a column that is not declared, or a source that is not what was registered.
+        """
+        dataset = self.get(name)
+        unknown = [column for column in columns if column not in dataset.declared.names]
+        if unknown:
+            raise DatasetRefused(f"dataset {name} declares no column {unknown[0]}")
+        return self._registered_table(dataset).matrix(columns)
+
+    def _registered_table(self, dataset: Dataset) -> "Table":
+        from silo_node.dataset.loaders import load
+
         source = Path(dataset.source)
         content = _content(source)
         if not same(commitment(self.keys.fingerprint(), dataset.declared, content), dataset.commitment):
             raise DatasetRefused(
-                f"dataset {name}: {source.name} is not what was registered, it was changed since; "
+                f"dataset {dataset.name}: {source.name} is not what was registered, it was changed since; "
                 "restore it, or register the new version under another name in the same domain"
             )
-        table = load(content, source.suffix, dataset.declared)
-        # The stronger of the two units: a domain promised to subjects is not opened by records.
-        check_unit(dataset.declared, "subject" if "subject" in (unit, dataset.unit) else "record", table.repeated_row)
-        return rows_for(table, requirement, self.keys.split(dataset.domain), test_share)
+        return load(content, source.suffix, dataset.declared)
 
     def _admit(self, registration: Registration) -> None:
         for other in self.list():

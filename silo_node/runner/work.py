@@ -10,7 +10,16 @@ from protocol.study import StudyContract
 from silo_node.dataset.catalogue import Catalogue
 from silo_node.dataset.rows import Rows
 from silo_node.runner.messages import Frame
-from silo_node.runner.tasks import CheckTask, NormaliseTask, Task, TrainTask, checked_frame, outcome_frame
+from silo_node.runner.tasks import (
+    CheckTask,
+    ExtractTask,
+    NormaliseTask,
+    Task,
+    TrainTask,
+    checked_frame,
+    extract_frame,
+    outcome_frame,
+)
 from silo_node.statistics.queries import normalisation_sums
 from silo_node.training.noise import NoiseSource
 from silo_node.training.rows import TrainingRows, scaled
@@ -39,6 +48,8 @@ class Workshop:
         """Raises whatever the dataset, training or statistics raise."""
         if isinstance(task, CheckTask):
             return checked_frame(self._catalogue.check(task.registration))
+        if isinstance(task, ExtractTask):
+            return extract_frame(self._catalogue.columns(task.dataset, task.columns))
         contract = task.contract
         # Before the rows: a state that is none must not cost their reading.
         if isinstance(task, NormaliseTask):
