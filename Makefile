@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Test processes at once. Tests start processes of their own: more than the machine has cores makes them late.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: demo test quick lint install packages clean
 
@@ -9,10 +12,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m compose.demo
 
 test: packages $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: packages $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

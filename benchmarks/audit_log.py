@@ -21,7 +21,7 @@ from benchmarks.audit_study import APPROVERS, START, Keys, Recorded, Scribe, wri
 from client.calibration import build_contract
 from client.draft import Draft, read_draft
 from client.keys import Card, Identity, new_identity
-from protocol import canonical, statements
+from protocol import canonical, membership_statements
 from protocol.charter import Charter, charter_digest
 from protocol.export import write_export
 from protocol.ids import timestamp
@@ -47,7 +47,7 @@ class Founded:
 
     keys: Keys
     charters: tuple[str, ...]
-    datasets: dict[str, tuple[Draft, dict[str, statements.DatasetRegistered]]]
+    datasets: dict[str, tuple[Draft, dict[str, membership_statements.DatasetRegistered]]]
     leaves: list[Recorded]
 
     @property
@@ -68,8 +68,8 @@ def found(domains: int) -> Founded:
         card = people[name].card
         member = {"silo": name, **_public(card)}
         expires = timestamp(START + timedelta(days=1))
-        scribe.say(statements.Invitation, "person:ada", silo=name, code="0" * 64, expires_at=expires)
-        scribe.say(statements.Enrolment, f"silo:{name}", charter=founding, **member)
+        scribe.say(membership_statements.Invitation, "person:ada", silo=name, code="0" * 64, expires_at=expires)
+        scribe.say(membership_statements.Enrolment, f"silo:{name}", charter=founding, **member)
         value = charters[-1].model_dump(mode="json")
         value |= {"version": charters[-1].version + 1, "previous": charter_digest(charters[-1])}
         value["members"] += [member]
@@ -81,7 +81,7 @@ def found(domains: int) -> Founded:
 
 def _publish(scribe: Scribe, charter: Charter) -> None:
     signatures = tuple(sign_charter(charter, name, scribe.keys.of(f"person:{name}")) for name in APPROVERS)
-    scribe.say(statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
+    scribe.say(membership_statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
 
 
 def _founding(keys: Keys, people: dict[str, Identity]) -> Charter:
@@ -113,7 +113,7 @@ def _public(card: Card) -> dict[str, str]:
     return {"signing_key": card.signing_key, "receiving_key": card.receiving_key}
 
 
-def _register(scribe: Scribe, dataset: str) -> tuple[Draft, dict[str, statements.DatasetRegistered]]:
+def _register(scribe: Scribe, dataset: str) -> tuple[Draft, dict[str, membership_statements.DatasetRegistered]]:
     draft = read_draft(SAMPLE)
     training = draft.training.model_copy(update={"rounds": ROUNDS})
     draft = draft.model_copy(update={"data": draft.data.model_copy(update={"dataset": dataset}), "training": training})
@@ -125,9 +125,14 @@ def _register(scribe: Scribe, dataset: str) -> tuple[Draft, dict[str, statements
     for silo, rows in SILOS.items():
         domain = {"domain": dataset, "unit": "subject", "epsilon": 1000.0, "delta": 1e-3, "order": 4}
         body = scribe.say(
-            statements.DatasetRegistered, f"silo:{silo}", dataset=dataset, columns=columns, rows=rows, **domain
+            membership_statements.DatasetRegistered,
+            f"silo:{silo}",
+            dataset=dataset,
+            columns=columns,
+            rows=rows,
+            **domain,
         ).body
-        assert isinstance(body, statements.DatasetRegistered)
+        assert isinstance(body, membership_statements.DatasetRegistered)
         found[silo] = body
     return draft, found
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from protocol import signing, statements
+from protocol import round_statements, signing, study_statements
 from protocol.ids import timestamp
 from protocol.rounds import freeze_digest, last_round, round_events, round_layout
 from protocol.signing import Signed
@@ -62,19 +62,19 @@ def write_study(keys: Keys, contract: StudyContract, number: int) -> list[Record
     """The whole life of a study, as honest parties write it."""
     scribe = Scribe(keys, 1_000_000 + number, count(number << 40))
     study, names = study_id(contract), contract.silo_names
-    scribe.say(statements.StudyProposed, "person:grace", contract=contract)
+    scribe.say(study_statements.StudyProposed, "person:grace", contract=contract)
     for name in APPROVERS:
-        scribe.say(statements.StudyApproved, f"person:{name}", study=study, assertion=None)
+        scribe.say(study_statements.StudyApproved, f"person:{name}", study=study, assertion=None)
     for name in names:
         fields = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner-rule"}
-        scribe.say(statements.StudyAccepted, f"silo:{name}", study=study, **fields)
-    scribe.say(statements.StudyKeying, "hub", study=study, epoch=1, silos=names)
+        scribe.say(study_statements.StudyAccepted, f"silo:{name}", study=study, **fields)
+    scribe.say(study_statements.StudyKeying, "hub", study=study, epoch=1, silos=names)
     for name in names:
-        scribe.say(statements.SecretCommitment, f"silo:{name}", study=study, epoch=1, commitment="3" * 64)
+        scribe.say(study_statements.SecretCommitment, f"silo:{name}", study=study, epoch=1, commitment="3" * 64)
     base = "0" * 64
     for index in range(last_round(contract) + 1):
         base = _round(scribe, contract, index, base)
-    scribe.say(statements.StudyClosed, "hub", study=study, outcome="completed", reason="all rounds are done")
+    scribe.say(study_statements.StudyClosed, "hub", study=study, outcome="completed", reason="all rounds are done")
     return scribe.written
 
 
@@ -83,33 +83,33 @@ def _round(scribe: Scribe, contract: StudyContract, index: int, base: str) -> st
     study, names = study_id(contract), contract.silo_names
     at: dict[str, Any] = {"study": study, "round": index, "attempt": 1}
     due = {"due_at": "2030-01-01T00:00:00Z"}
-    scribe.say(statements.RoundOpened, "hub", **at, silos=names, **due)
+    scribe.say(round_statements.RoundOpened, "hub", **at, silos=names, **due)
     ready = {name: _ready(scribe, contract, index, name) for name in names}
-    scribe.say(statements.RoundFrozen, "hub", **at, ready=ready, base=base, **due)
+    scribe.say(round_statements.RoundFrozen, "hub", **at, ready=ready, base=base, **due)
     layout, survivors = round_layout(contract, index, len(names)), tuple(sorted(names))
     freeze = freeze_digest(
         study=study, index=index, attempt=1, silos=survivors, ready=ready, layout=layout, base=base
     ).hex()
     for name in names:
         chunks = tuple(os.urandom(32).hex() for _ in range(layout.chunks))
-        scribe.say(statements.UploadComplete, f"silo:{name}", **at, freeze=freeze, chunks=chunks)
+        scribe.say(round_statements.UploadComplete, f"silo:{name}", **at, freeze=freeze, chunks=chunks)
     chunks = tuple(os.urandom(32).hex() for _ in range(layout.chunks))
-    served = scribe.say(statements.SumServed, "hub", **at, survivors=survivors, chunks=chunks, **due).digest
+    served = scribe.say(round_statements.SumServed, "hub", **at, survivors=survivors, chunks=chunks, **due).digest
     for name in names:
-        scribe.say(statements.SurvivorsSigned, f"silo:{name}", **at, sum=served)
+        scribe.say(round_statements.SurvivorsSigned, f"silo:{name}", **at, sum=served)
     for name in names:
-        scribe.say(statements.SharesRevealed, f"silo:{name}", **at, sum=served, shares="A" * 512)
+        scribe.say(round_statements.SharesRevealed, f"silo:{name}", **at, sum=served, shares="A" * 512)
     for name in names:
-        scribe.say(statements.SumVerified, f"silo:{name}", **at, sum=served, state_mac="6" * 64)
-    scribe.say(statements.RoundClosed, "hub", **at, agreed=names, suspended=())
+        scribe.say(round_statements.SumVerified, f"silo:{name}", **at, sum=served, state_mac="6" * 64)
+    scribe.say(round_statements.RoundClosed, "hub", **at, agreed=names, suspended=())
     return served
 
 
 def _ready(scribe: Scribe, contract: StudyContract, index: int, name: str) -> str:
     at = {"study": study_id(contract), "round": index}
     spend = {"domain": contract.data.dataset, "events": round_events(contract, name, index), "ledger_head": "4" * 64}
-    scribe.say(statements.SpendReserved, f"silo:{name}", **at, **spend)
-    scribe.say(statements.SpendSettled, f"silo:{name}", **at, **spend)
+    scribe.say(round_statements.SpendReserved, f"silo:{name}", **at, **spend)
+    scribe.say(round_statements.SpendSettled, f"silo:{name}", **at, **spend)
     mask_key = X25519PrivateKey.generate().public_key().public_bytes_raw().hex()
     offer = {"mask_key": mask_key, "self_commitment": os.urandom(32).hex(), "shares": os.urandom(32).hex()}
-    return scribe.say(statements.RoundReady, f"silo:{name}", **at, attempt=1, **offer).digest
+    return scribe.say(round_statements.RoundReady, f"silo:{name}", **at, attempt=1, **offer).digest

@@ -28,7 +28,7 @@ from protocol.canonical import digest
 from protocol.ids import timestamp
 from protocol.journal import JournalEvent, chain_hash, event_bytes, statement_event
 from protocol.signing import Signed, sign
-from protocol.statements import StudyPaused
+from protocol.study_statements import StudyPaused
 from silo_node.agent.review import review
 from silo_node.agent.tasks import Tasks
 from silo_node.config import SiloConfig, save

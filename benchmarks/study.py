@@ -25,8 +25,9 @@ from compose.demo import DRAFT
 from compose.heart import HOSPITALS
 from compose.loopback import ADMIN, RESEARCHER, Loopback
 from compose.processes import CommandFailed, Processes
-from protocol.statements import RoundClosed, RoundOpened, StudyApproved, StudyClosed
+from protocol.round_statements import RoundClosed, RoundOpened
 from protocol.study import parameter_count
+from protocol.study_statements import StudyApproved, StudyClosed
 
 MODELS: Final[dict[str, dict[str, Any]]] = {
     "logistic": {"family": "logistic"},

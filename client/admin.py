@@ -16,10 +16,11 @@ from protocol import routes, signing
 from protocol.charter import key_words
 from protocol.errors import ProtocolError
 from protocol.ids import timestamp
+from protocol.membership_statements import CharterPublished, Enrolment, Invitation
 from protocol.routes import BudgetStatus, PendingEnrolment, SiloStatus
 from protocol.sealing.envelope import check_public
-from protocol.statements import CharterPublished, Enrolment, Invitation, StudyApproved, StudyObjected
 from protocol.study import explain
+from protocol.study_statements import StudyApproved, StudyObjected
 
 CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODE_GROUPS: Final = 5

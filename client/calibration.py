@@ -13,7 +13,7 @@ from client.errors import DraftRefused
 from protocol import accounting
 from protocol.accounting import Plan
 from protocol.errors import Malformed
-from protocol.statements import DatasetRegistered
+from protocol.membership_statements import DatasetRegistered
 from protocol.study import StudyContract, parse_contract, study_cost
 
 HALF: Final = 0.5

@@ -21,8 +21,8 @@ from protocol.charter import Charter, charter_digest
 from protocol.decision import DecisionKey
 from protocol.errors import CharterRefused, ProtocolError
 from protocol.ids import Strict
+from protocol.membership_statements import CharterProposed, CharterPublished, CharterSigned, Enrolment
 from protocol.signing import Signed
-from protocol.statements import CharterProposed, CharterPublished, CharterSigned, Enrolment
 from protocol.study import explain
 from protocol.succession import (
     CharterSignature,

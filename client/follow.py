@@ -10,16 +10,18 @@ from pydantic import TypeAdapter, ValidationError
 from client.errors import HubUntrusted, UsageRefused
 from client.pinned import Cached, Pinned, PinnedStore
 from client.session import HubSession
-from protocol import routes, signing, statements
+from protocol import routes, signing
 from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import Charter, charter_digest
 from protocol.errors import Malformed, ProtocolError
 from protocol.follow import CharterUnseen, Follower, Verified, advance_follower, checkpoint_size
 from protocol.ids import Hex32
+from protocol.membership_statements import CharterPublished
 from protocol.routes import Follow, LoggedEntry
 from protocol.signing import Signed
-from protocol.statements import Statement, StudyProposed
+from protocol.statement import Statement
 from protocol.study import StudyContract, explain, study_id
+from protocol.study_statements import StudyProposed
 from protocol.translog import Checkpoint, LogEntry, LogView
 
 MAX_CHECKPOINT_AGE: Final = timedelta(hours=24)
@@ -110,7 +112,7 @@ class FollowedLog:
             raise HubUntrusted(f"the hub answers next {answer.next} after {self._next} of {follower.view.size} leaves")
         said = {entry.index: entry.signed for entry in verified}
         for signed in said.values():
-            if isinstance(signed.body, statements.CharterPublished):
+            if isinstance(signed.body, CharterPublished):
                 self.chain.charters.append(signed.body.charter)
         self.records += [Record(entry.index, _read_leaf(entry.leaf), said.get(entry.index)) for entry in answer.entries]
         self._next, self._view = follower.next, follower.view
@@ -175,7 +177,7 @@ def read_charters(lines: bytes, founding: str | None) -> tuple[Charter, ...]:
         chain = CharterChain(founding or "")
         for line in lines.splitlines():
             signed = signing.parse(line)
-            if not isinstance(signed.body, statements.CharterPublished):
+            if not isinstance(signed.body, CharterPublished):
                 raise HubUntrusted("the hub shows something else than a charter")
             if not chain.founding:
                 chain.founding = charter_digest(signed.body.charter)

@@ -23,8 +23,8 @@ from protocol.export import RecordedLeaf
 from protocol.ids import silo_party
 from protocol.journal import Claim, Claims, JournalEvent, statement_event
 from protocol.journal_export import Entry, Header, read_entries, read_header
+from protocol.membership_statements import Enrolment
 from protocol.signing import Signed, parse
-from protocol.statements import Enrolment
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,15 @@ from client.model import to_onnx
 from pages.contract import in_words
 from protocol import canonical, routes
 from protocol.errors import ProtocolError, RuleBroken
+from protocol.membership_statements import DatasetRegistered
 from protocol.release import SALT_BYTES, release_commitment, release_context
+from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.sealing.envelope import open_envelope
 from protocol.spending import Spending
-from protocol.statements import (
-    DatasetRegistered,
+from protocol.study_statements import (
     ReleaseApproved,
     ReleaseRequested,
     ReleaseSealed,
-    SpendReserved,
-    SpendSettled,
     StudyApproved,
     StudyClosed,
 )

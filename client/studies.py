@@ -13,9 +13,10 @@ from client.draft import read_draft
 from client.errors import DraftRefused, HubUntrusted, StudyNotCompleted
 from protocol import routes
 from protocol.ids import moment
+from protocol.membership_statements import DatasetRegistered
 from protocol.routes import StudyStatus
-from protocol.statements import DatasetRegistered, StudyClosed, StudyProposed
 from protocol.study import StudyContract, study_id
+from protocol.study_statements import StudyClosed, StudyProposed
 
 ENDED: Final = frozenset({"completed", "aborted", "expired"})
 LOOK_EVERY_S: Final = 1.0

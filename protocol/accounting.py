@@ -75,7 +75,8 @@ def epsilon_at(cost_picos: Cost, delta: float, order: int) -> float:
         return max(0.0, float(Decimal(cost_picos) / PICOS + _conversion(delta, order)))
 
 
-@lru_cache(maxsize=256)
+# Typed: else True, which equals 1, would be answered for an earlier 1 and never refused.
+@lru_cache(maxsize=256, typed=True)
 def best_order(epsilon: float, delta: float) -> int:
     """The order in 2..256 at which (epsilon, delta) pays for the most Gaussian noise: argmax of B/order.
 
@@ -210,7 +211,7 @@ def _least_noise(stage: str, plan: Plan, cap: Cost, order: int) -> float:
     return high / 10_000
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096, typed=True)
 def _conversion(delta: float, order: int) -> Decimal:
     """What epsilon is above the divergence at `order`: log((a-1)/a) - (log delta + log a)/(a-1)."""
     _require_order(order)

@@ -11,7 +11,8 @@ from protocol import routes
 from protocol.charter import Charter
 from protocol.decision import check_decision
 from protocol.errors import BadSignature
-from protocol.statements import Body, StudyApproved, StudyObjected, StudyProposed
+from protocol.statements import Body
+from protocol.study_statements import StudyApproved, StudyObjected, StudyProposed
 
 Speaker = Literal["hub", "silo", "admin", "researcher"]
 Role = Literal["silo", "admin", "researcher", "officer"]

@@ -16,9 +16,11 @@ from typing import Final
 from protocol.authority import SPEAKERS, check_authority
 from protocol.charter import Charter, charter_digest
 from protocol.errors import BadSignature, CharterRefused, Malformed
+from protocol.membership_statements import CharterPublished, Enrolment
 from protocol.signing import Signed, parse, verify
-from protocol.statements import Body, CharterPublished, Enrolment, StudyProposed
+from protocol.statements import Body
 from protocol.study import study_id
+from protocol.study_statements import StudyProposed
 from protocol.succession import check_founding, check_succession
 from protocol.translog import LogEntry
 

@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from protocol.chain import STATEMENT_KINDS, CharterChain, in_force_after, read_leaf
 from protocol.charter import Charter, charter_digest
 from protocol.errors import Malformed, ProtocolError
+from protocol.membership_statements import CharterPublished
 from protocol.routes import Follow, LoggedEntry
 from protocol.signing import Signed, parse
-from protocol.statements import CharterPublished
 from protocol.translog import (
     Checkpoint,
     LogEntry,

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from protocol.statements import SecretSealed
 from protocol.study import StudyContract
+from protocol.study_statements import SecretSealed
 
 
 @dataclass(slots=True)

@@ -38,24 +38,32 @@ from protocol.errors import RuleBroken
 from protocol.keying import Keying, next_holders
 from protocol.round_record import NO_BASE, RoundRecord
 from protocol.round_rules import require
-from protocol.rounds import freeze_digest, last_round, round_layout
-from protocol.sealing.parameters import Layout
-from protocol.signing import Signed
-from protocol.statements import (
-    Body,
-    ReleaseApproved,
-    ReleaseRequested,
-    ReleaseSealed,
+from protocol.round_statements import (
     RoundClosed,
     RoundFrozen,
     RoundOpened,
     RoundReady,
     RoundVoided,
-    SecretCommitment,
-    SecretSealed,
     SharesRevealed,
     SpendReserved,
     SpendSettled,
+    SumServed,
+    SumVerified,
+    SurvivorsSigned,
+    UploadComplete,
+    VerificationFailed,
+)
+from protocol.rounds import freeze_digest, last_round, round_layout
+from protocol.sealing.parameters import Layout
+from protocol.signing import Signed
+from protocol.statements import Body
+from protocol.study import StudyContract
+from protocol.study_statements import (
+    ReleaseApproved,
+    ReleaseRequested,
+    ReleaseSealed,
+    SecretCommitment,
+    SecretSealed,
     StudyAccepted,
     StudyApproved,
     StudyClosed,
@@ -65,13 +73,7 @@ from protocol.statements import (
     StudyRefused,
     StudyResumed,
     StudyWithdrawn,
-    SumServed,
-    SumVerified,
-    SurvivorsSigned,
-    UploadComplete,
-    VerificationFailed,
 )
-from protocol.study import StudyContract
 
 
 class Charges(Protocol):

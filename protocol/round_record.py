@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from protocol.errors import RuleBroken
 from protocol.keying import Keying
-from protocol.statements import (
+from protocol.round_statements import (
     RoundClosed,
     RoundFrozen,
     RoundOpened,

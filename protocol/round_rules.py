@@ -5,8 +5,7 @@ from collections import Counter
 from protocol.errors import RuleBroken
 from protocol.keying import convicted, tolerated
 from protocol.round_record import RoundRecord
-from protocol.rounds import plan_round
-from protocol.statements import (
+from protocol.round_statements import (
     RoundClosed,
     RoundFrozen,
     RoundVoided,
@@ -16,6 +15,7 @@ from protocol.statements import (
     SurvivorsSigned,
     VerificationFailed,
 )
+from protocol.rounds import plan_round
 from protocol.study import StudyContract
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 from protocol import accounting
 from protocol.errors import RuleBroken
+from protocol.membership_statements import DatasetRegistered
+from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.rounds import round_events
 from protocol.spend import Cost, Event, Unit
-from protocol.statements import DatasetRegistered, SpendReserved, SpendSettled
 from protocol.study import StudyContract
 
 

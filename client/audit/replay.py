@@ -14,25 +14,22 @@ from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import Charter, charter_digest
 from protocol.errors import ProtocolError, RuleBroken
 from protocol.export import Header
-from protocol.record import StudyRecord
-from protocol.round_record import RoundRecord
-from protocol.signing import Signed
-from protocol.spending import Spending
-from protocol.statements import (
-    Body,
+from protocol.membership_statements import (
     CharterProposed,
     CharterPublished,
     CharterSigned,
     DatasetRegistered,
     Enrolment,
     Invitation,
-    RoundClosed,
-    RoundVoided,
-    SharesRevealed,
-    StudyProposed,
-    UploadComplete,
 )
+from protocol.record import StudyRecord
+from protocol.round_record import RoundRecord
+from protocol.round_statements import RoundClosed, RoundVoided, SharesRevealed, UploadComplete
+from protocol.signing import Signed
+from protocol.spending import Spending
+from protocol.statements import Body
 from protocol.study import study_id
+from protocol.study_statements import StudyProposed
 from protocol.succession import check_change, check_signature
 from protocol.translog import EMPTY_ROOT, Checkpoint, LogEntry
 

@@ -14,12 +14,12 @@ from protocol import accounting
 from protocol.charter import Charter, Member, charter_digest, key_words
 from protocol.export import RecordedLeaf
 from protocol.ids import moment
+from protocol.membership_statements import CharterPublished
 from protocol.record import StudyRecord
 from protocol.round_record import RoundRecord
 from protocol.rounds import plan_round, round_layout
 from protocol.signing import parse
 from protocol.spending import Domain, Spending
-from protocol.statements import CharterPublished
 from protocol.tree import HashedTree
 
 

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from client.errors import AuditFailed, UsageRefused
 from protocol import signing
 from protocol.errors import BadSignature
+from protocol.membership_statements import CharterPublished
 from protocol.signing import Signed
-from protocol.statements import CharterPublished
 
 BATCH: Final = 1024
 WAITING_BATCHES: Final = 8

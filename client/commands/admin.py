@@ -21,7 +21,7 @@ from client.commands.options import (
 )
 from client.connection import Connection
 from client.studies import statuses
-from protocol.statements import StudyApproved
+from protocol.study_statements import StudyApproved
 
 app = typer.Typer(no_args_is_help=True, help="Found a consortium, admit silos, add people, approve studies.")
 app.add_typer(charter_commands.app, name="charter")

@@ -11,7 +11,8 @@ from client.errors import UsageRefused
 from pages.charter import charter_in_words
 from protocol.charter import Charter, charter_bytes
 from protocol.decision import DecisionKey
-from protocol.statements import DatasetRegistered, StudyApproved, StudyObjected
+from protocol.membership_statements import DatasetRegistered
+from protocol.study_statements import StudyApproved, StudyObjected
 from protocol.succession import DECISION, CharterSignature
 
 Page = Annotated[bool, typer.Option("--page", help="Decide on a page that this command serves, on this machine only")]

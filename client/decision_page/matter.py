@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pages.charts import Bar
 from pages.contract import Section, SiloLine, in_words, silo_lines
 from protocol import accounting, canonical
-from protocol.statements import DatasetRegistered
+from protocol.membership_statements import DatasetRegistered
 from protocol.study import StudyContract, contract_value, study_cost, study_id
 
 

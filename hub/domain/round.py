@@ -15,11 +15,7 @@ from typing import Literal
 
 from hub.errors import BadRequest, Conflict, Forbidden
 from protocol.ids import moment
-from protocol.rounds import freeze_digest, round_layout
-from protocol.sealing.shares import SHARE_BYTES
-from protocol.sealing.sharing import SEALED_REVEAL_OVERHEAD
-from protocol.signing import Signed
-from protocol.statements import (
+from protocol.round_statements import (
     RoundClosed,
     RoundFrozen,
     RoundOpened,
@@ -32,6 +28,10 @@ from protocol.statements import (
     UploadComplete,
     VerificationFailed,
 )
+from protocol.rounds import freeze_digest, round_layout
+from protocol.sealing.shares import SHARE_BYTES
+from protocol.sealing.sharing import SEALED_REVEAL_OVERHEAD
+from protocol.signing import Signed
 from protocol.study import StudyContract
 
 RoundState = Literal["open", "frozen", "served", "closed", "voided"]

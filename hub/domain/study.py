@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from hub.errors import Conflict, Expired, Forbidden
 from protocol.charter import Charter
 from protocol.ids import moment
+from protocol.round_statements import RoundClosed, RoundVoided
 from protocol.routes import StudyState
 from protocol.signing import Signed
-from protocol.statements import (
-    Body,
+from protocol.statements import Body
+from protocol.study import StudyContract
+from protocol.study_statements import (
     ReleaseApproved,
     ReleaseRequested,
     ReleaseSealed,
-    RoundClosed,
-    RoundVoided,
     SecretCommitment,
     SecretSealed,
     StudyAccepted,
@@ -35,7 +35,6 @@ from protocol.statements import (
     StudyResumed,
     StudyWithdrawn,
 )
-from protocol.study import StudyContract
 
 FINAL = ("completed", "aborted", "expired")
 

@@ -12,10 +12,11 @@ from hub.store import spends
 from hub.store.database import Database
 from hub.store.spends import Domain
 from protocol import accounting
+from protocol.membership_statements import DatasetRegistered
+from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.rounds import round_events
 from protocol.routes import BudgetStatus
 from protocol.spend import Event
-from protocol.statements import DatasetRegistered, SpendReserved, SpendSettled
 from protocol.study import StudyContract
 
 

@@ -14,8 +14,8 @@ from hub.store.database import Database
 from protocol.authority import check_authority
 from protocol.charter import Charter, charter_digest
 from protocol.ids import timestamp
+from protocol.membership_statements import CharterProposed, CharterPublished, CharterSigned
 from protocol.signing import Signed, parse, verify_by
-from protocol.statements import CharterProposed, CharterPublished, CharterSigned
 from protocol.succession import check_change, check_founding, check_signature, check_succession
 
 

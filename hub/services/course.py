@@ -21,9 +21,7 @@ from hub.services.recorder import Recording
 from hub.services.voice import Voice
 from hub.store import rounds as round_store
 from hub.store import studies as study_store
-from protocol.rounds import round_layout
-from protocol.signing import Signed
-from protocol.statements import (
+from protocol.round_statements import (
     RoundClosed,
     RoundFrozen,
     RoundOpened,
@@ -38,6 +36,8 @@ from protocol.statements import (
     UploadComplete,
     VerificationFailed,
 )
+from protocol.rounds import round_layout
+from protocol.signing import Signed
 
 NO_BASE = "0" * 64
 ROUND_STATEMENTS = (

@@ -12,16 +12,16 @@ from hub.store import log as log_store
 from hub.store import silos as silo_store
 from hub.store.database import Database
 from hub.store.silos import Enrolled
-from protocol import signing, statements
+from protocol import membership_statements, signing
 from protocol.charter import Charter, key_words
 from protocol.errors import Malformed
 from protocol.ids import moment, silo_party
 from protocol.ids import timestamp as as_timestamp
+from protocol.membership_statements import Enrolment
 from protocol.routes import EnrolmentRequest, PendingEnrolment, SiloStatus
 from protocol.sealing.envelope import check_public
 from protocol.sealing.errors import KeyRefused
 from protocol.signing import Signed
-from protocol.statements import Enrolment
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Enrolments:
     recorder: Recorder
     charters: Charters
 
-    def invite(self, recording: Recording, signed: Signed, body: statements.Invitation) -> int:
+    def invite(self, recording: Recording, signed: Signed, body: membership_statements.Invitation) -> int:
         """Record an admin's invitation: of a silo that is to be a member, or of a member that is to have new keys."""
         expires_at = int(moment(body.expires_at).timestamp())
         check_invitation(expires_at, recording.now)

@@ -12,8 +12,8 @@ from hub.store import log as log_store
 from hub.store import silos as silo_store
 from hub.store.database import Database
 from protocol.charter import Charter
+from protocol.membership_statements import CharterPublished
 from protocol.signing import parse
-from protocol.statements import CharterPublished
 
 RECENT_S = 1.0
 

@@ -16,7 +16,7 @@ from hub.store.blobs import Blobs, bundle_name
 from hub.store.bundles import Bundle
 from hub.store.database import Database
 from protocol.signing import Signed
-from protocol.statements import ReleaseSealed
+from protocol.study_statements import ReleaseSealed
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,17 @@ from protocol.authority import check_authority
 from protocol.charter import Charter
 from protocol.errors import BadSignature, ProtocolError
 from protocol.ids import person_party
-from protocol.routes import MAX_STATEMENTS_PER_POST
-from protocol.signing import Signed, parse, verify_by
-from protocol.statements import (
-    Body,
+from protocol.membership_statements import (
     CharterProposed,
     CharterPublished,
     CharterSigned,
     DatasetRegistered,
     Invitation,
-    ReleaseRequested,
-    ReleaseSealed,
-    StudyProposed,
 )
+from protocol.routes import MAX_STATEMENTS_PER_POST
+from protocol.signing import Signed, parse, verify_by
+from protocol.statements import Body
+from protocol.study_statements import ReleaseRequested, ReleaseSealed, StudyProposed
 
 
 @dataclass(frozen=True, slots=True)

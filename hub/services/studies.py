@@ -21,11 +21,12 @@ from hub.store.database import Database
 from protocol.charter import Charter
 from protocol.errors import BadSignature
 from protocol.ids import person_party, timestamp
+from protocol.membership_statements import DatasetRegistered
 from protocol.rounds import last_round, plan_round, round_layout
 from protocol.routes import RoundProgress, StudyStatus
 from protocol.signing import Signed, parse
-from protocol.statements import DatasetRegistered, StudyProposed
 from protocol.study import StudyContract, study_id
+from protocol.study_statements import StudyProposed
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.domain.says import CloseRound, CloseStudy, FreezeRound, OpenRound, Say, ServeSum, StartKeying, VoidRound
 from protocol.ids import timestamp
+from protocol.round_statements import RoundClosed, RoundFrozen, RoundOpened, RoundVoided, SumServed
 from protocol.signing import Signed, sign
-from protocol.statements import (
-    Body,
-    RoundClosed,
-    RoundFrozen,
-    RoundOpened,
-    RoundVoided,
-    StudyClosed,
-    StudyKeying,
-    SumServed,
-)
+from protocol.statements import Body
+from protocol.study_statements import StudyClosed, StudyKeying
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from protocol.ids import as_sentence
-from protocol.statements import StudyAccepted, StudyRefused, StudyWithdrawn
+from protocol.study_statements import StudyAccepted, StudyRefused, StudyWithdrawn
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.agent.voice import Opening, Saying

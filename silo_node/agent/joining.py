@@ -9,8 +9,8 @@ from protocol.errors import ProtocolError
 from protocol.follow import begin
 from protocol.ids import timestamp
 from protocol.journal import JournalEvent, statement_event
+from protocol.membership_statements import Enrolment
 from protocol.signing import Signed, sign
-from protocol.statements import Enrolment
 from silo_node.config import SiloConfig, load, save
 from silo_node.errors import ConfigRefused, HubDistrusted
 from silo_node.hub_client.identity import Identity

@@ -2,7 +2,7 @@
 
 from protocol.keying import Keying
 from protocol.sealing.secret import StudySecret
-from protocol.statements import SecretCommitment, SecretSealed
+from protocol.study_statements import SecretCommitment, SecretSealed
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.agent.voice import Opening, Saying

@@ -7,8 +7,9 @@ of the log under this silo's key is held against what was kept. So whichever fil
 from collections.abc import Iterable
 
 from protocol.follow import Verified
+from protocol.membership_statements import Enrolment
+from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.signing import Signed
-from protocol.statements import Enrolment, SpendReserved, SpendSettled
 from silo_node.agent.review import review
 from silo_node.agent.silo import Silo
 from silo_node.errors import HubDistrusted, JournalDamaged, LedgerDamaged

@@ -6,7 +6,7 @@ so that it can go on; it charges and seals nothing.
 
 from typing import Final
 
-from protocol.statements import StudyPaused, StudyResumed
+from protocol.study_statements import StudyPaused, StudyResumed
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.agent.voice import Opening, Saying

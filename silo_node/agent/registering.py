@@ -1,7 +1,7 @@
 """Making a dataset known: checked in full here, its budget fixed in the ledger, its schema published."""
 
 from protocol.ids import timestamp
-from protocol.statements import DatasetRegistered
+from protocol.membership_statements import DatasetRegistered
 from silo_node.agent.silo import Silo, published_columns
 from silo_node.agent.voice import Opening, Saying
 from silo_node.dataset.catalogue import Checked, Dataset, Registration

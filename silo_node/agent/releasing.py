@@ -5,7 +5,7 @@ import base64
 from protocol.release import release_commitment, release_context
 from protocol.rounds import last_round
 from protocol.sealing.envelope import seal_envelope
-from protocol.statements import ReleaseApproved, ReleaseSealed
+from protocol.study_statements import ReleaseApproved, ReleaseSealed
 from silo_node.agent.bundle import release_bundle
 from silo_node.agent.decisions import may_release
 from silo_node.agent.keying import agreed_secret

@@ -4,9 +4,7 @@ from typing import Literal
 
 from protocol.canonical import digest
 from protocol.round_record import RoundRecord
-from protocol.rounds import round_events
-from protocol.spend import Event
-from protocol.statements import (
+from protocol.round_statements import (
     RoundReady,
     SharesRevealed,
     SpendReserved,
@@ -16,6 +14,8 @@ from protocol.statements import (
     UploadComplete,
     VerificationFailed,
 )
+from protocol.rounds import round_events
+from protocol.spend import Event
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.agent.voice import Opening, Saying

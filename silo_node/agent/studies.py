@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from protocol.charter import Charter
 from protocol.errors import RuleBroken
 from protocol.follow import Verified
+from protocol.membership_statements import CharterPublished, DatasetRegistered
 from protocol.record import StudyRecord
-from protocol.statements import CharterPublished, DatasetRegistered, SpendReserved, SpendSettled, StudyProposed
+from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.study import StudyContract, study_id
+from protocol.study_statements import StudyProposed
 
 
 class NamedCharges:

@@ -5,12 +5,12 @@ Nothing is revealed for a sum that a quorum of its own silos hasn't checked and 
 
 from protocol.ids import moment
 from protocol.round_record import RoundRecord
+from protocol.round_statements import SurvivorsSigned
 from protocol.sealing.errors import SealingError
 from protocol.sealing.masks import MaskStream, own_masks
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.sharing import Bundle, SharePair
 from protocol.sealing.term import verify_sum
-from protocol.statements import SurvivorsSigned
 from silo_node.agent import sayings
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study

@@ -17,7 +17,7 @@ from hub.store.database import Database
 from protocol import canonical
 from protocol.ids import timestamp
 from protocol.signing import Signed, sign
-from protocol.statements import StudyApproved
+from protocol.study_statements import StudyApproved
 from protocol.translog import Checkpoint
 
 NOW = datetime(2026, 11, 22, 3, 29, tzinfo=UTC)

@@ -32,8 +32,8 @@ from hub.store.log import NodeTable, Reader
 from hub.store.schema import migrate
 from protocol.ids import timestamp
 from protocol.signing import Signed, sign
-from protocol.statements import StudyApproved, StudyClosed
 from protocol.study import study_id
+from protocol.study_statements import StudyApproved, StudyClosed
 from protocol.translog import LogEntry, tree_root
 from tests.unit.hub.rig.consortium import Consortium
 from tests.unit.hub.rig.contract import contract

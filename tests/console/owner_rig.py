@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 from protocol.charter import charter_digest
-from protocol.statements import CharterPublished
+from protocol.membership_statements import CharterPublished
 from silo_node.config import SiloConfig, save
 from silo_node.private_files import private_folder, write_private
 from tests.sample_study import contract, contract_values

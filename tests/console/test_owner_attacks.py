@@ -10,7 +10,7 @@ import pytest
 
 from pages.local_requests import MAX_FORM_BYTES
 from protocol.errors import Malformed
-from protocol.statements import StudyObjected
+from protocol.study_statements import StudyObjected
 from silo_node.agent.reading import Reading
 from silo_node.config import load
 from silo_node.console.desk import Desk

@@ -29,7 +29,7 @@ from protocol import translog, words
 from protocol.authority import SPEAKERS
 from protocol.ids import UNPRINTABLE
 from protocol.sealing import envelope, parameters, secret, wire
-from protocol.statements import Statement
+from protocol.statement import Statement
 from protocol.study import StudyContract
 from silo_node.__main__ import app as consortia_silo
 from silo_node.config import FILE as SILO_FILE

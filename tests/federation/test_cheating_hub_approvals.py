@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from protocol import canonical
+from protocol.round_statements import RoundOpened
 from protocol.signing import parse, sign
-from protocol.statements import RoundOpened, StudyAccepted, StudyApproved
 from protocol.study import study_id
+from protocol.study_statements import StudyAccepted, StudyApproved
 from silo_node.errors import HubDistrusted
 from tests.federation.rig.cheating_silos import small_contract
 from tests.federation.rig.several_admins import Several, forged_party, several_admins

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from protocol.statements import RoundFrozen, SumServed, SumVerified, UploadComplete
+from protocol.round_statements import RoundFrozen, SumServed, SumVerified, UploadComplete
 from tests.federation.rig.cheating import Cheat
 from tests.federation.rig.cheating_silos import TRAINING, Group, founded_group
 from tests.sample_study import SILOS

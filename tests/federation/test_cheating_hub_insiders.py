@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hub.store.blobs import upload_name
+from protocol.round_statements import SharesRevealed, SumVerified, SurvivorsSigned, UploadComplete
 from protocol.rounds import round_layout
 from protocol.sealing import bfv, wire
 from protocol.sealing.parameters import PLAIN_MODULUS
-from protocol.statements import SharesRevealed, SumVerified, SurvivorsSigned, UploadComplete
 from silo_node.agent.progress import Progress
 from silo_node.errors import JournalDamaged
 from tests.federation.rig.cheating_reveals import record_of, secret_of

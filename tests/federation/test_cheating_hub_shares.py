@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from protocol.statements import RoundVoided, SharesRevealed, StudyClosed, SumVerified, VerificationFailed
+from protocol.round_statements import RoundVoided, SharesRevealed, SumVerified, VerificationFailed
+from protocol.study_statements import StudyClosed
 from silo_node.errors import HubDistrusted
 from silo_node.sealing import masking
 from tests.federation.rig.cheating import Cheat

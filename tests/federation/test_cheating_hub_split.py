@@ -11,10 +11,7 @@ from typing import Any
 import pytest
 
 from protocol.canonical import digest
-from protocol.sealing.addition import add_chunks
-from protocol.signing import Signed
-from protocol.statements import (
-    Body,
+from protocol.round_statements import (
     RoundFrozen,
     SharesRevealed,
     SumServed,
@@ -22,6 +19,9 @@ from protocol.statements import (
     SurvivorsSigned,
     UploadComplete,
 )
+from protocol.sealing.addition import add_chunks
+from protocol.signing import Signed
+from protocol.statements import Body
 from silo_node.errors import HubDistrusted
 from tests.federation.rig.cheating import HONEST, Cheat
 from tests.federation.rig.cheating_log import SplitLog

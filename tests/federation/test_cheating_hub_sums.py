@@ -8,18 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from protocol.sealing import bfv
-from protocol.sealing.parameters import CIPHER_MODULUS, PLAIN_MODULUS
-from protocol.statements import (
+from protocol.round_statements import (
     RoundClosed,
     RoundOpened,
     RoundVoided,
     SharesRevealed,
-    StudyKeying,
     SumServed,
     SurvivorsSigned,
     VerificationFailed,
 )
+from protocol.sealing import bfv
+from protocol.sealing.parameters import CIPHER_MODULUS, PLAIN_MODULUS
+from protocol.study_statements import StudyKeying
 from tests.federation.rig.cheating import Cheat
 from tests.federation.rig.cheating_nodes import Node
 from tests.federation.rig.cheating_silos import TRAINING, Group, founded_group

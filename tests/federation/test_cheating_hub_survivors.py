@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from protocol.statements import (
+from protocol.round_statements import (
     RoundClosed,
     RoundOpened,
     RoundVoided,

@@ -13,10 +13,10 @@ import tenseal.sealapi as sealapi
 
 from hub.store.blobs import upload_name
 from protocol import routes
+from protocol.round_statements import RoundReady, SumServed, SumVerified, UploadComplete
 from protocol.rounds import round_layout
 from protocol.sealing import wire
 from protocol.sealing.parameters import CIPHER_MODULUS
-from protocol.statements import RoundReady, SumServed, SumVerified, UploadComplete
 from silo_node.agent import pipeline
 from tests.federation.rig.cheating_silos import Group, founded_group
 from tests.sample_study import SILOS

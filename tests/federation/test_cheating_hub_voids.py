@@ -5,15 +5,8 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner
 
-from protocol.statements import (
-    RoundOpened,
-    RoundReady,
-    RoundVoided,
-    SpendReserved,
-    StudyPaused,
-    StudyResumed,
-    SumVerified,
-)
+from protocol.round_statements import RoundOpened, RoundReady, RoundVoided, SpendReserved, SumVerified
+from protocol.study_statements import StudyPaused, StudyResumed
 from silo_node.__main__ import app
 from silo_node.agent.answers import standing
 from tests.federation.rig.cheating import Cheat

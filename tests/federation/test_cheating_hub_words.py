@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from protocol.round_statements import RoundFrozen, SharesRevealed
 from protocol.sealing.secret import StudySecret
 from protocol.signing import Signed, sign
-from protocol.statements import RoundFrozen, SecretCommitment, SecretSealed, SharesRevealed, StudyKeying
+from protocol.study_statements import SecretCommitment, SecretSealed, StudyKeying
 from silo_node.errors import HubDistrusted
 from silo_node.sealing import keys
 from tests.federation.rig.cheating import Cheat

@@ -12,7 +12,7 @@ from client.yaml_draft import load_yaml
 from compose.demo import DRAFT
 from compose.heart import schema_path
 from compose.loopback import ADMIN, RESEARCHER
-from protocol.statements import DatasetRegistered
+from protocol.membership_statements import DatasetRegistered
 from tests.federation.rig.hospitals import Hospitals
 
 pytestmark = pytest.mark.slow

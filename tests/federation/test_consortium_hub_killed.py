@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from compose.heart import HOSPITALS
-from protocol.statements import RoundClosed, RoundOpened
+from protocol.round_statements import RoundClosed, RoundOpened
 from tests.federation.rig.hospitals import LAST, Hospitals, charged_once, children_of, eventually
 from tests.federation.rig.proxy import Request
 

@@ -9,8 +9,9 @@ import pytest
 from compose.loopback import ADMIN
 from protocol import routes
 from protocol.errors import BadSignature
+from protocol.round_statements import RoundOpened, SumVerified
 from protocol.signing import verify
-from protocol.statements import RoundOpened, StudyClosed, SumVerified
+from protocol.study_statements import StudyClosed
 from silo_node.errors import HubRefused
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.key_files import FOLDER, KeyPair, read_pair

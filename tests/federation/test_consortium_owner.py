@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from compose.heart import HOSPITALS, schema_path
-from protocol.statements import RoundOpened, StudyRefused, StudyWithdrawn
+from protocol.round_statements import RoundOpened
+from protocol.study_statements import StudyRefused, StudyWithdrawn
 from silo_node.journal.chain import Journal
 from tests.federation.rig.hospitals import Hospitals, eventually
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from compose.heart import HOSPITALS
-from protocol.statements import RoundClosed, RoundReady, SpendReserved, SumServed
+from protocol.round_statements import RoundClosed, RoundReady, SpendReserved, SumServed
 from tests.federation.rig.hospitals import LAST, Hospitals, charged_once, is_alive, send
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from protocol.statements import StudyApproved, SumVerified
+from protocol.round_statements import SumVerified
+from protocol.study_statements import StudyApproved
 from silo_node.journal.chain import Journal
 from tests.federation.rig.hospitals import LAST, PROXIED, Hospitals, eventually
 from tests.federation.rig.proxy import Answer, Request

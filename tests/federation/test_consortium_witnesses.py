@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from compose.heart import HOSPITALS
+from hub.config.key_ring import KeyRing
 from protocol import canonical, routes
 from protocol.cosignature import timestamps
 from protocol.journal import JournalEvent
@@ -55,15 +55,18 @@ def test_silos_cosign_the_log_by_themselves_and_write_it_down_first(hospitals: H
 
 
 def lying(hospitals: Hospitals, change: Change) -> Callable[[Request, Answer], Answer]:
-    """The hub, with its log key, shows the silo on the proxied line another candidate."""
-    key = Ed25519PrivateKey.from_private_bytes((hospitals.group.folder / "hub" / "keys" / "log.key").read_bytes())
+    """The hub, with its log key in force, shows the silo on the proxied line another candidate."""
+    hospitals.researcher.log.refresh()
+    charter = hospitals.researcher.log.charter
+    pair = KeyRing.opened(hospitals.group.folder / "hub" / "keys").find(charter.hub_key, charter.log_key)
+    assert pair is not None
 
     def show(request: Request, answer: Answer) -> Answer:
         if not request.is_poll or answer.status != 200:
             return answer
         follow = Follow.model_validate_json(answer.body)
         newest = Checkpoint.parse(split_note(follow.checkpoint)[0])
-        candidate = sign_checkpoint(change(newest), newest.origin, key)
+        candidate = sign_checkpoint(change(newest), newest.origin, pair.log)
         return answer.with_body(follow.model_copy(update={"candidate": candidate}).model_dump_json().encode())
 
     return show

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from protocol import canonical, routes
-from protocol.statements import UploadComplete
+from protocol.round_statements import UploadComplete
 from silo_node.agent.tasks import Tasks
 from silo_node.agent.uploading import send_term
 from silo_node.agent.voice import Opening, Saying, Voice

@@ -12,7 +12,8 @@ import pytest
 from compose.heart import HOSPITALS
 from compose.loopback import ADMIN, OFFICER, RESEARCHER
 from compose.processes import Processes
-from protocol.statements import RoundClosed, RoundOpened, StudyAccepted
+from protocol.round_statements import RoundClosed, RoundOpened
+from protocol.study_statements import StudyAccepted
 from tests.federation.rig.hospitals import Hospitals, eventually
 from tests.federation.rig.many_admins import SECOND, THIRD, ManyAdmins
 from tests.federation.rig.proxy import Proxy

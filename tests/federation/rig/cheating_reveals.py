@@ -5,9 +5,9 @@ import base64
 from hub.store.blobs import shares_name
 from protocol.record import StudyRecord
 from protocol.round_record import RoundRecord
+from protocol.round_statements import SharesRevealed
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.sharing import Bundle, open_reveal
-from protocol.statements import SharesRevealed
 from silo_node.agent.studies import Studies
 from silo_node.sealing.masking import reveal_context
 from tests.federation.rig.cheating_nodes import Node

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 
 from protocol.canonical import digest
 from protocol.ids import timestamp
+from protocol.round_statements import RoundOpened
 from protocol.rounds import last_round
 from protocol.signing import Signed
-from protocol.statements import Body, RoundOpened, StudyClosed
+from protocol.statements import Body
 from protocol.study import StudyContract, study_id
+from protocol.study_statements import StudyClosed
 from silo_node.agent.joining import join
 from silo_node.agent.registering import register_dataset, try_to_publish
 from silo_node.dataset.catalogue import register

@@ -26,7 +26,8 @@ from compose.heart import HOSPITALS
 from compose.loopback import ADMIN, OFFICER, RESEARCHER, Loopback
 from compose.processes import CommandFailed, Words
 from protocol.rounds import charge_id
-from protocol.statements import Body, StudyClosed
+from protocol.statements import Body
+from protocol.study_statements import StudyClosed
 from silo_node.ledger.sqlite import SqliteLedger
 from tests.federation.rig.proxy import Proxy
 

@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hub.store import silos as silo_store
 from protocol import canonical
 from protocol.charter import Charter, charter_digest
+from protocol.membership_statements import CharterPublished
 from protocol.signing import Signed
-from protocol.statements import CharterPublished, StudyAccepted, StudyKeying
 from protocol.study import study_id
+from protocol.study_statements import StudyAccepted, StudyKeying
 from protocol.succession import CharterSignature, sign_charter
 from silo_node.errors import HubDistrusted
 from tests.federation.rig.cheating import CheatingHub

@@ -19,7 +19,7 @@ from client.charter_changes import HubCard, founding_charter
 from client.connection import Connection, Surroundings, connect
 from client.draft import read_draft
 from client.keys import Identity, new_identity, write_identity
-from protocol import canonical, routes, signing, statements
+from protocol import canonical, membership_statements, round_statements, routes, signing, study_statements
 from protocol.charter import Charter, charter_digest
 from protocol.cosignature import cosign
 from protocol.export import write_export
@@ -28,7 +28,7 @@ from protocol.rounds import freeze_digest, last_round, round_events, round_layou
 from protocol.sealing.envelope import generate_keys
 from protocol.signed_note import VerifierKey
 from protocol.signing import Signed
-from protocol.study import StudyContract, study_id
+from protocol.study import Column, StudyContract, study_id
 from protocol.succession import sign_charter
 from protocol.translog import Checkpoint, LogEntry, TreeHead, sign_checkpoint, tree_root
 
@@ -139,9 +139,9 @@ class World:
     def record(self, signed: Signed) -> int:
         body = signed.body
         study = getattr(body, "study", None)
-        if isinstance(body, statements.StudyProposed):
+        if isinstance(body, study_statements.StudyProposed):
             study = study_id(body.contract)
-        if isinstance(body, statements.CharterPublished):
+        if isinstance(body, membership_statements.CharterPublished):
             self.charters.append(body.charter)
         entry = LogEntry(
             kind=body.type,
@@ -172,7 +172,7 @@ class World:
     def publish(self, charter: Charter) -> None:
         """``charter`` with ada's signature alone."""
         signatures = (sign_charter(charter, "ada", self.ada.signing),)
-        self.say(statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
+        self.say(membership_statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
 
     @property
     def hashes(self) -> list[bytes]:
@@ -275,8 +275,8 @@ def found_world(cap: float = 10.0) -> World:
         silo = Silo(name, Ed25519PrivateKey.generate(), generate_keys())
         world.silos[name] = silo
         invitation = {"silo": name, "code": code_digest("CODE"), "expires_at": "2026-11-23T00:00:00Z"}
-        world.say(statements.Invitation, "person:ada", **invitation)
-        world.say(statements.Enrolment, f"silo:{name}", charter=world.founding, **silo.member)
+        world.say(membership_statements.Invitation, "person:ada", **invitation)
+        world.say(membership_statements.Enrolment, f"silo:{name}", charter=world.founding, **silo.member)
         world.succeed(members=[silo.member])
     grace = world.grace.card
     person = {"person": "grace", "role": "researcher"}
@@ -293,16 +293,18 @@ def register(world: World, name: str, rows: int, cap: float) -> None:
         {"minimum": 0.0, "maximum": 1.0, **column.model_dump(exclude_none=True)}
         for column in (*draft.data.features, draft.data.target)
     ]
-    parsed = tuple(statements.Column.model_validate(column) for column in columns)
+    parsed = tuple(Column.model_validate(column) for column in columns)
     privacy = {"domain": "patients", "unit": "subject", "epsilon": cap, "delta": 1e-3, "order": 4}
-    world.say(statements.DatasetRegistered, f"silo:{name}", dataset="heart", columns=parsed, rows=rows, **privacy)
+    world.say(
+        membership_statements.DatasetRegistered, f"silo:{name}", dataset="heart", columns=parsed, rows=rows, **privacy
+    )
 
 
 def make_contract(world: World, **changes: Any) -> StudyContract:
     found = {}
     for _, wire in world.leaves:
         body = signing.parse(wire).body
-        if isinstance(body, statements.DatasetRegistered):
+        if isinstance(body, membership_statements.DatasetRegistered):
             found[body.issuer.removeprefix("silo:")] = body
     draft = read_draft(SAMPLE)
     training = draft.training.model_copy(update={"rounds": 2, "averaged_rounds": 1} | changes)
@@ -313,11 +315,11 @@ def run_study(world: World, contract: StudyContract, void: int | None = None) ->
     """The whole life of a study in the log, as honest parties write it; the sum of round ``void`` doesn't verify."""
     study = study_id(contract)
     names = contract.silo_names
-    world.say(statements.StudyProposed, "person:grace", contract=contract)
-    world.say(statements.StudyApproved, "person:ada", study=study, assertion=None)
+    world.say(study_statements.StudyProposed, "person:grace", contract=contract)
+    world.say(study_statements.StudyApproved, "person:ada", study=study, assertion=None)
     for name in names:
         fields = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner-rule"}
-        world.say(statements.StudyAccepted, f"silo:{name}", study=study, **fields)
+        world.say(study_statements.StudyAccepted, f"silo:{name}", study=study, **fields)
     share_key(world, contract, 1)
     base = "0" * 64
     for index in range(last_round(contract) + 1):
@@ -327,7 +329,7 @@ def run_study(world: World, contract: StudyContract, void: int | None = None) ->
             continue
         void_round(world, contract, index, base)
         share_key(world, contract, 2)
-    world.say(statements.StudyClosed, "hub", study=study, outcome="completed", reason="all rounds are done")
+    world.say(study_statements.StudyClosed, "hub", study=study, outcome="completed", reason="all rounds are done")
     return study
 
 
@@ -336,9 +338,9 @@ MASK_OFFER = {"mask_key": "9".rjust(64, "0"), "self_commitment": "1" * 64, "shar
 
 def share_key(world: World, contract: StudyContract, epoch: int) -> None:
     study, names = study_id(contract), contract.silo_names
-    world.say(statements.StudyKeying, "hub", study=study, epoch=epoch, silos=names)
+    world.say(study_statements.StudyKeying, "hub", study=study, epoch=epoch, silos=names)
     for name in names:
-        world.say(statements.SecretCommitment, f"silo:{name}", study=study, epoch=epoch, commitment="3" * 64)
+        world.say(study_statements.SecretCommitment, f"silo:{name}", study=study, epoch=epoch, commitment="3" * 64)
 
 
 def serve_round(world: World, contract: StudyContract, index: int, base: str) -> str:
@@ -346,42 +348,44 @@ def serve_round(world: World, contract: StudyContract, index: int, base: str) ->
     study, names = study_id(contract), contract.silo_names
     at = {"study": study, "round": index}
     due = {"due_at": "2026-11-23T00:00:00Z"}
-    world.say(statements.RoundOpened, "hub", **at, attempt=1, silos=names, **due)
+    world.say(round_statements.RoundOpened, "hub", **at, attempt=1, silos=names, **due)
     ready = {}
     for name in names:
         spend = {"domain": "patients", "events": round_events(contract, name, index), "ledger_head": "4" * 64}
-        world.say(statements.SpendReserved, f"silo:{name}", **at, **spend)
-        world.say(statements.SpendSettled, f"silo:{name}", **at, **spend)
-        ready[name] = world.say(statements.RoundReady, f"silo:{name}", **at, attempt=1, **MASK_OFFER).digest
-    world.say(statements.RoundFrozen, "hub", **at, attempt=1, ready=ready, base=base, **due)
+        world.say(round_statements.SpendReserved, f"silo:{name}", **at, **spend)
+        world.say(round_statements.SpendSettled, f"silo:{name}", **at, **spend)
+        ready[name] = world.say(round_statements.RoundReady, f"silo:{name}", **at, attempt=1, **MASK_OFFER).digest
+    world.say(round_statements.RoundFrozen, "hub", **at, attempt=1, ready=ready, base=base, **due)
     layout = round_layout(contract, index, len(names))
     freeze = freeze_digest(
         study=study, index=index, attempt=1, silos=tuple(sorted(names)), ready=ready, layout=layout, base=base
     ).hex()
     chunks = ("5" * 64,) * layout.chunks
     for name in names:
-        world.say(statements.UploadComplete, f"silo:{name}", **at, attempt=1, freeze=freeze, chunks=chunks)
+        world.say(round_statements.UploadComplete, f"silo:{name}", **at, attempt=1, freeze=freeze, chunks=chunks)
     survivors = tuple(sorted(names))
-    return world.say(statements.SumServed, "hub", **at, attempt=1, survivors=survivors, chunks=chunks, **due).digest
+    return world.say(
+        round_statements.SumServed, "hub", **at, attempt=1, survivors=survivors, chunks=chunks, **due
+    ).digest
 
 
 def close_round(world: World, contract: StudyContract, index: int, served: str) -> None:
     names, at = contract.silo_names, {"study": study_id(contract), "round": index, "attempt": 1}
     for name in names:
-        world.say(statements.SurvivorsSigned, f"silo:{name}", **at, sum=served)
+        world.say(round_statements.SurvivorsSigned, f"silo:{name}", **at, sum=served)
     for name in names:
-        world.say(statements.SharesRevealed, f"silo:{name}", **at, sum=served, shares="AAAA")
+        world.say(round_statements.SharesRevealed, f"silo:{name}", **at, sum=served, shares="AAAA")
     for name in names:
-        world.say(statements.SumVerified, f"silo:{name}", **at, sum=served, state_mac="6" * 64)
-    world.say(statements.RoundClosed, "hub", **at, agreed=names, suspended=())
+        world.say(round_statements.SumVerified, f"silo:{name}", **at, sum=served, state_mac="6" * 64)
+    world.say(round_statements.RoundClosed, "hub", **at, agreed=names, suspended=())
 
 
 def void_round(world: World, contract: StudyContract, index: int, served: str) -> None:
     names, at = contract.silo_names, {"study": study_id(contract), "round": index, "attempt": 1}
     for name in names:
-        world.say(statements.VerificationFailed, f"silo:{name}", **at, sum=served, cause="sum", blamed=())
+        world.say(round_statements.VerificationFailed, f"silo:{name}", **at, sum=served, cause="sum", blamed=())
     reason = f"the sum didn't verify at {len(names)} silos"
-    world.say(statements.RoundVoided, "hub", **at, reason=reason, suspended=())
+    world.say(round_statements.RoundVoided, "hub", **at, reason=reason, suspended=())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from client.charter_changes import with_silo
 from client.charter_drafts import propose as propose_charter
 from client.errors import DraftRefused, HubUntrusted, StudyNotCompleted, UsageRefused
 from client.studies import draft_contract, late, propose, uploads, watch
-from protocol import signing, statements
+from protocol import membership_statements, signing, study_statements
 from protocol.charter import key_words
 from protocol.routes import StudyStatus
 from protocol.sealing.envelope import generate_keys
@@ -27,7 +27,7 @@ def enrol(world: World, name: str) -> Silo:
     """A silo posts its keys; the hub holds them until the admin looks."""
     silo = Silo(name, Ed25519PrivateKey.generate(), generate_keys())
     world.silos[name] = silo
-    signed = world.say(statements.Enrolment, f"silo:{name}", charter=world.founding, **silo.member)
+    signed = world.say(membership_statements.Enrolment, f"silo:{name}", charter=world.founding, **silo.member)
     pending = {"silo": name, "statement": signed.wire.decode(), "received_at": "2026-11-22T12:00:00Z"}
     world.pending.append(pending)
     return silo
@@ -48,7 +48,7 @@ def test_a_code_has_100_random_bits_and_comes_with_the_founding_charter(world: W
     code, _, founding = made.code.partition(".")
     assert CODE.fullmatch(code) and founding == world.founding
     body = signing.parse(world.leaves[-1][1]).body
-    assert isinstance(body, statements.Invitation) and body.code == admin.code_digest(code)
+    assert isinstance(body, membership_statements.Invitation) and body.code == admin.code_digest(code)
     assert code not in world.leaves[-1][1].decode()
 
 
@@ -168,7 +168,7 @@ def test_watching_ends_when_the_log_says_so_and_tells_what_is_left(world: World,
 
 def test_a_completion_that_only_the_hub_claims_is_not_believed(world: World, grace_key: Path) -> None:
     contract = make_contract(world)
-    world.say(statements.StudyProposed, "person:grace", contract=contract)
+    world.say(study_statements.StudyProposed, "person:grace", contract=contract)
     study = study_id(contract)
     world.status = [status(study, state="completed")]
     with pytest.raises(HubUntrusted, match="its log doesn't"):
@@ -178,8 +178,8 @@ def test_a_completion_that_only_the_hub_claims_is_not_believed(world: World, gra
 def test_watching_a_study_that_is_aborted_ends_in_an_error_with_its_reason(world: World, grace_key: Path) -> None:
     contract = make_contract(world)
     study = study_id(contract)
-    world.say(statements.StudyProposed, "person:grace", contract=contract)
-    world.say(statements.StudyClosed, "hub", study=study, outcome="aborted", reason="quorum not reached")
+    world.say(study_statements.StudyProposed, "person:grace", contract=contract)
+    world.say(study_statements.StudyClosed, "hub", study=study, outcome="aborted", reason="quorum not reached")
     world.status = [status(study, state="aborted")]
     with pytest.raises(StudyNotCompleted, match="quorum not reached"):
         watch(world.connect(grace_key), study, lambda *_: None)
@@ -218,7 +218,10 @@ def test_an_enrolment_with_a_receiving_key_that_is_none_is_refused(world: World,
     member = world.silos["new-silo"].member
     for receiving in ("A=", "AAAA"):
         signed = world.say(
-            statements.Enrolment, "silo:new-silo", charter=world.founding, **member | {"receiving_key": receiving}
+            membership_statements.Enrolment,
+            "silo:new-silo",
+            charter=world.founding,
+            **member | {"receiving_key": receiving},
         )
         world.pending = [{"silo": "new-silo", "statement": signed.wire.decode(), "received_at": "2026-11-22T12:00:00Z"}]
         with pytest.raises(HubUntrusted, match="receiving key"):

@@ -12,7 +12,7 @@ from client.audit.selection import Kept, Selection
 from client.audit.verify import verify_export
 from client.errors import AuditFailed
 from client.keys import new_identity
-from protocol import signing, statements
+from protocol import round_statements, signing, study_statements
 from protocol.canonical import digest
 from protocol.study import study_id
 from protocol.translog import LogEntry
@@ -89,8 +89,8 @@ def test_a_leaf_left_out_is_noticed(world: World) -> None:
 
 def test_a_statement_signed_by_another_silo_is_named(world: World) -> None:
     contract = make_contract(world)
-    world.say(statements.StudyProposed, "person:grace", contract=contract)
-    forged = world.signed(statements.StudyRefused, "silo:cleveland", study=study_id(contract), **_REFUSAL)
+    world.say(study_statements.StudyProposed, "person:grace", contract=contract)
+    forged = world.signed(study_statements.StudyRefused, "silo:cleveland", study=study_id(contract), **_REFUSAL)
     index = world.record(signing.sign(forged.body, world.silos["hungarian"].signing))
     with pytest.raises(AuditFailed, match="signature does not verify") as failed:
         verify_export(world.export(), world.founding)
@@ -117,17 +117,17 @@ def test_a_domain_whose_cap_was_raised_afterwards_is_found(world: World) -> None
 
 def test_an_acceptance_before_the_admins_approval_is_found(world: World) -> None:
     contract = make_contract(world)
-    world.say(statements.StudyProposed, "person:grace", contract=contract)
+    world.say(study_statements.StudyProposed, "person:grace", contract=contract)
     fields = {"policy": "1" * 64, "dataset_commitment": "2" * 64, "decided_by": "owner"}
-    world.say(statements.StudyAccepted, "silo:cleveland", study=study_id(contract), **fields)
+    world.say(study_statements.StudyAccepted, "silo:cleveland", study=study_id(contract), **fields)
     with pytest.raises(AuditFailed, match="accepted a study that too few admins approve"):
         verify_export(world.export(), world.founding)
 
 
 def test_a_study_approved_by_the_researcher_is_found(world: World) -> None:
     contract = make_contract(world)
-    world.say(statements.StudyProposed, "person:grace", contract=contract)
-    world.say(statements.StudyApproved, "person:grace", study=study_id(contract), assertion=None)
+    world.say(study_statements.StudyProposed, "person:grace", contract=contract)
+    world.say(study_statements.StudyApproved, "person:grace", study=study_id(contract), assertion=None)
     with pytest.raises(AuditFailed, match="role admin"):
         verify_export(world.export(), world.founding)
 
@@ -143,14 +143,14 @@ def test_a_member_who_never_enrolled_is_found(world: World) -> None:
 @pytest.mark.parametrize(
     ("kind", "change", "reason"),
     [
-        (statements.RoundFrozen, {"base": "f" * 64}, "another total"),
-        (statements.UploadComplete, {"freeze": "f" * 64}, "another freeze digest"),
-        (statements.SumVerified, {"state_mac": "f" * 64}, "did not log one state"),
-        (statements.SumServed, {"chunks": ("5" * 64,) * 9}, "chunks"),
-        (statements.RoundClosed, {"agreed": ("cleveland", "hungarian")}, "below the quorum"),
-        (statements.RoundOpened, {"attempt": 2}, "out of order"),
-        (statements.SecretCommitment, {"commitment": "f" * 64}, "different keys"),
-        (statements.StudyKeying, {"silos": ("hungarian", "cleveland", "switzerland", "va-long-beach")}, "rule 3"),
+        (round_statements.RoundFrozen, {"base": "f" * 64}, "another total"),
+        (round_statements.UploadComplete, {"freeze": "f" * 64}, "another freeze digest"),
+        (round_statements.SumVerified, {"state_mac": "f" * 64}, "did not log one state"),
+        (round_statements.SumServed, {"chunks": ("5" * 64,) * 9}, "chunks"),
+        (round_statements.RoundClosed, {"agreed": ("cleveland", "hungarian")}, "below the quorum"),
+        (round_statements.RoundOpened, {"attempt": 2}, "out of order"),
+        (study_statements.SecretCommitment, {"commitment": "f" * 64}, "different keys"),
+        (study_statements.StudyKeying, {"silos": ("hungarian", "cleveland", "switzerland", "va-long-beach")}, "rule 3"),
     ],
 )
 def test_a_hub_or_silo_that_departs_from_the_order_of_a_round_is_found(
@@ -176,7 +176,7 @@ def test_a_round_served_twice_is_found(world: World) -> None:
     run_study(world, contract)
     signed = [signing.parse(wire) for entry, wire in world.leaves if entry.kind == "sum-served"][-1]
     body = signed.body.model_dump(exclude={"type", "issuer", "issued_at", "nonce", "journal_head"})
-    world.say(statements.SumServed, "hub", **body)
+    world.say(round_statements.SumServed, "hub", **body)
     with pytest.raises(AuditFailed, match="served twice"):
         verify_export(world.export(), world.founding)
 
@@ -184,7 +184,7 @@ def test_a_round_served_twice_is_found(world: World) -> None:
 def test_a_round_after_the_study_was_closed_is_found(world: World) -> None:
     contract = make_contract(world)
     fields = {"round": 3, "attempt": 2, "silos": contract.silo_names, "due_at": "2026-11-23T00:00:00Z"}
-    world.say(statements.RoundOpened, "hub", study=run_study(world, contract), **fields)
+    world.say(round_statements.RoundOpened, "hub", study=run_study(world, contract), **fields)
     with pytest.raises(AuditFailed, match="after the end"):
         verify_export(world.export(), world.founding)
 

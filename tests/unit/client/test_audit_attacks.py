@@ -10,7 +10,7 @@ from client.audit.replay import Audited
 from client.audit.verify import verify_export
 from client.errors import AuditFailed
 from client.keys import Identity, new_identity
-from protocol import canonical, signing, statements
+from protocol import canonical, membership_statements, signing, study_statements
 from protocol.charter import Charter, charter_digest
 from protocol.study import study_id
 from protocol.succession import sign_charter
@@ -57,7 +57,7 @@ def changed(world: World, **fields: object) -> Charter:
 
 def publish(world: World, charter: Charter, signers: Sequence[str]) -> None:
     signatures = tuple(sign_charter(charter, name, world.key_of(f"person:{name}")) for name in signers)
-    world.say(statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
+    world.say(membership_statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
 
 
 def test_a_charter_with_signatures_of_the_threshold_is_followed(many: World) -> None:
@@ -82,28 +82,32 @@ def test_a_charter_that_a_stranger_signed_beside_the_admins_is_found(many: World
         *(sign_charter(charter, name, many.key_of(f"person:{name}")) for name in ADMINS[:2]),
         sign_charter(charter, "sofia", Ed25519PrivateKey.generate()),
     )
-    many.say(statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
+    many.say(membership_statements.CharterPublished, "person:ada", charter=charter, signatures=signatures)
     refused(many, "a signature of sofia that no admin's key verifies")
 
 
 def test_a_draft_and_its_signatures_bring_nothing_into_force(many: World) -> None:
     draft, key = changed(many, threshold=3), many.key_of("person:emmy")
-    many.say(statements.CharterProposed, "person:emmy", charter=draft, signature=sign_charter(draft, "emmy", key))
+    many.say(
+        membership_statements.CharterProposed, "person:emmy", charter=draft, signature=sign_charter(draft, "emmy", key)
+    )
     signature = sign_charter(draft, "sofia", many.key_of("person:sofia"))
-    many.say(statements.CharterSigned, "person:sofia", charter=charter_digest(draft), signature=signature)
+    many.say(membership_statements.CharterSigned, "person:sofia", charter=charter_digest(draft), signature=signature)
     assert verified(many).chain.in_force.threshold == 2
 
 
 def test_a_signature_for_a_draft_that_nobody_proposed_is_found(many: World) -> None:
     draft = changed(many, threshold=3)
     signature = sign_charter(draft, "sofia", many.key_of("person:sofia"))
-    many.say(statements.CharterSigned, "person:sofia", charter=charter_digest(draft), signature=signature)
+    many.say(membership_statements.CharterSigned, "person:sofia", charter=charter_digest(draft), signature=signature)
     refused(many, "a charter that nobody proposed")
 
 
 def test_a_draft_with_a_forged_signature_is_found(many: World) -> None:
     draft, key = changed(many, threshold=3), Ed25519PrivateKey.generate()
-    many.say(statements.CharterProposed, "person:emmy", charter=draft, signature=sign_charter(draft, "emmy", key))
+    many.say(
+        membership_statements.CharterProposed, "person:emmy", charter=draft, signature=sign_charter(draft, "emmy", key)
+    )
     refused(many, "a signature of emmy that no admin's key verifies")
 
 
@@ -116,8 +120,8 @@ def test_a_study_that_too_few_admins_approve_is_not_begun(many: World) -> None:
 
 def test_an_approval_under_anothers_name_is_found(many: World) -> None:
     contract = make_contract(many)
-    many.say(statements.StudyProposed, "person:grace", contract=contract)
-    body = many.signed(statements.StudyApproved, "person:emmy", study=study_id(contract), assertion=None).body
+    many.say(study_statements.StudyProposed, "person:grace", contract=contract)
+    body = many.signed(study_statements.StudyApproved, "person:emmy", study=study_id(contract), assertion=None).body
     many.record(signing.sign(body, many.ada.signing))
     refused(many, "signature does not verify")
 

@@ -12,7 +12,7 @@ from client.audit.cef import cef_line, escape_header, escape_value
 from client.audit.events import Event, convert
 from client.audit.ocsf import ocsf_event, ocsf_line
 from client.errors import AuditFailed
-from protocol import statements
+from protocol import study_statements
 from protocol.canonical import digest
 from protocol.study import study_id
 from protocol.translog import LogEntry
@@ -110,7 +110,7 @@ def test_a_withdrawal_says_why_and_weighs_more_than_a_round(world: World, tmp_pa
     contract = make_contract(world)
     run_study(world, contract)
     reason = "consent=revoked | by the board\\owner"
-    world.say(statements.StudyWithdrawn, "silo:cleveland", study=study_id(contract), reason=reason)
+    world.say(study_statements.StudyWithdrawn, "silo:cleveland", study=study_id(contract), reason=reason)
     *_, closed, last = events(world, tmp_path)
     assert last.message == f"study-withdrawn by silo:cleveland: {reason}"
     assert (closed.severity.value, last.severity.value) == (1, 2)

@@ -14,7 +14,7 @@ from client.audit.report import as_pdf, render_report, write_report
 from client.audit.selection import Kept, Selection
 from client.audit.verify import verify_export
 from client.errors import AuditFailed, UsageRefused
-from protocol import statements
+from protocol import study_statements
 from protocol.canonical import digest
 from protocol.study import study_id
 from protocol.tree import TreeHead, leaf_hash, verify_inclusion
@@ -100,7 +100,7 @@ def test_what_silos_said_no_to_is_shown_with_their_reason_whatever_the_period(wo
     contract = make_contract(world)
     study = run_study(world, contract)
     world.seconds += 86_400
-    world.say(statements.StudyWithdrawn, "silo:cleveland", study=study, reason="<b>our board</b> said no")
+    world.say(study_statements.StudyWithdrawn, "silo:cleveland", study=study, reason="<b>our board</b> said no")
     for page in (report(world), report(world, until=DAY)):
         assert "study-withdrawn" in page and "&lt;b&gt;our board&lt;/b&gt; said no" in page
 
@@ -114,11 +114,12 @@ def test_every_charter_is_shown_with_its_signer_and_what_it_changed(world: World
 
 def test_approvals_and_objections_are_counted_against_what_the_charter_asks(world: World) -> None:
     contract = make_contract(world)
-    world.say(statements.StudyProposed, "person:grace", contract=contract)
+    world.say(study_statements.StudyProposed, "person:grace", contract=contract)
     study = study_id(contract)
-    world.say(statements.StudyApproved, "person:ada", study=study, assertion=None)
+    world.say(study_statements.StudyApproved, "person:ada", study=study, assertion=None)
     assert "1 of 1 admins approve" in report(world) and "asks for 1: the study stands" in report(world)
-    world.say(statements.StudyObjected, "person:ada", study=study, reason="the board changed its mind", assertion=None)
+    why = "the board changed its mind"
+    world.say(study_statements.StudyObjected, "person:ada", study=study, assertion=None, reason=why)
     page = report(world)
     assert "person:ada objects: the board changed its mind" in page and "the study doesn&#39;t stand" in page
     assert page.count("study-objected") == 2  # among the decisions and among all exchanges

@@ -9,7 +9,7 @@ from client import charter_drafts as drafts
 from client.errors import HubUntrusted, UsageRefused
 from client.keys import Identity, new_identity, write_identity
 from pages.charter import changes
-from protocol import statements
+from protocol import membership_statements
 from protocol.charter import Charter, charter_bytes, charter_digest
 from protocol.decision import DecisionKey
 from protocol.succession import DECISION, CharterSignature, sign_charter
@@ -36,7 +36,7 @@ def two(world: World, bea: Identity, tmp_path: Path) -> Path:
     world.publish(second)
     third = changes_of.with_threshold(second, 2, START)
     signatures = tuple(sign_charter(third, one.person, one.signing) for one in (world.ada, bea))
-    world.say(statements.CharterPublished, "person:ada", charter=third, signatures=signatures)
+    world.say(membership_statements.CharterPublished, "person:ada", charter=third, signatures=signatures)
     return key
 
 
@@ -69,7 +69,7 @@ def test_a_signature_that_the_hub_made_up_is_passed_over(world: World, ada_key: 
     ada = world.connect(ada_key)
     draft = drafts.propose(ada, changes_of.renewed(ada.log.charter, ada.now()), no_touch).draft
     forged = sign_charter(draft.charter, "bea", world.hub_key)
-    world.say(statements.CharterSigned, "person:ada", charter=draft.digest, signature=forged)
+    world.say(membership_statements.CharterSigned, "person:ada", charter=draft.digest, signature=forged)
     ada.log.refresh()
     (waiting,) = drafts.pending(ada)
     assert [one.signer for one in waiting.draft.signatures] == ["ada"] and not waiting.in_force
@@ -89,7 +89,7 @@ def test_a_draft_of_a_version_that_was_overtaken_is_gone(world: World, ada_key: 
     draft = drafts.propose(ada, changes_of.renewed(ada.log.charter, ada.now()), no_touch).draft
     third = changes_of.without_silo(ada.log.charter, "cleveland", ada.now())
     signatures = tuple(sign_charter(third, one.person, one.signing) for one in (world.ada, world.identities["bea"]))
-    world.say(statements.CharterPublished, "person:ada", charter=third, signatures=signatures)
+    world.say(membership_statements.CharterPublished, "person:ada", charter=third, signatures=signatures)
     ada.log.refresh()
     assert drafts.pending(ada) == ()
     with pytest.raises(UsageRefused, match="0 drafts begin so"):

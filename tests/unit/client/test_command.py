@@ -12,7 +12,7 @@ from client import __main__
 from client.commands.study import _doing
 from client.connection import Surroundings
 from client.follow import Notice
-from protocol import statements
+from protocol import study_statements
 from protocol.routes import StudyStatus
 from protocol.study import study_id
 from tests.unit.client.conftest import HUB, World, make_contract, run_study
@@ -75,7 +75,7 @@ def test_the_contract_is_shown_before_it_is_signed_and_a_no_signs_nothing(
     command: Command, world: World, ada_key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contract = make_contract(world)
-    world.say(statements.StudyProposed, "person:grace", contract=contract)
+    world.say(study_statements.StudyProposed, "person:grace", contract=contract)
     monkeypatch.setattr("typer.confirm", lambda _: False)
     at = ("--key", str(ada_key))
     code, out, _ = command("admin", "approve", study_id(contract)[:12], *at)
@@ -95,7 +95,7 @@ def test_a_study_is_proposed_from_the_sample_and_watched_to_an_abort(
     code, out, _ = command("study", "propose", str(sample), "--json", *at)
     study = json.loads(out)["study"]
     assert code == 0
-    world.say(statements.StudyClosed, "hub", study=study, outcome="aborted", reason="quorum not reached")
+    world.say(study_statements.StudyClosed, "hub", study=study, outcome="aborted", reason="quorum not reached")
     world.status = [status(study, state="aborted")]
     code, _, err = command("study", "watch", study[:8], *at)
     assert code == 1 and "quorum not reached" in err and "Traceback" not in err
@@ -147,7 +147,7 @@ def test_arriving_chunks_are_counted_by_show_and_of_late_silos_by_watch(
     command: Command, world: World, grace_key: Path
 ) -> None:
     contract = make_contract(world)
-    world.say(statements.StudyProposed, "person:grace", contract=contract)
+    world.say(study_statements.StudyProposed, "person:grace", contract=contract)
     study = study_id(contract)
     current = {
         "round": 1, "stage": "training", "attempt": 1, "state": "frozen", "ready": ["cleveland", "hungarian"],

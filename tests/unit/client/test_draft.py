@@ -12,7 +12,7 @@ from client.errors import DraftRefused
 from client.yaml_draft import load_yaml
 from pages.contract import in_words
 from protocol import accounting, signing
-from protocol.statements import DatasetRegistered
+from protocol.membership_statements import DatasetRegistered
 from protocol.study import study_cost, study_id
 from tests.unit.client.conftest import SAMPLE, World
 

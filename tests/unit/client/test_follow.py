@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.errors import HubRefused, HubUnreachable, HubUntrusted, KeyRefused, UsageRefused
 from client.keys import new_identity, read_card, read_identity, write_identity
 from client.session import check_origin
-from protocol import statements
+from protocol import membership_statements
 from protocol.charter import charter_digest
 from protocol.translog import Checkpoint, TreeHead, leaf_hash, sign_checkpoint, tree_root
 from tests.unit.client.conftest import ORIGIN, World, inclusion, make_contract, run_study
@@ -33,7 +33,7 @@ def test_a_log_that_comes_in_pieces_while_it_grows_is_followed_to_its_end(
 
     def growing(answer: dict[str, object]) -> dict[str, object]:
         if len(grown) < 4:
-            grown.append(world.signed(statements.Invitation, "person:ada", **_INVITATION))
+            grown.append(world.signed(membership_statements.Invitation, "person:ada", **_INVITATION))
             world.record(grown[-1])
         return answer
 
@@ -59,7 +59,7 @@ def test_what_was_followed_is_remembered_and_only_news_is_fetched(world: World, 
 
 def test_a_hub_that_forks_its_log_is_caught_by_what_was_pinned(world: World, ada_key: Path) -> None:
     world.connect(ada_key)
-    other = world.signed(statements.Invitation, "person:ada", **_INVITATION)
+    other = world.signed(membership_statements.Invitation, "person:ada", **_INVITATION)
     world.leaves.pop()
     world.record(other)
     with pytest.raises(HubUntrusted, match="two roots"):
@@ -141,7 +141,7 @@ def test_a_statement_that_the_hub_only_pretends_to_record_is_noticed(
 ) -> None:
     connection = world.connect(ada_key)
     monkeypatch.setattr(World, "record", lambda self, signed: 2)
-    invitation = world.signed(statements.Invitation, "person:ada", **_INVITATION)
+    invitation = world.signed(membership_statements.Invitation, "person:ada", **_INVITATION)
     with pytest.raises(HubUntrusted, match="says it recorded"):
         connection.publish(invitation.body)
 

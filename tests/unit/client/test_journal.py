@@ -8,8 +8,9 @@ from protocol.chain import study_of
 from protocol.export import RecordedLeaf
 from protocol.journal import EMPTY, JournalEvent, chain_hash, event_bytes, statement_event
 from protocol.journal_export import Header, write_entry, write_header
+from protocol.membership_statements import Enrolment
 from protocol.signing import sign
-from protocol.statements import Enrolment, StudyPaused
+from protocol.study_statements import StudyPaused
 from protocol.translog import LogEntry
 from tests.sample_study import consortium, party
 

@@ -11,7 +11,7 @@ from client.bundle import read_bundle
 from client.errors import BundleRefused
 from client.keys import write_identity
 from client.release import release, write_release
-from protocol import canonical, statements
+from protocol import canonical, study_statements
 from protocol.release import release_commitment, release_context
 from protocol.sealing.envelope import seal_envelope
 from protocol.study import StudyContract, contract_value, study_id
@@ -33,15 +33,17 @@ def drowned(contract: StudyContract) -> bytes:
 
 def released(world: World, contract: StudyContract, data: bytes) -> str:
     study = run_study(world, contract)
-    world.say(statements.ReleaseRequested, "person:grace", study=study)
+    world.say(study_statements.ReleaseRequested, "person:grace", study=study)
     for name in contract.silo_names:
         commitment = release_commitment(SALT, data)
-        world.say(statements.ReleaseApproved, f"silo:{name}", study=study, commitment=commitment)
+        world.say(study_statements.ReleaseApproved, f"silo:{name}", study=study, commitment=commitment)
     public = base64.b64decode(world.grace.card.receiving_key)
     blob = seal_envelope(SALT + data, public, release_context(study, "cleveland", "grace"))
     digest = canonical.digest(blob)
     world.blobs[digest] = blob
-    world.say(statements.ReleaseSealed, "silo:cleveland", study=study, recipient="grace", blob=digest, size=len(blob))
+    world.say(
+        study_statements.ReleaseSealed, "silo:cleveland", study=study, recipient="grace", blob=digest, size=len(blob)
+    )
     return study
 
 

@@ -24,7 +24,7 @@ from client.errors import BundleRefused, StudyNotCompleted
 from client.keys import write_identity
 from client.model import probabilities, to_onnx
 from client.release import release, write_release
-from protocol import canonical, statements
+from protocol import canonical, study_statements
 from protocol.release import release_commitment, release_context
 from protocol.sealing.envelope import seal_envelope
 from protocol.study import StudyContract, contract_value, study_id
@@ -148,16 +148,18 @@ def released_world(confirm: int, sealed: bytes | None = None) -> tuple[World, st
     world = found_world()
     contract = make_contract(world)
     study, data = run_study(world, contract), bundle_bytes(contract)
-    world.say(statements.ReleaseRequested, "person:grace", study=study)
+    world.say(study_statements.ReleaseRequested, "person:grace", study=study)
     commitment = release_commitment(SALT, data)
     for i, name in enumerate(contract.silo_names):
         theirs = commitment if i < confirm else "0" * 64
-        world.say(statements.ReleaseApproved, f"silo:{name}", study=study, commitment=theirs)
+        world.say(study_statements.ReleaseApproved, f"silo:{name}", study=study, commitment=theirs)
     public = base64.b64decode(world.grace.card.receiving_key)
     blob = seal_envelope(SALT + (sealed or data), public, release_context(study, "cleveland", "grace"))
     digest = canonical.digest(blob)
     world.blobs[digest] = blob
-    world.say(statements.ReleaseSealed, "silo:cleveland", study=study, recipient="grace", blob=digest, size=len(blob))
+    world.say(
+        study_statements.ReleaseSealed, "silo:cleveland", study=study, recipient="grace", blob=digest, size=len(blob)
+    )
     return world, study
 
 

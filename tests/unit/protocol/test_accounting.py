@@ -195,6 +195,15 @@ def test_a_budget_that_pays_for_nothing_is_refused_with_a_remedy() -> None:
         best_order(0.01, 1e-5)
 
 
+def test_an_answer_that_is_remembered_for_one_is_not_given_for_true() -> None:
+    assert best_order(1.0, 1e-3) == best_order(1, 1e-3)
+    with pytest.raises(ValueError, match="epsilon is "):
+        best_order(True, 1e-3)
+    assert epsilon_at(10**9, 1e-3, 2) > 0
+    with pytest.raises(ValueError, match="order is "):
+        epsilon_at(10**9, 1e-3, 2.0)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan, math.inf, 1000.1, True, "1"])
 def test_an_epsilon_that_is_none_is_refused(epsilon: object) -> None:
     for function in (lambda: budget(epsilon, 1e-3, 10), lambda: best_order(epsilon, 1e-3)):  # type: ignore[arg-type]

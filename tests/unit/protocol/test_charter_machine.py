@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from protocol.chain import CharterChain
 from protocol.charter import Charter, Person, charter_digest
 from protocol.errors import ProtocolError
+from protocol.membership_statements import CharterPublished
 from protocol.signing import Signed, sign
-from protocol.statements import CharterPublished
 from protocol.succession import sign_charter
 from tests.sample_study import NOW, consortium, party
 

@@ -11,9 +11,10 @@ from hub.audit.merkle import MerkleTree
 from protocol.charter import charter_digest
 from protocol.errors import ProtocolError
 from protocol.follow import CharterUnseen, advance_follower, begin, checkpoint_size
+from protocol.membership_statements import CharterPublished
 from protocol.routes import Follow, LoggedEntry
 from protocol.signing import sign
-from protocol.statements import CharterPublished, StudyApproved
+from protocol.study_statements import StudyApproved
 from protocol.succession import sign_charter
 from protocol.translog import Checkpoint, LogEntry, sign_checkpoint
 from tests.sample_study import NOW, consortium

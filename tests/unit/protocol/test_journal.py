@@ -21,7 +21,7 @@ from protocol.journal import (
 )
 from protocol.journal_export import Header, read_entries, read_header, write_entry, write_header
 from protocol.signing import sign
-from protocol.statements import StudyPaused
+from protocol.study_statements import StudyPaused
 from tests.sample_study import NOW, consortium
 
 EVENTS = st.builds(

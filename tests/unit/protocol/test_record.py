@@ -7,28 +7,30 @@ import pytest
 from protocol.errors import RuleBroken
 from protocol.record import StudyRecord
 from protocol.round_record import NO_BASE
-from protocol.rounds import freeze_digest, round_events, round_layout
-from protocol.signing import sign
-from protocol.statements import (
+from protocol.round_statements import (
     RoundClosed,
     RoundFrozen,
     RoundOpened,
     RoundReady,
     RoundVoided,
-    SecretCommitment,
     SharesRevealed,
     SpendReserved,
-    StudyAccepted,
-    StudyApproved,
-    StudyKeying,
-    StudyObjected,
     SumServed,
     SumVerified,
     SurvivorsSigned,
     UploadComplete,
     VerificationFailed,
 )
+from protocol.rounds import freeze_digest, round_events, round_layout
+from protocol.signing import sign
 from protocol.study import study_id
+from protocol.study_statements import (
+    SecretCommitment,
+    StudyAccepted,
+    StudyApproved,
+    StudyKeying,
+    StudyObjected,
+)
 from tests.sample_study import NOW, SILOS, consortium, contract, party
 
 GROUP = consortium()

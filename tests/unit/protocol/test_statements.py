@@ -8,7 +8,8 @@ from protocol import canonical
 from protocol.authority import SPEAKERS, check_authority
 from protocol.errors import BadSignature, Malformed
 from protocol.signing import parse, sign, verify, verify_by
-from protocol.statements import Body, StudyApproved, StudyProposed, StudyResumed
+from protocol.statements import Body
+from protocol.study_statements import StudyApproved, StudyProposed, StudyResumed
 from tests.sample_study import NOW, consortium, contract
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "statements.json"

@@ -10,8 +10,8 @@ from protocol.chain import CharterChain
 from protocol.charter import Charter, Person, charter_bytes, charter_digest
 from protocol.decision import DecisionKey
 from protocol.errors import BadSignature, CharterRefused
+from protocol.membership_statements import CharterPublished
 from protocol.signing import sign
-from protocol.statements import CharterPublished
 from protocol.succession import (
     DECISION,
     check_change,

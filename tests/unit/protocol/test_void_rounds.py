@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.keying import convicted, next_holders, tolerated
-from protocol.statements import SecretCommitment, StudyPaused, StudyResumed, StudyWithdrawn
+from protocol.study_statements import SecretCommitment, StudyPaused, StudyResumed, StudyWithdrawn
 from tests.sample_study import SILOS, contract
 from tests.unit.protocol.test_record import keyed
 

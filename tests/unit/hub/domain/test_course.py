@@ -22,11 +22,12 @@ from hub.errors import Refused
 from hub.services.voice import Voice
 from protocol import canonical
 from protocol.ids import timestamp
+from protocol.round_statements import RoundClosed, RoundOpened, RoundVoided, SumServed
 from protocol.sealing.shares import SHARE_BYTES
 from protocol.sealing.sharing import SEALED_REVEAL_OVERHEAD
 from protocol.signing import Signed, sign
-from protocol.statements import RoundClosed, RoundOpened, RoundVoided, StudyClosed, StudyKeying, SumServed
 from protocol.study import study_id
+from protocol.study_statements import StudyClosed, StudyKeying
 from tests.unit.hub.rig.contract import contract
 from tests.unit.hub.rig.party import BODY
 

@@ -7,8 +7,8 @@ import pytest
 from hub.domain.study import Study, apply, under
 from hub.errors import Conflict
 from protocol.signing import Signed, sign
-from protocol.statements import StudyApproved, StudyObjected
 from protocol.study import study_id
+from protocol.study_statements import StudyApproved, StudyObjected
 from tests.sample_study import NOW, SILOS, Consortium, consortium, contract, party
 
 GROUP = consortium()

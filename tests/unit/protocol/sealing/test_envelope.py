@@ -74,7 +74,7 @@ def test_a_public_key_whose_exchange_gives_zero_is_refused() -> None:
         envelope.seal_envelope(b"hello", KEYS.public[:1184] + bytes(32), b"")
 
 
-@pytest.mark.parametrize("private", [b"", KEYS.private[:-1], KEYS.private + b"\0"])
+@pytest.mark.parametrize("private", [b"", KEYS.private[:-1], KEYS.private + b"\0"], ids=["none", "short", "long"])
 def test_private_keys_of_another_size_are_refused(private: bytes) -> None:
     with pytest.raises(KeyRefused, match="private envelope key"):
         envelope.from_private(private)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from protocol.charter import charter_digest
-from protocol.statements import CharterPublished
+from protocol.membership_statements import CharterPublished
 from silo_node.agent.loop import Agent
 from silo_node.agent.registering import register_dataset
 from silo_node.agent.silo import Silo

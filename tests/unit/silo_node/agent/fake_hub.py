@@ -13,9 +13,9 @@ from protocol.cosignature import cosign, merge
 from protocol.errors import ProtocolError
 from protocol.follow import Verified
 from protocol.journal import EMPTY
+from protocol.membership_statements import CharterPublished
 from protocol.routes import Follow, LoggedEntry
 from protocol.signing import sign
-from protocol.statements import CharterPublished
 from protocol.translog import Checkpoint, LogEntry, sign_checkpoint
 from protocol.witnesses import silo_witness, witnesses_of
 from silo_node.agent.studies import Studies

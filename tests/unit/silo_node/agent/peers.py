@@ -6,35 +6,37 @@ import numpy as np
 
 from protocol.canonical import digest
 from protocol.keying import next_holders
-from protocol.rounds import plan_round, round_events
-from protocol.sealing.addition import add_chunks
-from protocol.sealing.masks import own_masks
-from protocol.sealing.secret import StudySecret
-from protocol.sealing.sharing import Bundle
-from protocol.statements import (
-    ReleaseApproved,
-    ReleaseRequested,
+from protocol.round_statements import (
     RoundClosed,
     RoundFrozen,
     RoundOpened,
     RoundReady,
     RoundVoided,
-    SecretCommitment,
-    SecretSealed,
     SharesRevealed,
     SpendReserved,
-    StudyAccepted,
-    StudyApproved,
-    StudyClosed,
-    StudyKeying,
-    StudyProposed,
     SumServed,
     SumVerified,
     SurvivorsSigned,
     UploadComplete,
     VerificationFailed,
 )
+from protocol.rounds import plan_round, round_events
+from protocol.sealing.addition import add_chunks
+from protocol.sealing.masks import own_masks
+from protocol.sealing.secret import StudySecret
+from protocol.sealing.sharing import Bundle
 from protocol.study import study_id
+from protocol.study_statements import (
+    ReleaseApproved,
+    ReleaseRequested,
+    SecretCommitment,
+    SecretSealed,
+    StudyAccepted,
+    StudyApproved,
+    StudyClosed,
+    StudyKeying,
+    StudyProposed,
+)
 from silo_node.agent.progress import apply_total, segments_of
 from silo_node.sealing import keys, masking
 from silo_node.sealing.sealer import OpenedTotal, seal_update

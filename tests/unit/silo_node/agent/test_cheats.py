@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from protocol.canonical import digest
+from protocol.round_statements import SharesRevealed, SumServed, SurvivorsSigned, VerificationFailed
 from protocol.sealing import bfv, wire
 from protocol.sealing.addition import add_chunks
 from protocol.sealing.parameters import CIPHER_MODULUS
-from protocol.statements import SharesRevealed, SumServed, SurvivorsSigned, VerificationFailed
 from tests.sample_study import SILOS
 from tests.unit.silo_node.agent.peers import DUE
 from tests.unit.silo_node.agent.story import begin_study, run_round

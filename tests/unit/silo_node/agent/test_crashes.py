@@ -8,8 +8,8 @@ import pytest
 
 from protocol.accounting import epsilon_at
 from protocol.rounds import charge_id, last_round
-from protocol.statements import ReleaseApproved
 from protocol.study import study_cost
+from protocol.study_statements import ReleaseApproved
 from silo_node.agent import study_files
 from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Tasks

@@ -2,7 +2,8 @@
 
 import pytest
 
-from protocol.statements import DatasetRegistered, ReleaseApproved, StudyAccepted, StudyRefused, StudyWithdrawn
+from protocol.membership_statements import DatasetRegistered
+from protocol.study_statements import ReleaseApproved, StudyAccepted, StudyRefused, StudyWithdrawn
 from silo_node.agent.loop import MAX_RUNNER_FAILURES
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending, try_to_publish

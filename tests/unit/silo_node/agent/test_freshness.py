@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from protocol.charter import charter_digest
-from protocol.statements import CharterPublished, StudyAccepted
+from protocol.membership_statements import CharterPublished
+from protocol.study_statements import StudyAccepted
 from protocol.translog import Checkpoint, sign_checkpoint
 from tests.unit.silo_node.agent.fake_hub import ORIGIN
 

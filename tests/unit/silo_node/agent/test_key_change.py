@@ -3,8 +3,10 @@
 import pytest
 
 from protocol.errors import BadSignature
+from protocol.membership_statements import CharterPublished
+from protocol.round_statements import RoundReady, SumVerified, SurvivorsSigned
 from protocol.signing import verify
-from protocol.statements import CharterPublished, RoundReady, StudyAccepted, SumVerified, SurvivorsSigned
+from protocol.study_statements import StudyAccepted
 from silo_node.errors import HubRefused
 from silo_node.hub_client.key_files import KeyPair
 from tests.sample_study import party

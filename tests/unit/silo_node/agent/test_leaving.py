@@ -16,7 +16,7 @@ import pytest
 from protocol import routes
 from protocol.canonical import digest
 from protocol.errors import ProtocolError
-from protocol.statements import StudyPaused
+from protocol.study_statements import StudyPaused
 from silo_node.agent import joining
 from silo_node.agent.tasks import Tasks
 from silo_node.agent.voice import Saying, Voice

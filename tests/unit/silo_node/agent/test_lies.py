@@ -3,22 +3,19 @@
 import pytest
 
 from protocol.charter import charter_digest
-from protocol.sealing import bfv
-from protocol.sealing.secret import StudySecret
-from protocol.statements import (
-    CharterPublished,
+from protocol.membership_statements import CharterPublished
+from protocol.round_statements import (
     RoundClosed,
     RoundOpened,
-    SecretCommitment,
-    StudyApproved,
-    StudyObjected,
-    StudyWithdrawn,
     SumServed,
     SumVerified,
     SurvivorsSigned,
     UploadComplete,
     VerificationFailed,
 )
+from protocol.sealing import bfv
+from protocol.sealing.secret import StudySecret
+from protocol.study_statements import SecretCommitment, StudyApproved, StudyObjected, StudyWithdrawn
 from protocol.succession import sign_charter
 from silo_node.errors import HubDistrusted, HubRefused
 from tests.sample_study import SILOS

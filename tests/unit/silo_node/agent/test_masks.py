@@ -5,8 +5,8 @@ import base64
 import numpy as np
 import pytest
 
+from protocol.round_statements import SharesRevealed, SumVerified, SurvivorsSigned, VerificationFailed
 from protocol.sealing.sharing import open_reveal
-from protocol.statements import SharesRevealed, SumVerified, SurvivorsSigned, VerificationFailed
 from silo_node.agent import sayings
 from silo_node.agent.study import Study
 from silo_node.agent.unmasking import masks_for_term

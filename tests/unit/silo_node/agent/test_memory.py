@@ -2,7 +2,8 @@
 
 import pytest
 
-from protocol.statements import StudyAccepted, SumVerified
+from protocol.round_statements import SumVerified
+from protocol.study_statements import StudyAccepted
 from silo_node.agent.memory import check_journal, check_ledger
 from silo_node.errors import JournalDamaged, LedgerDamaged
 from tests.unit.silo_node.agent.story import begin_study, run_round

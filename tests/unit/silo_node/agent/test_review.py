@@ -6,7 +6,7 @@ import pytest
 
 from protocol.journal import chain_hash
 from protocol.period import ALWAYS, Period, parse_period
-from protocol.statements import StudyPaused
+from protocol.study_statements import StudyPaused
 from silo_node.agent.places import Places
 from silo_node.agent.review import review
 from silo_node.agent.voice import Saying

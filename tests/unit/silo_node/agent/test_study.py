@@ -8,18 +8,10 @@ from structlog.testing import capture_logs
 
 from protocol.canonical import digest
 from protocol.release import release_commitment, release_context
+from protocol.round_statements import RoundReady, SpendReserved, SumVerified, UploadComplete
 from protocol.rounds import charge_id, last_round
 from protocol.sealing.envelope import open_envelope
-from protocol.statements import (
-    ReleaseApproved,
-    ReleaseSealed,
-    RoundReady,
-    SecretSealed,
-    SpendReserved,
-    StudyAccepted,
-    SumVerified,
-    UploadComplete,
-)
+from protocol.study_statements import ReleaseApproved, ReleaseSealed, SecretSealed, StudyAccepted
 from tests.sample_study import contract, contract_values
 from tests.unit.silo_node.agent.peers import OTHERS, Peers, vector
 from tests.unit.silo_node.agent.story import begin_study, run_round, run_study

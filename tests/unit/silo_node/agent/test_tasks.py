@@ -2,7 +2,7 @@ import pytest
 
 from protocol.follow import Follower, Verified
 from protocol.signing import sign
-from protocol.statements import StudyApproved
+from protocol.study_statements import StudyApproved
 from protocol.translog import LogView
 from silo_node.agent.tasks import Tasks
 from tests.sample_study import NOW, consortium

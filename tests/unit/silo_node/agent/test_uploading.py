@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from protocol.canonical import digest
-from protocol.statements import UploadComplete
+from protocol.round_statements import UploadComplete
 from silo_node.agent.answers import under_way
 from silo_node.agent.tasks import Tasks
 from silo_node.agent.uploading import send_term

@@ -3,18 +3,16 @@
 import pytest
 
 from protocol.accounting import epsilon_at
-from protocol.rounds import charge_id, last_round
-from protocol.statements import (
+from protocol.round_statements import (
     RoundOpened,
     RoundReady,
-    SecretCommitment,
-    StudyPaused,
-    StudyResumed,
     SumVerified,
     UploadComplete,
     VerificationFailed,
 )
+from protocol.rounds import charge_id, last_round
 from protocol.study import study_cost
+from protocol.study_statements import SecretCommitment, StudyPaused, StudyResumed
 from tests.sample_study import SILOS, contract, contract_values
 from tests.unit.silo_node.agent.peers import DUE, OTHERS, Peers
 from tests.unit.silo_node.agent.story import begin_study, key_again, run_round, serve_round, void_round

@@ -8,8 +8,10 @@ from hub.audit.merkle import MerkleTree
 from protocol.canonical import digest
 from protocol.charter import charter_digest
 from protocol.cosignature import CosignerKey, cosign, merge, read_cosignature
+from protocol.membership_statements import CharterPublished, Invitation
+from protocol.round_statements import SpendReserved
 from protocol.signed_note import sign_note, split_note
-from protocol.statements import CharterPublished, Invitation, SpendReserved, StudyAccepted
+from protocol.study_statements import StudyAccepted
 from protocol.translog import Checkpoint, sign_checkpoint
 from protocol.witnesses import MAX_AGE, silo_witness, witnesses_of
 from silo_node.agent.witnessing import may_work
