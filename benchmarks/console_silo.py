@@ -16,11 +16,13 @@ from protocol.charter import Charter, Member, Person, charter_digest
 from protocol.follow import Follower, Verified
 from protocol.ids import timestamp
 from protocol.journal import JournalEvent
+from protocol.membership_statements import CharterPublished
 from protocol.sealing import envelope
 from protocol.signing import sign
 from protocol.spend import Gaussian
-from protocol.statements import Body, CharterPublished, StudyApproved, StudyProposed
+from protocol.statements import Body
 from protocol.study import StudyContract, study_id
+from protocol.study_statements import StudyApproved, StudyProposed
 from protocol.succession import sign_charter
 from protocol.translog import LogView
 from silo_node.agent.tasks import Tasks
