@@ -33,7 +33,7 @@ class CellReader:
         return self._numbers(series, column, before)
 
     def _numbers(self, series: pl.Series, column: DeclaredColumn, before: int) -> tuple[Floats, int]:
-        if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Boolean)):
+        if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Boolean, pl.Null)):
             self.problems.note_column(
                 column.name, f"column {column.name} holds values of type {series.dtype}, not numbers"
             )
@@ -53,7 +53,7 @@ class CellReader:
 
     def _categories(self, series: pl.Series, column: DeclaredColumn, before: int) -> tuple[Floats, int]:
         values = column.categories or ()
-        if not (series.dtype.is_integer() or series.dtype in (pl.String, pl.Categorical) or _is_enum(series)):
+        if not (series.dtype.is_integer() or series.dtype in (pl.String, pl.Categorical, pl.Null) or _is_enum(series)):
             said = f"column {column.name} holds values of type {series.dtype}, not texts or integers"
             self.problems.note_column(column.name, said)
             return np.zeros((len(series), len(values))), 0

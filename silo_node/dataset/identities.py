@@ -31,7 +31,7 @@ class IdentityReader:
         if name is None:
             return None
         series = frame[name]
-        if not (series.dtype.is_integer() or series.dtype == pl.String):
+        if not (series.dtype.is_integer() or series.dtype in (pl.String, pl.Null)):
             said = f"column {name} identifies the {self.role}: it must hold integers or texts, not {series.dtype}"
             self.problems.note_column(name, said)
             return [""] * len(series)

@@ -1,7 +1,8 @@
 """A query to PostgreSQL over ADBC: one statement, in a read-only transaction, within its time, streamed by COPY."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +24,8 @@ _TLS: Final = {"verify-full": "verify-full", "require": "require", "none": "disa
 _SAID: Final = {
     "25006": "the query writes; only a query that reads is run",
     "42501": "the user may not read what the query asks for",
-    "28P01": "the database refused the password",
-    "28000": "the database refused the user",
-    "3D000": "the database does not exist",
 }
+_FAILURES: Final = (adbc_driver_manager.Error, pyarrow.ArrowException, OSError)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,28 +35,35 @@ class PostgresqlQuery:
     place: PostgresqlDescription
     folder: Path
     query: str
-    _errors: tuple[type[Exception], ...] = field(default=(adbc_driver_manager.Error, pyarrow.ArrowException))
+    clock: Callable[[], float] = time.monotonic
 
     def __repr__(self) -> str:
         return f"<PostgresqlQuery at {self.place.host}>"
 
     def batches(self, schema: Schema, take: Take) -> Iterator[pl.DataFrame]:
-        wanted, conninfo = schema.wanted, self._conninfo()
-        digest = CellDigest(wanted, as_text=schema.identifying)
+        digest = CellDigest(schema.wanted, as_text=schema.identifying)
         try:
             # Not autocommit: the driver opens a transaction, which the session's settings make read-only.
-            with dbapi.connect(conninfo) as connection, connection.cursor() as cursor:
-                found = cursor.adbc_execute_schema(f"SELECT * FROM (\n{self.query}\n) AS declared LIMIT 0")  # noqa: S608
-                check_header(found.names, wanted)
-                texts = tuple(column.name for column in found if _is_text(column.type))
-                cursor.execute(ordered(self.query, schema, '"C"', texts))
-                for batch in cursor.fetch_record_batch():
-                    frame = frame_of(batch).select(wanted)
+            connection = dbapi.connect(self._conninfo())
+        except _FAILURES as error:
+            raise DatasetRefused(self._unreached(error)) from None
+        started = self.clock()
+        try:
+            with connection, connection.cursor() as cursor:
+                for batch in self._ordered(cursor, schema):
+                    frame = frame_of(batch).select(schema.wanted)
                     digest.take(frame)
                     yield frame
-        except self._errors as error:
-            raise DatasetRefused(self._why(error)) from None
+        except _FAILURES as error:
+            raise DatasetRefused(self._why(error, self.clock() - started)) from None
         take(digest.digest())
+
+    def _ordered(self, cursor: dbapi.Cursor, schema: Schema) -> pyarrow.RecordBatchReader:
+        found = cursor.adbc_execute_schema(f"SELECT * FROM (\n{self.query}\n) AS declared LIMIT 0")  # noqa: S608
+        check_header(found.names, schema.wanted)
+        texts = tuple(column.name for column in found if _is_text(column.type))
+        cursor.execute(ordered(self.query, schema, '"C"', texts))
+        return cursor.fetch_record_batch()
 
     def _conninfo(self) -> str:
         """Where and how to connect, the password in it: held in memory only, and never shown."""
@@ -67,7 +73,7 @@ class PostgresqlQuery:
             "port": str(place.port),
             "dbname": place.database,
             "user": place.user,
-            "passfile": "/dev/null",  # What a home folder holds is not the owner's word.
+            "passfile": "/dev/null/none",  # What a home folder holds is not the owner's word.
             "sslmode": "disable" if place.host.startswith("/") else _TLS[place.tls],
             "connect_timeout": "30",
             "application_name": "consortia-silo",
@@ -79,28 +85,28 @@ class PostgresqlQuery:
             words["password"] = _password(self.folder / place.password_file)
         return " ".join(f"{name}={_quoted(value)}" for name, value in words.items())
 
-    def _why(self, error: Exception) -> str:
-        """The refusal for what the driver said, which may quote the query, a row or an address and is not shown."""
-        code = getattr(error, "sqlstate", None) or _code_in(str(error))
-        if code == "57014":
+    def _why(self, error: Exception, elapsed_s: float) -> str:
+        """The refusal for what the driver said, which may quote the query or a row and is not shown.
+
+        Of a stream that broke off the driver gives no SQLSTATE, and its text is in the server's language.
+        """
+        code = getattr(error, "sqlstate", None)
+        if code == "57014" or (code is None and elapsed_s >= self.place.timeout_s):
             return f"the query took longer than timeout_s, {self.place.timeout_s} s, and was stopped"
         if code in _SAID:
             return _SAID[code]
         if code is not None and code.startswith("42"):
             return f"the query is no single SELECT that the database understands (SQLSTATE {code})"
-        if code is not None:
-            return f"the database could not run the query (SQLSTATE {code})"
-        return f"the database at {self.place.host} port {self.place.port} cannot be reached or refused to be read"
+        return f"the database could not run the query to its end (SQLSTATE {code or 'not told'})"
+
+    def _unreached(self, error: Exception) -> str:
+        code = getattr(error, "sqlstate", None)
+        where = f"the database at {self.place.host} port {self.place.port}"
+        return f"{where} cannot be reached, or refused this user and password" + (f" (SQLSTATE {code})" if code else "")
 
 
 def _is_text(kind: pyarrow.DataType) -> bool:
     return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
-
-
-def _code_in(message: str) -> str | None:
-    """The SQLSTATE that a broken-off stream tells at its end only."""
-    _, found, code = message.rpartition("SQLSTATE: ")
-    return code[:5] if found and code[:5].isalnum() and len(code) >= 5 else None
 
 
 def _password(path: Path) -> str:

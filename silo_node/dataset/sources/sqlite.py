@@ -1,5 +1,6 @@
 """A query to an SQLite file: opened for reading only, and allowed to do nothing but select."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -47,23 +48,25 @@ class SqliteQuery:
                     yield frame
             finally:
                 connection.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, sqlite3.Warning) as error:
             raise DatasetRefused(self._why(error)) from None
         take(digest.digest())
 
     def _columns(self, connection: sqlite3.Connection) -> list[str]:
         found = connection.execute(f"SELECT * FROM (\n{self.query}\n) LIMIT 0")  # noqa: S608  # the owner's query
-        return [column[0] for column in found.description]
+        # SQLite tells apart columns of one name by a number: age, age:1.
+        return [re.sub(r":[0-9]+$", "", column[0]) for column in found.description]
 
-    def _why(self, error: sqlite3.Error) -> str:
+    def _why(self, error: Exception) -> str:
         """The refusal for what SQLite said, which may quote the query and is not shown."""
-        if error.sqlite_errorname == "SQLITE_INTERRUPT":
+        name = _name(error)
+        if name == "SQLITE_INTERRUPT":
             return f"the query took longer than timeout_s, {self.timeout_s:g} s, and was stopped"
-        if error.sqlite_errorname in ("SQLITE_AUTH", "SQLITE_READONLY"):
+        if name in ("SQLITE_AUTH", "SQLITE_READONLY"):
             return "the query does more than select; only a query that reads is run"
         if isinstance(error, sqlite3.OperationalError | sqlite3.ProgrammingError | sqlite3.Warning):
-            return f"the query is no single SELECT that SQLite understands here ({_name(error)})"
-        return f"SQLite could not run the query ({_name(error)})"
+            return f"the query is no single SELECT that SQLite understands here ({name})"
+        return f"SQLite could not run the query ({name})"
 
 
 def ordered(query: str, schema: Schema, collation: str = "", texts: tuple[str, ...] = ()) -> str:
@@ -102,5 +105,5 @@ def _text(cell: object, name: str) -> str | None:
     return repr(cell)
 
 
-def _name(error: sqlite3.Error) -> str:
+def _name(error: Exception) -> str:
     return str(getattr(error, "sqlite_errorname", type(error).__name__))
