@@ -21,7 +21,7 @@ MICRO = 10**6
 PICO = 10**12
 LARGEST = 2**63 - 1
 """The largest number of Cedar's ``Long``."""
-DAY_S = 86_400
+HOUR_S, DAY_S = 3_600, 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ class Asked:
     unit: str
     expires_at: int
     recipients: frozenset[str]
+    lead: str
+    lead_known: bool
+    legal_basis: str
+    """In small letters: Cedar compares letter by letter."""
     approved_by_admin: bool
 
 
@@ -49,6 +53,7 @@ class Held:
     """The dataset as registered, and its domain's budget in the ledger's 1e-12."""
 
     registered: bool
+    sensitivity: str
     rows: int
     columns: frozenset[str]
     unit: str
@@ -64,6 +69,7 @@ class Bounds:
     columns: frozenset[str]
     recipients: frozenset[str]
     max_epsilon: int
+    ask_epsilon: int
     max_delta: int
     min_rows: int
     min_silos: int
@@ -84,6 +90,7 @@ class Facts:
     study: Asked
     dataset: Held
     limits: Bounds
+    sandbox: str
     now: int
     owner_approved: bool
     accepted_here: bool
@@ -99,14 +106,35 @@ class Facts:
             "columns_not_granted": sorted(self.study.columns - self.limits.columns),
             "recipients_not_allowed": sorted(self.study.recipients - self.limits.recipients),
         }
+        counted = {"recipient_count": len(self.study.recipients), "cost_percent": self.cost_percent}
         return {
-            "study": _json(self.study) | outside,
+            "study": _json(self.study) | outside | counted,
             "dataset": _json(self.dataset, without={"columns"}),
             "limits": _json(self.limits, without={"columns", "recipients"}),
+            "silo": {"sandbox": self.sandbox},
             "now": self.now,
+            "weekday": self.weekday,
+            "hour": self.hour,
             "owner_approved": self.owner_approved,
             "accepted_here": self.accepted_here,
         }
+
+    @property
+    def cost_percent(self) -> int:
+        """The study's cost in hundredths of the dataset's whole budget, rounded up; Cedar can't divide."""
+        if self.dataset.budget <= 0:
+            return 0 if self.study.cost <= 0 else LARGEST
+        return min(-(-100 * self.study.cost // self.dataset.budget), LARGEST)
+
+    @property
+    def weekday(self) -> int:
+        """1 for Monday to 7 for Sunday (ISO 8601), in UTC. The first of January 1970 was a Thursday."""
+        return (self.now // DAY_S + 3) % 7 + 1
+
+    @property
+    def hour(self) -> int:
+        """0 to 23, in UTC."""
+        return self.now % DAY_S // HOUR_S
 
 
 def facts_of_study(action: Literal["accept", "release"], case: Case) -> Facts:
@@ -138,6 +166,7 @@ def _facts(action: Action, case: Case, cost: int, silos: int) -> Facts:
         study=_asked(case, cost, silos),
         dataset=_held(contract, case.held),
         limits=_bounds(case),
+        sandbox=case.sandbox,
         now=standing.now,
         owner_approved=standing.owner_approved,
         accepted_here=standing.accepted_here,
@@ -161,16 +190,28 @@ def _asked(case: Case, cost: int, silos: int) -> Asked:
         unit=contract.privacy.unit,
         expires_at=int(moment(contract.expires_at).timestamp()),
         recipients=frozenset(contract.recipients),
+        lead=contract.lead,
+        lead_known=case.standing.lead_known,
+        legal_basis=contract.legal_basis.lower(),
         approved_by_admin=case.standing.approved_by_admin,
     )
 
 
 def _held(contract: StudyContract, held: RegisteredDataset | None) -> Held:
     if held is None:
-        return Held(registered=False, rows=0, columns=frozenset(), unit="subject", budget=0, remaining=0)
+        return Held(
+            registered=False,
+            sensitivity="special-category",
+            rows=0,
+            columns=frozenset(),
+            unit="subject",
+            budget=0,
+            remaining=0,
+        )
     kinds = {column.name: column.kind for column in held.columns}
     return Held(
         registered=True,
+        sensitivity=held.sensitivity,
         rows=held.rows,
         columns=frozenset(column.name for column in _columns(contract) if kinds.get(column.name) == column.kind),
         unit=held.balance.domain.unit,
@@ -185,11 +226,13 @@ def _bounds(case: Case) -> Bounds:
     granted = limits.columns.get(case.contract.data.dataset, ())
     if granted == "registered":
         granted = tuple(column.name for column in case.held.columns) if case.held else ()
+    comfort = limits.max_epsilon if limits.ask_epsilon is None else min(limits.ask_epsilon, limits.max_epsilon)
     return Bounds(
         purposes=frozenset(limits.purposes),
         columns=frozenset(granted),
         recipients=people if limits.recipients == "charter" else people & frozenset(limits.recipients),
         max_epsilon=scaled(limits.max_epsilon, MICRO, ROUND_FLOOR),
+        ask_epsilon=scaled(comfort, MICRO, ROUND_FLOOR),
         max_delta=scaled(limits.max_delta, PICO, ROUND_FLOOR),
         min_rows=limits.min_rows,
         min_silos=limits.min_silos,

@@ -10,6 +10,7 @@ from silo_node.policy.facts import DAY_S, MICRO, PICO, Facts
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _SHOWN_NAMES = 5
+_SHOWN_LETTERS = 80
 
 
 def placeholders(sentence: str) -> set[str]:
@@ -39,6 +40,10 @@ def _some(names: Iterable[str]) -> str:
     return f"{shown} and {len(known) - _SHOWN_NAMES} more" if len(known) > _SHOWN_NAMES else shown
 
 
+def _begun(text: str) -> str:
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}..."
+
+
 def _time(seconds: int) -> str:
     return timestamp(datetime.fromtimestamp(seconds, UTC))
 
@@ -47,15 +52,22 @@ VOCABULARY: dict[str, Callable[[Facts], str]] = {
     "dataset": lambda f: f.dataset_name,
     "purpose": lambda f: f.study.purpose,
     "purposes": lambda f: _some(f.limits.purposes),
+    "lead": lambda f: f.study.lead,
+    "legal_basis": lambda f: _begun(f.study.legal_basis),
+    "recipients": lambda f: _some(f.study.recipients),
+    "recipient_count": lambda f: str(len(f.study.recipients)),
     "recipients_not_allowed": lambda f: _some(f.study.recipients - f.limits.recipients),
     "columns_not_registered": lambda f: _some(f.study.columns - f.dataset.columns),
     "columns_not_granted": lambda f: _some(f.study.columns - f.limits.columns),
+    "sensitivity": lambda f: f.dataset.sensitivity,
+    "sandbox": lambda f: f.sandbox,
     "rows": lambda f: str(f.study.rows),
     "published_rows": lambda f: str(f.dataset.rows),
     "min_rows": lambda f: str(f.limits.min_rows),
     "unit": lambda f: f.study.unit,
     "dataset_unit": lambda f: f.dataset.unit,
     "epsilon": lambda f: _fraction(f.study.epsilon, MICRO),
+    "ask_epsilon": lambda f: _fraction(f.limits.ask_epsilon, MICRO),
     "max_epsilon": lambda f: _fraction(f.limits.max_epsilon, MICRO),
     "delta": lambda f: _fraction(f.study.delta, PICO),
     "max_delta": lambda f: _fraction(f.limits.max_delta, PICO),
