@@ -8,6 +8,7 @@ import structlog
 from protocol.errors import ProtocolError
 from protocol.follow import CharterUnseen, Follower, Verified, advance_follower, begin, checkpoint_size
 from protocol.ids import moment
+from protocol.record import StudyRecord
 from protocol.routes import Follow
 from protocol.signing import Signed
 from silo_node.agent import keying, pausing, pipeline
@@ -128,8 +129,12 @@ class Agent:
             log.warning("log-not-witnessed", reason=waiting)
             return False
         self._try_again = False
-        steps = [self._step(Study(one, self._follower.in_force)) for one in self._studies.records.values()]
+        steps = [self._step(self._stands(one)) for one in self._studies.records.values()]
         return any(steps)
+
+    def _stands(self, record: StudyRecord) -> Study:
+        known = self._studies.lead_known(record.contract.lead, self._silo.name, record.study)
+        return Study(record, self._follower.in_force, known)
 
     def _step(self, study: Study) -> bool:
         if self._silo.tasks.halted(study.id) is not None:

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from protocol.study import Column, StudyContract
+from protocol.study import Column, Purpose, StudyContract
+from silo_node.dataset.schema import Sensitivity
 from silo_node.ledger.budget import Balance
 from silo_node.policy.limits import OwnerLimits
 
-
-Sensitivity = Literal["public", "personal", "special-category"]
 SandboxLevel = Literal["bubblewrap", "landlock", "none"]
 """What rows are computed on in: a box of its own, a process that the kernel restricts, or an ordinary process."""
 
@@ -62,3 +61,23 @@ class Case:
     def order(self) -> int:
         """The Renyi order at which this silo counts."""
         return self.held.balance.domain.order if self.held else self.contract.privacy.order
+
+
+@dataclass(frozen=True, slots=True)
+class CodeCase:
+    """Code of a researcher's own as a silo has to judge it. ``analysis`` names the request, ``bundle`` the code.
+
+    Both are SHA-256 in hexadecimal. ``held``: the dataset of that name, None where there is none.
+    """
+
+    analysis: str
+    bundle: str
+    bundle_approved: bool
+    lead: str
+    purpose: Purpose
+    dataset: str
+    columns: tuple[str, ...]
+    held: RegisteredDataset | None
+    standing: Standing
+    limits: OwnerLimits
+    sandbox: SandboxLevel = "none"
