@@ -2,10 +2,11 @@
 peers are passed in."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from functools import lru_cache
 from typing import Literal
 
 from protocol.accounting import cost_of
-from protocol.ids import moment
+from protocol.ids import StudyId, moment
 from protocol.rounds import round_events
 from protocol.study import Column, StudyContract, study_cost, study_id
 from silo_node.policy.case import Case, CodeCase, RegisteredDataset
@@ -64,11 +65,17 @@ def facts_of_analysis(case: CodeCase) -> CodeFacts:
     )
 
 
+@lru_cache(maxsize=64)
+def _name_of(contract: StudyContract) -> StudyId:
+    """The contract's digest, reckoned once: with 300 columns it would be most of a decision. Contracts are frozen."""
+    return study_id(contract)
+
+
 def _facts(action: StudyAction, case: Case, cost: int, silos: int) -> Facts:
     contract, standing = case.contract, case.standing
     return Facts(
         action=action,
-        study_id=study_id(contract),
+        study_id=_name_of(contract),
         dataset_name=contract.data.dataset,
         study=_asked(case, cost, silos),
         dataset=_held(_matching(contract, case.held), case.held),
