@@ -21,7 +21,8 @@ from client.commands.options import (
     say,
 )
 from client.errors import UsageRefused
-from client.studies import draft_contract, registered
+from client.registrations import by_members
+from client.studies import draft_contract
 from client.trial import USUAL_ROWS, Trial, try_study
 from protocol.simulation import RoundSimulated
 from protocol.study import contract_value
@@ -53,7 +54,7 @@ def try_(
     files = _files(data or [])
     connection = open_connection(hub, key, charter)
     contract = draft_contract(connection, draft)
-    published = registered(connection, contract.data.dataset)
+    published = by_members(connection, contract.data.dataset)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=err, disable=as_json, transient=True) as progress:
         task = progress.add_task("starting", total=contract.training.rounds + 2)
