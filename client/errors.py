@@ -23,6 +23,14 @@ class DraftRefused(UsageRefused):
     """A study draft that makes no contract."""
 
 
+class TrialFailed(ClientError):
+    """A trial on mock rows that did not come to its end."""
+
+
+class PrivateRefused(UsageRefused):
+    """The private side of a dataset was asked for: it is at its silo, and stays there."""
+
+
 class NotDecided(ClientError):
     """A page on this machine waited for an answer that did not come."""
 

@@ -4,6 +4,7 @@ from client import Federation
 
 fed = Federation.connect("https://hub.example", key="me.key")
 study = fed.study("heart.yaml")
+study.trial()
 study.propose()
 study.watch()
 model = study.release()
@@ -11,6 +12,7 @@ model = study.release()
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -19,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.bundle import Floats
+from client.catalogue import DatasetAtSilo, datasets
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
 from client.model import probabilities, to_onnx
-from client.registrations import by_members, dataset_names
+from client.registrations import by_members
 from client.release import Released, release, write_release
 from client.studies import Proposal, draft_contract, propose, watch
-from protocol.membership_statements import DatasetRegistered
+from client.trial import USUAL_ROWS, Trial, try_study
 from protocol.routes import StudyStatus
 from protocol.study import StudyContract, study_id
 
@@ -63,6 +66,16 @@ class Study:
     def id(self) -> str:
         return study_id(self.contract)
 
+    def trial(self, data: Mapping[str, str | os.PathLike[str]] | None = None, rows: int = USUAL_ROWS) -> Trial:
+        """All rounds on mock rows, here, at most ``rows`` a silo; nothing is sent, nobody is asked.
+
+        ``data``: by silo, a CSV file of public data to take in place of mock rows.
+        """
+        published = by_members(self.connection, self.contract.data.dataset)
+        files = {silo: Path(path) for silo, path in (data or {}).items()}
+        last = self.contract.training.rounds + 2
+        return try_study(self.contract, published, files, rows, lambda done: _line(done.stage, done.index + 1, last))
+
     def propose(self) -> Proposal:
         """Sign and post it; proposed before, it stays as it is."""
         return propose(self.connection, self.contract)
@@ -88,9 +101,9 @@ class Federation:
         """Pin (or check) the charter and follow the log. ``charter`` is the founding digest from the admin."""
         return cls(connect(url, Path(key), charter, Surroundings(notice=_notice)))
 
-    def datasets(self) -> dict[str, dict[str, DatasetRegistered]]:
-        """Dataset name -> silo -> what the silo made known of it."""
-        return {name: by_members(self.connection, name) for name in dataset_names(self.connection)}
+    def datasets(self) -> dict[str, dict[str, DatasetAtSilo]]:
+        """Dataset name -> silo -> what the silo made known of it, with ``.mock`` rows to look at."""
+        return datasets(self.connection)
 
     def study(self, source: str | os.PathLike[str]) -> Study:
         """A study from a draft file, or one that was proposed by its id (8 or more characters)."""

@@ -19,11 +19,13 @@ from client.commands.options import (
     printable,
     say,
 )
+from client.commands.trial import try_
 from client.studies import Remaining, draft_contract, late, propose, status, statuses, uploads, watch
 from protocol.routes import StudyStatus
 from protocol.study import contract_value
 
 app = typer.Typer(no_args_is_help=True, help="Studies: from a draft to a model.")
+app.command("try")(try_)
 
 
 @app.command("propose")

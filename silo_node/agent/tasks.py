@@ -85,9 +85,10 @@ class Tasks:
             raise
         self._db.execute("COMMIT")
 
-    def entries(self) -> Iterator[Verified]:
-        """Every entry that concerns this silo, in the order of the log; verified when it was read."""
-        for index, at, wire in self._db.execute("SELECT log_index, at, wire FROM entries ORDER BY log_index"):
+    def entries(self, after: int = -1) -> Iterator[Verified]:
+        """Every entry behind ``after`` that concerns this silo, in the order of the log; verified when it was read."""
+        query = "SELECT log_index, at, wire FROM entries WHERE log_index > ? ORDER BY log_index"
+        for index, at, wire in self._db.execute(query, (after,)):
             yield Verified(index, at, parse(wire))
 
     def verified_under(self, index: int) -> LogView | None:

@@ -1,0 +1,76 @@
+"""The rows that a simulation trains on: mock ones, or those of a file of public data. Never a registered dataset."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars
+from numpy.typing import NDArray
+
+from protocol.mock import mock_rows
+from protocol.simulation import FileSource, MockSource, SimulatedSilo
+from protocol.study import StudyContract
+from silo_node.dataset.split import training_mask
+from silo_node.errors import DatasetRefused
+from silo_node.training.rows import TrainingRows
+
+Floats = NDArray[np.float64]
+
+MAX_FILE_BYTES: Final = 2**30
+_SPLIT_KEY: Final = bytes(32)
+"""A simulation's split is no secret: its rows are not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiloRows:
+    """A silo's rows on both sides of the split, in the contract's column order."""
+
+    training: TrainingRows
+    held_out: TrainingRows
+
+
+def rows_of(contract: StudyContract, one: SimulatedSilo) -> SiloRows:
+    """As many rows as the contract says that the silo published, split by its test share.
+
+    Raises ``DatasetRefused`` or ``Malformed`` where the source doesn't hold the contract's columns.
+    """
+    count = contract.terms_of(one.silo).rows
+    if isinstance(one.source, MockSource):
+        values = _mock_values(contract, one.silo, one.source, count)
+    else:
+        values = _file_values(contract, one.source, count)
+    identities = [number.to_bytes(8, "big") for number in range(len(values))]
+    training = training_mask(_SPLIT_KEY, identities, contract.evaluation.test_share)
+    return SiloRows(_side(values[training]), _side(values[~training]))
+
+
+def _side(values: Floats) -> TrainingRows:
+    return TrainingRows(np.ascontiguousarray(values[:, :-1]), values[:, -1].copy())
+
+
+def _names(contract: StudyContract) -> list[str]:
+    return [column.name for column in (*contract.data.features, contract.data.target)]
+
+
+def _mock_values(contract: StudyContract, silo: str, source: MockSource, count: int) -> Floats:
+    rows = mock_rows(silo, source.dataset, source.columns, count)
+    return np.column_stack([rows.column(name) for name in _names(contract)])
+
+
+def _file_values(contract: StudyContract, source: FileSource, count: int) -> Floats:
+    path, names = Path(source.path), _names(contract)
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DatasetRefused(f"file {path.name} is larger than the {MAX_FILE_BYTES} bytes that are read")
+        table = polars.read_csv(path, columns=names, n_rows=count, infer_schema_length=None)
+        values = table.select(names).cast(polars.Float64).to_numpy(writable=True)
+    except OSError as error:
+        raise DatasetRefused(f"file {path} cannot be read: {error.strerror or 'is it a file?'}") from None
+    except polars.exceptions.PolarsError:
+        # Its text may quote a value.
+        needed = ", ".join(names)
+        raise DatasetRefused(f"file {path.name}: it must be CSV with these columns, all numbers: {needed}") from None
+    if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
+        raise DatasetRefused(f"file {path.name}: the target {names[-1]} must be 0 or 1 in every row")
+    return values.astype(np.float64, copy=False)

@@ -1,0 +1,148 @@
+"""Mock rows: the same bits everywhere from the published schema alone, within it, and worth training on."""
+
+import csv
+import hashlib
+import inspect
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol import mock
+from protocol.errors import Malformed
+from protocol.mock import MARK, MAX_VALUES, MockRows, as_text, mock_rows, schema_digest
+from protocol.study import Column
+
+VECTOR = json.loads((Path(__file__).parents[2] / "vectors" / "mock.json").read_text())
+COLUMNS = tuple(Column.model_validate(column) for column in VECTOR["columns"])
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def _inputs(made: MockRows, target: str) -> np.ndarray:
+    """All columns but the target, on their ranges, and a constant."""
+    others = [(made.column(c.name) - c.minimum) / (c.maximum - c.minimum) for c in made.columns if c.name != target]
+    return np.column_stack([*others, np.ones(len(made.values))])
+
+
+@st.composite
+def schemas(draw: st.DrawFn) -> tuple[Column, ...]:
+    columns = []
+    for place in range(draw(st.integers(1, 5))):
+        if draw(st.booleans()):
+            columns.append(Column(name=f"b{place}", kind="binary", minimum=0.0, maximum=1.0))
+            continue
+        low, high = sorted(draw(st.tuples(numbers, numbers).filter(lambda pair: pair[0] != pair[1])))
+        columns.append(Column(name=f"n{place}", kind="number", minimum=low, maximum=high))
+    return tuple(columns)
+
+
+def test_the_rows_of_a_schema_are_these_very_bytes_on_every_machine() -> None:
+    made = mock_rows(VECTOR["silo"], VECTOR["dataset"], COLUMNS, VECTOR["count"])
+    assert schema_digest(VECTOR["silo"], VECTOR["dataset"], COLUMNS) == VECTOR["schema"]
+    assert made.values[:3].tolist() == VECTOR["first"]
+    assert hashlib.sha256(np.ascontiguousarray(made.values, "<f8").tobytes()).hexdigest() == VECTOR["sha256"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(schemas(), st.integers(1, 40))
+def test_every_value_is_of_its_columns_kind_and_within_its_range(columns: tuple[Column, ...], count: int) -> None:
+    made = mock_rows("berlin", "heart", columns, count)
+    assert made.values.shape == (count, len(columns))
+    for column in columns:
+        values = made.column(column.name)
+        assert np.isfinite(values).all()
+        assert (values >= column.minimum).all() and (values <= column.maximum).all()
+        if column.kind == "binary":
+            assert set(values.tolist()) <= {0.0, 1.0}
+
+
+def test_the_most_extreme_row_is_within_a_range_whose_ends_are_not_round() -> None:
+    column = Column(name="width", kind="number", minimum=0.124, maximum=9.876)
+    trait = mock._Trait(loading=0.8, centre=0.5, spread=0.1, skewed=False, threshold=0.0)
+    extremes = np.array([-40.0, 40.0])
+    assert mock._values(column, trait, extremes, extremes).tolist() == [0.124, 9.876]
+
+
+def test_nothing_but_what_is_published_goes_into_mock_rows() -> None:
+    assert list(inspect.signature(mock_rows).parameters) == ["silo", "dataset", "columns", "count"]
+    assert not {"open", "Path", "random", "secrets", "os", "time"} & set(vars(mock))
+
+
+def test_more_rows_begin_with_the_same_rows() -> None:
+    few, many = (mock_rows("berlin", "heart", COLUMNS, count).values for count in (7, 400))
+    assert (many[:7] == few).all()
+
+
+def test_silos_with_one_schema_have_rows_of_their_own() -> None:
+    ours, theirs = (mock_rows(silo, "heart", COLUMNS, 50).values for silo in ("berlin", "madrid"))
+    assert not (ours == theirs).all(axis=1).any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"maximum": 101.0}, {"unit": "months"}, {"name": "years"}],
+    ids=["range", "unit", "name"],
+)
+def test_any_change_of_the_schema_makes_other_rows(change: dict[str, object]) -> None:
+    changed = (COLUMNS[0].model_copy(update=change), *COLUMNS[1:])
+    ours, theirs = (mock_rows("berlin", "heart", columns, 20).values for columns in (COLUMNS, changed))
+    assert not (ours == theirs).all(axis=1).any()
+
+
+def test_a_binary_column_is_learned_at_one_silo_and_holds_at_another() -> None:
+    """Least squares on one silo's rows predicts better, on another's, than the commoner answer."""
+    for target in (column.name for column in COLUMNS if column.kind == "binary"):
+        fitted, tested = (mock_rows(silo, "heart", COLUMNS, 2000) for silo in ("berlin", "madrid"))
+        weights, *_ = np.linalg.lstsq(_inputs(fitted, target), fitted.column(target) - 0.5, rcond=None)
+        answers = tested.column(target)
+        accuracy = ((_inputs(tested, target) @ weights > 0) == (answers > 0.5)).mean()
+        assert accuracy > max(answers.mean(), 1 - answers.mean()) + 0.05, target
+
+
+def test_numbers_are_neither_constant_nor_heaped_at_the_ends_of_their_range() -> None:
+    made = mock_rows("berlin", "heart", COLUMNS, 2000)
+    for column in COLUMNS:
+        values = made.column(column.name)
+        if column.kind == "number":
+            assert len(np.unique(values)) > 20
+            assert ((values == column.minimum) | (values == column.maximum)).mean() < 0.05
+        else:
+            assert 0.15 < values.mean() < 0.85
+
+
+def test_whole_ranges_have_whole_values_and_narrow_ones_few_decimals() -> None:
+    wide = Column(name="age", kind="number", minimum=18.0, maximum=100.0)
+    narrow = Column(name="oldpeak", kind="number", minimum=-4.0, maximum=8.0)
+    made = mock_rows("berlin", "heart", (wide, narrow), 200)
+    assert all(value.is_integer() for value in made.column("age"))
+    assert all(len(as_text(value).partition(".")[2]) <= 1 for value in made.column("oldpeak"))
+
+
+def test_every_row_of_a_table_is_marked_as_mock_and_no_column_can_take_the_mark() -> None:
+    made = mock_rows("berlin", "heart", COLUMNS, 3)
+    lines = list(csv.reader(io.StringIO("".join(made.csv()))))
+    assert [line[0] for line in lines] == [MARK, "mock-1", "mock-2", "mock-3"]
+    assert lines[0][1:] == [column.name for column in COLUMNS]
+    assert [[float(cell) for cell in line[1:]] for line in lines[1:]] == made.values.tolist()
+    with pytest.raises(ValueError, match="name"):
+        Column(name=MARK, kind="binary", minimum=0.0, maximum=1.0)
+
+
+@pytest.mark.parametrize("count", [0, -1, MAX_VALUES])
+def test_as_many_rows_as_would_fill_the_memory_are_refused(count: int) -> None:
+    with pytest.raises(Malformed, match="at least 1 and at most"):
+        mock_rows("berlin", "heart", COLUMNS, count)
+
+
+def test_mock_rows_cannot_be_changed_and_say_what_they_are() -> None:
+    made = mock_rows("berlin", "heart", COLUMNS, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        made.values[0, 0] = 1.0
+    assert "mock" in repr(made)
+    with pytest.raises(Malformed, match="column lungs is not in the published schema"):
+        made.column("lungs")
