@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 from client.connection import Connection
 from client.errors import PrivateRefused, UsageRefused
+from client.registrations import by_members, dataset_names
 from protocol.membership_statements import DatasetRegistered
 from protocol.mock import MockRows, mock_rows
 from protocol.study import Column, Unit
@@ -71,13 +72,11 @@ class DatasetAtSilo:
 
 def datasets(connection: Connection) -> dict[str, dict[str, DatasetAtSilo]]:
     """Dataset name -> silo -> the newest of what the silo made known, for members under the charter in force."""
-    members = {member.silo for member in connection.log.charter.members}
-    found: dict[str, dict[str, DatasetAtSilo]] = {}
-    for _, body in connection.log.statements(DatasetRegistered):
-        one = DatasetAtSilo(body)
-        if one.owner in members:
-            found.setdefault(one.name, {})[one.owner] = one
-    return dict(sorted(found.items()))
+    return {
+        name: {silo: DatasetAtSilo(body) for silo, body in held.items()}
+        for name in dataset_names(connection)
+        if (held := by_members(connection, name))
+    }
 
 
 def one_dataset(connection: Connection, name: str) -> Mapping[str, DatasetAtSilo]:

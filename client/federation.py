@@ -26,8 +26,9 @@ from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
 from client.job_interface import JobDesk
 from client.model import probabilities, to_onnx
+from client.registrations import by_members
 from client.release import Released, release, write_release
-from client.studies import Proposal, draft_contract, propose, registered, watch
+from client.studies import Proposal, draft_contract, propose, watch
 from client.trial import USUAL_ROWS, Trial, try_study
 from protocol.routes import StudyStatus
 from protocol.study import StudyContract, study_id
@@ -71,7 +72,7 @@ class Study:
 
         ``data``: by silo, a CSV file of public data to take in place of mock rows.
         """
-        published = registered(self.connection, self.contract.data.dataset)
+        published = by_members(self.connection, self.contract.data.dataset)
         files = {silo: Path(path) for silo, path in (data or {}).items()}
         last = self.contract.training.rounds + 2
         return try_study(self.contract, published, files, rows, lambda done: _line(done.stage, done.index + 1, last))

@@ -18,6 +18,7 @@ from silo_node.agent.memory import check_journal, check_ledger, check_own_words,
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending
 from silo_node.agent.releasing import release
+from silo_node.agent.shelving import ShelfKeeper
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
@@ -50,6 +51,7 @@ class Agent:
         self._runner_failures: dict[str, int] = {}
         self._try_again = False
         self._candidate = ""
+        self._shelf = ShelfKeeper(silo)
         check_ledger(silo)
         check_journal(silo)
 
@@ -62,6 +64,7 @@ class Agent:
                 pulse.beat(at_work=True)
                 if not self.work():
                     publish_pending(self._silo, self._studies.datasets)
+                    self._shelf.look(self._follower.charter)
                 pulse.beat(at_work=False)
                 # After a step too: it was said in the log, so the next poll brings at least that.
                 failures, wait_s = 0, 0 if self._try_again else self._poll_wait_s

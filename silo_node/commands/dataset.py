@@ -4,14 +4,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from protocol.accounting import best_order
+from protocol.charter import Charter
 from silo_node.agent.registering import register_dataset, try_to_publish
+from silo_node.agent.shelving import keep_shelf, shelf_of
+from silo_node.agent.silo import Silo
 from silo_node.app import open_silo
 from silo_node.commands.options import Folder, out
 from silo_node.dataset.catalogue import register
 from silo_node.dataset.schema import read_schema
+from silo_node.errors import DatasetRefused
 
 app = typer.Typer(no_args_is_help=True, help="Register datasets and see them.")
 
@@ -33,13 +38,16 @@ def add(
     with open_silo(folder) as (silo, _):
         dataset = register_dataset(silo, asked)
         published = try_to_publish(silo, dataset)
+        unshelved = _shelve(silo)
     out.print(
-        f"[green]Registered [bold]{name}[/bold][/green]: {len(dataset.declared.columns)} columns, "
+        f"[green]Registered [bold]{name}[/bold][/green]: {len(dataset.declared.names)} columns, "
         f"{rows} rows published; privacy domain {domain}: epsilon {epsilon:g}, delta {delta:g} for each "
         f"[bold]{dataset.unit}[/bold], for good."
     )
     if not published:
         out.print("[yellow]Not published yet[/yellow]: the node does so once it runs and this silo is admitted.")
+    if unshelved:
+        out.print(f"[yellow]Without a mock side yet[/yellow]: {escape(unshelved)}; the node tries again at its start.")
 
 
 @app.command("list")
@@ -49,5 +57,34 @@ def list_(folder: Folder = Path("silo")) -> None:
     with open_silo(folder) as (silo, _):
         for one in silo.catalogue.list():
             cap = (one.domain, one.unit, one.epsilon, one.delta)
-            table.add_row(*(str(cell) for cell in (one.name, len(one.declared.columns), one.published_rows, *cap)))
+            table.add_row(*(str(cell) for cell in (one.name, len(one.declared.names), one.published_rows, *cap)))
     out.print(table)
+
+
+@app.command("shelf")
+def shelf(folder: Folder = Path("silo")) -> None:
+    """Bring the syft datasets in syft/ up to date, and show who may see which side."""
+    table = Table("dataset", "mock side: rows made from the schema", "private side")
+    with open_silo(folder) as (silo, _):
+        made = keep_shelf(silo, _charter(silo))
+        shelved = shelf_of(silo)
+        for name in shelved.names():
+            table.add_row(name, ", ".join(shelved.readers(name)) or "nobody yet", "nobody: a reference, no rows")
+    out.print(table)
+    if made:
+        out.print(f"made now: {', '.join(made)}")
+
+
+def _shelve(silo: Silo) -> str:
+    """Why the shelf could not be kept; a registration stands all the same."""
+    try:
+        keep_shelf(silo, _charter(silo))
+    except DatasetRefused as problem:
+        return str(problem)
+    return ""
+
+
+def _charter(silo: Silo) -> Charter | None:
+    """The charter in force as this silo last verified it; None before its node has followed the log."""
+    follower = silo.tasks.follower()
+    return None if follower is None else follower.charter

@@ -208,15 +208,18 @@ def checked_frame(checked: Checked) -> Frame:
         "commitment": checked.commitment,
         "rows": checked.rows,
         "clamped": dict(checked.clamped),
+        "left_out": checked.left_out,
+        "profile": checked.profile,
     }
     return Frame(header)
 
 
 def checked_from(frame: Frame) -> Checked:
-    _only(frame.header, "reply", "commitment", "rows", "clamped")
+    _only(frame.header, "reply", "commitment", "rows", "clamped", "left_out", "profile")
     if frame.header["reply"] != "checked":
         raise BadFrame("a reply that is no check")
-    return Checked(frame.header["commitment"], frame.header["rows"], frame.header["clamped"])
+    header = frame.header
+    return Checked(header["commitment"], header["rows"], header["clamped"], header["left_out"], header["profile"])
 
 
 def _only(header: dict[str, Any], *names: str) -> None:

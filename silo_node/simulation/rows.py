@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from protocol.mock import mock_rows
 from protocol.simulation import FileSource, MockSource, SimulatedSilo
 from protocol.study import StudyContract
-from silo_node.dataset.split import training_mask
+from silo_node.dataset.split import row_tags, tags_of, training_mask
 from silo_node.errors import DatasetRefused
 from silo_node.training.rows import TrainingRows
 
@@ -41,7 +41,7 @@ def rows_of(contract: StudyContract, one: SimulatedSilo) -> SiloRows:
     else:
         values = _file_values(contract, one.source, count)
     identities = [number.to_bytes(8, "big") for number in range(len(values))]
-    training = training_mask(_SPLIT_KEY, identities, contract.evaluation.test_share)
+    training = training_mask(tags_of(row_tags(_SPLIT_KEY, identities)), contract.evaluation.test_share)
     return SiloRows(_side(values[training]), _side(values[~training]))
 
 

@@ -61,6 +61,13 @@ def test_every_value_is_of_its_columns_kind_and_within_its_range(columns: tuple[
             assert set(values.tolist()) <= {0.0, 1.0}
 
 
+def test_the_most_extreme_row_is_within_a_range_whose_ends_are_not_round() -> None:
+    column = Column(name="width", kind="number", minimum=0.124, maximum=9.876)
+    trait = mock._Trait(loading=0.8, centre=0.5, spread=0.1, skewed=False, threshold=0.0)
+    extremes = np.array([-40.0, 40.0])
+    assert mock._values(column, trait, extremes, extremes).tolist() == [0.124, 9.876]
+
+
 def test_nothing_but_what_is_published_goes_into_mock_rows() -> None:
     assert list(inspect.signature(mock_rows).parameters) == ["silo", "dataset", "columns", "count"]
     assert not {"open", "Path", "random", "secrets", "os", "time"} & set(vars(mock))
