@@ -24,13 +24,13 @@ from silo_node.agent.silo import Silo
 from silo_node.agent.witnessing import may_work
 from silo_node.errors import JobRefused
 from silo_node.private_files import private_folder, write_private, writing_private
-from silo_node.runner.analysis_box import Analysis, Box, Ended
+from silo_node.runner.analysis_box import Analysis, Ended, Sandbox
 from silo_node.runner.tasks import ExtractTask
 
 NO_DOCUMENT = "the code gave no outputs that can be read: it ended its process, was cut off, or wrote to the pipe\n"
 
 
-def run_job(silo: Silo, record: JobRecord, open_box: Callable[[], Box]) -> HeldRun:
+def run_job(silo: Silo, record: JobRecord, open_box: Callable[[], Sandbox]) -> HeldRun:
     """Runs an approved bundle once and holds what it gave. Raises ``JobRefused`` for what doesn't hold."""
     bundle = _cleared(silo, record)
     box = open_box()

@@ -21,7 +21,7 @@ from silo_node.app import open_silo
 from silo_node.commands.options import AsJson, Folder, out, print_json
 from silo_node.errors import JobRefused
 from silo_node.private_files import private_folder, write_private
-from silo_node.runner.analysis_box import Bubblewrap
+from silo_node.runner.analysis_box import AnalysisBox
 
 app = typer.Typer(no_args_is_help=True, help="Reviewed code: read it, run it, look at its outputs, let them go or not.")
 HERE = Path("silo")
@@ -119,7 +119,7 @@ def run(job: str, folder: Folder = HERE) -> None:
     with open_silo(folder) as (silo, _):
         record = find(jobs_of(silo), job)
         with out.status(f"running, at most {record.asked.seconds} s"):
-            held = run_job(silo, record, Bubblewrap)
+            held = run_job(silo, record, AnalysisBox)
     out.print(f"{held.outcome}; held here: {len(held.outputs.files)} files. See: job outputs {record.job[:12]}")
 
 

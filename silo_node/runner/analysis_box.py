@@ -1,31 +1,32 @@
 """Where reviewed code runs: a box that has the bundle, the granted rows, and a pipe out for what it wrote.
 
-``Bubblewrap`` gives it namespaces of its own (no network, no other process, no file beyond Python's and the two it is
-given, read-only), an empty environment, a small memory file system to write to, a bound on memory and on time. Nothing
-runs without a box.
+The walls are those of ``silo_node.runner.box``; the one way out is a pipe, of which a bounded number of bytes is
+taken. What the code writes lies in the box's own memory file system and goes with it. Nothing runs without a box.
 """
 
 import os
 import select
-import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-import protocol
 from protocol.job_bundle import MAX_BUNDLE_BYTES
 from protocol.job_harness import FINISHED
 from silo_node.errors import RunnerFailed
+from silo_node.runner.box.box import Box, Level, Limits, command, environment
+from silo_node.runner.box.entering import REFUSED
+from silo_node.runner.box.running import status_of
+from silo_node.runner.level import sandbox_level
 
 Outcome = Literal["finished", "failed", "timed-out"]
-SCRATCH_BYTES: Final = 64 * 1024**2
+SCRATCH_MIB: Final = 64
 MAX_DOCUMENT_BYTES: Final = MAX_BUNDLE_BYTES
 _PIECE: Final = 1 << 16
-_SYSTEM: Final = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
+_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Ended:
         return f"Ended({self.outcome!r}, {len(self.document)} bytes, redacted)"
 
 
-class Box(Protocol):
+class Sandbox(Protocol):
     """``level`` names the isolation, for the record."""
 
     level: str
@@ -59,27 +60,36 @@ class Box(Protocol):
         """Raises ``RunnerFailed`` where the box can't be made; then nothing of the analysis ran."""
 
 
-class Bubblewrap:
-    """A box by ``bwrap``."""
+class AnalysisBox:
+    """The sandbox of this machine, for reviewed code: bubblewrap alone, which has a scratch folder in memory."""
 
     level = "bubblewrap"
 
-    def __init__(self, program: str | None = None) -> None:
-        found = program or shutil.which("bwrap")
-        if found is None:
-            raise RunnerFailed("reviewed code runs only in a sandbox, and bwrap is not here: apt install bubblewrap")
-        self._program = found
+    def __init__(self, found: Callable[[], Level] = sandbox_level) -> None:
+        if found() != "bubblewrap":
+            raise RunnerFailed("reviewed code runs only under bubblewrap, which doesn't work here: install bubblewrap")
 
     def run(self, analysis: Analysis) -> Ended:
-        command = [self._program, *_walls(analysis), "--", *_inside(analysis)]
+        limits = Limits(memory_mib=analysis.memory_mib, scratch_mib=SCRATCH_MIB, file_mib=SCRATCH_MIB)
+        box = Box(limits, readable=(analysis.bundle, analysis.rows), environment=_ONE_THREAD)
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd="/",
+                command(box, "bubblewrap", _inside(analysis)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment(box),
+                cwd="/",
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as error:
             raise RunnerFailed(f"the sandbox can't be started: {error.strerror}") from None
         return _followed(process, analysis.seconds)
+
+
+def _inside(analysis: Analysis) -> list[str]:
+    harness = ["-P", "-s", "-m", "protocol.job_harness", str(analysis.bundle), str(analysis.rows)]
+    return [*harness, ",".join(analysis.columns), str(analysis.memory_mib)]
 
 
 def _followed(process: "subprocess.Popen[bytes]", seconds: int) -> Ended:
@@ -96,6 +106,8 @@ def _followed(process: "subprocess.Popen[bytes]", seconds: int) -> Ended:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+    if status_of(status) == REFUSED:
+        raise RunnerFailed("the box could not be closed, so nothing of the code counts")
     return Ended("finished" if status == FINISHED else "failed", document)
 
 
@@ -115,43 +127,3 @@ def _read(process: "subprocess.Popen[bytes]", deadline: float) -> bytes:
         data += piece
     os.killpg(process.pid, signal.SIGKILL)
     return bytes(data)
-
-
-def _walls(analysis: Analysis) -> list[str]:
-    """Temporary file systems come before what is bound below them."""
-    walls = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--clearenv"]
-    walls += ["--cap-drop", "ALL", "--hostname", "box", "--proc", "/proc", "--dev", "/dev"]
-    walls += ["--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp"]  # noqa: S108  # its own
-    for path in _SYSTEM:
-        if Path(path).is_symlink():
-            walls += ["--symlink", str(Path(path).readlink()), path]
-        elif Path(path).exists():
-            walls += ["--ro-bind", path, path]
-    for part in _python():
-        walls += ["--ro-bind", str(part), str(part)]
-    walls += ["--ro-bind", str(analysis.bundle), "/job/bundle", "--ro-bind", str(analysis.rows), "/job/rows"]
-    for name, value in (("PYTHONPATH", ":".join(_search())), ("PYTHONDONTWRITEBYTECODE", "1"), ("LANG", "C.UTF-8")):
-        walls += ["--setenv", name, value]
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        walls += ["--setenv", name, "1"]
-    return [*walls, "--chdir", "/tmp"]  # noqa: S108
-
-
-def _inside(analysis: Analysis) -> list[str]:
-    columns = ",".join(analysis.columns)
-    harness = ["-m", "protocol.job_harness", "/job/bundle", "/job/rows", columns, str(analysis.memory_mib)]
-    return [sys.executable, "-s", *harness]
-
-
-def _python() -> list[Path]:
-    """The interpreter, its libraries, and of this project the package ``protocol`` alone."""
-    wanted = [Path(sys.prefix), Path(sys.base_prefix), *map(Path, _libraries()), Path(protocol.__file__).parent]
-    return [path for path in dict.fromkeys(wanted) if path.exists() and not path.is_relative_to("/usr")]
-
-
-def _search() -> list[str]:
-    return [str(Path(protocol.__file__).parents[1]), *_libraries()]
-
-
-def _libraries() -> list[str]:
-    return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
