@@ -18,11 +18,14 @@ from protocol.ids import timestamp
 from protocol.job_bundle import CodeBundle
 from protocol.job_outputs import JobOutputs, outputs_of, read_outputs
 from protocol.job_record import JobRecord
+from silo_node.agent.job_case import approved_by_owner, verdict_on_job
 from silo_node.agent.job_files import HeldRun
-from silo_node.agent.job_steps import breach, is_researcher
+from silo_node.agent.job_steps import is_researcher
 from silo_node.agent.silo import Silo
+from silo_node.agent.studies import Studies
 from silo_node.agent.witnessing import may_work
 from silo_node.errors import JobRefused
+from silo_node.policy.gate import Approval
 from silo_node.private_files import private_folder, write_private, writing_private
 from silo_node.runner.analysis_box import Analysis, Ended, Sandbox
 from silo_node.runner.tasks import ExtractTask
@@ -60,7 +63,7 @@ def _cleared(silo: Silo, record: JobRecord) -> CodeBundle:
         raise JobRefused(f"job {job} is {record.stage}: it runs once it is approved, and the log says so")
     if not record.open_at(timestamp(silo.clock())):
         raise JobRefused(f"job {job} ended at {record.asked.expires_at}; it has to be submitted anew")
-    if silo.tasks.jobs.answered(record.job, "approve") != record.asked.bundle:
+    if not approved_by_owner(silo, record):
         raise JobRefused(f"job {job}: this silo's owner approved another bundle, or none")
     if not is_researcher(record, follower.in_force):
         raise JobRefused(f"job {job}: {record.researcher} is no researcher under the charter in force")
@@ -69,9 +72,10 @@ def _cleared(silo: Silo, record: JobRecord) -> CodeBundle:
         raise JobRefused(f"job {job}: nothing is run now: {stale}")
     if silo.tasks.jobs.answered(record.job, "release") is not None:
         raise JobRefused(f"job {job}: its outputs are on their way; a later run could be taken for them")
-    stands = breach(silo, record)
-    if stands is not None:
-        raise JobRefused(f"job {job}: your limits refuse it now, by {stands[0]}: {stands[1]}")
+    known = Studies(silo.tasks.entries()).lead_known(record.researcher, silo.name, besides="")
+    decision = verdict_on_job(silo, record, follower.in_force, known)
+    if not isinstance(decision, Approval):
+        raise JobRefused(f"job {job}: your policy doesn't let it run now, by {decision.rule}: {decision.reason}")
     bundle = silo.files.jobs.bundle(record.job, record.asked.bundle)
     if bundle is None:
         raise JobRefused(f"job {job}: its bundle is not on this disk; restore it, or ask for a new submission")

@@ -148,7 +148,8 @@ class Agent:
     def _job_step(self, job: JobRecord) -> bool:
         """A job that can't be gone on with stays as it is: nothing of it leaves."""
         try:
-            return job_steps.step(self._silo, job, self._follower.in_force)
+            known = self._studies.lead_known(job.researcher, self._silo.name, besides="")
+            return job_steps.step(self._silo, job, self._follower.in_force, known)
         except HubDistrusted as problem:
             self._silo.voice.note("halt", str(problem), None)
             raise

@@ -161,9 +161,9 @@ def test_a_sealed_bundle_that_is_not_what_was_signed_is_refused_by_itself(node, 
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"purpose": "fraud-detection"}, "purpose"),
-        ({"columns": ("age", "salary")}, "columns"),
-        ({"dataset": "wages"}, "dataset"),
+        ({"purpose": "fraud-detection"}, "purpose-allowed"),
+        ({"columns": ("age", "salary")}, "columns-registered"),
+        ({"dataset": "wages"}, "dataset-registered"),
     ],
 )
 def test_what_the_owners_limits_do_not_grant_is_refused_without_asking_anybody(node, asked, changes, rule):
@@ -176,7 +176,7 @@ def test_limits_that_change_after_the_approval_stop_the_run(node, asked):
     approve(node, job)
     node.write(limits=LIMITS.replace('heart = "registered"', 'heart = ["age"]'))
     box = FakeBox()
-    with pytest.raises(JobStopped, match="grants no column ill"):
+    with pytest.raises(JobStopped, match="columns-granted"):
         run(node, job, box)
     assert box.runs == []
 
