@@ -17,6 +17,7 @@ from protocol.sealing.errors import MasksUnrecoverable, SumRejected
 from protocol.sealing.masks import MaskStream
 from protocol.sealing.secret import StudySecret
 from silo_node.agent import sayings, unmasking
+from silo_node.agent.decisions import may_compute
 from silo_node.agent.keying import agreed_secret
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
 from silo_node.agent.silo import Silo
@@ -24,8 +25,6 @@ from silo_node.agent.study import Study
 from silo_node.agent.uploading import send_term
 from silo_node.errors import HubRefused, StudyHalted
 from silo_node.ledger.budget import Refused
-from silo_node.policy.facts import facts_of_round
-from silo_node.policy.gate import Approval
 from silo_node.runner.tasks import task_of_round
 from silo_node.sealing import keys
 from silo_node.sealing.sealer import OpenedTotal, seal_update
@@ -79,6 +78,8 @@ def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     unmasking.check_peers(silo, current.index, current.opened.silos)
     forget_closed(silo, study)
     if silo.files.update(study.id, current.index) is None:
+        if not may_compute(silo, study, current):
+            return False  # a person decides
         compute_update(silo, study, current)
     ran = silo.files.ran(study.id, current.index)
     settled = silo.ledger.settle(charge_id(study.id, current.index), ran)
@@ -92,20 +93,13 @@ def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
 
 
 def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
-    """Decides, charges, announces the charge, and only then lets the runner read rows.
+    """Charges, announces the charge, and only then lets the runner read rows.
 
     A run that crashed left nothing outside this node, so it is repeated under the charge it already has.
     """
     contract, index = study.record.contract, current.index
     dataset = silo.catalogue.get(contract.data.dataset)
-    charge = charge_id(study.id, index)
-    # A run that crashed left its charge in the ledger: it must not count against what is left a second time.
-    charged = any(entry.charge_id == charge for entry in silo.ledger.history(dataset.domain))
-    facts = facts_of_round(silo.case(study), index, len(current.opened.silos), charged)
-    decision = silo.rules.gate.decide(facts)
-    if not isinstance(decision, Approval):
-        raise StudyHalted(f"{decision.rule}: {decision.reason}")
-    admitted = silo.ledger.reserve(dataset.domain, charge, round_events(contract, silo.name, index))
+    admitted = silo.ledger.reserve(dataset.domain, charge_id(study.id, index), round_events(contract, silo.name, index))
     if isinstance(admitted, Refused):
         raise StudyHalted(str(admitted))
     silo.voice.say(sayings.reserved(silo, study, index, dataset.domain))

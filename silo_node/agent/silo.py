@@ -22,7 +22,7 @@ from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import HubSession
 from silo_node.ledger.budget import Refused
 from silo_node.ledger.ledger import Ledger
-from silo_node.policy.case import Case, RegisteredDataset, Standing
+from silo_node.policy.case import Case, RegisteredDataset, SandboxLevel, Standing, holds_as_well
 from silo_node.policy.rules import OwnerRules
 from silo_node.private_files import write_private
 from silo_node.runner.level import sandbox_level
@@ -55,18 +55,25 @@ class Silo:
 
     def case(self, study: Study) -> Case:
         """The study as the policy has to judge it now, on what is registered, spent, signed and answered."""
-        record = study.record
-        question: Answer = "release" if record.requested else "accept"
+        record, sandbox = study.record, sandbox_level()
         standing = Standing(
             now=int(self.clock().timestamp()),
             people=study.people,
             approved_by_admin=record.stands,
-            owner_approved=self.tasks.answered(study.id, question) is not None,
+            owner_approved=self._owner_agreed(study, sandbox),
             accepted_here=self.name in record.accepted and self.name not in record.withdrawn,
             lead_known=study.lead_known,
         )
         held = registered_dataset(self.catalogue, self.ledger, record.contract.data.dataset)
-        return Case(record.contract, self.name, held, standing, self.rules.limits, sandbox_level())
+        return Case(record.contract, self.name, held, standing, self.rules.limits, sandbox)
+
+    def _owner_agreed(self, study: Study, sandbox: SandboxLevel) -> bool:
+        """Whether the owner said yes to this; not to computing in a weaker sandbox than there was when they did."""
+        question: Answer = "release" if study.record.requested else "accept"
+        if self.tasks.answered(study.id, question) is None:
+            return False
+        agreed = self.tasks.agreed(study.id)
+        return question == "release" or agreed is None or holds_as_well(sandbox, agreed)
 
     def fetch_bundle(self, study: str, one: RoundRecord, dealer: str, holders: int) -> bytes:
         """A frozen silo's bundle of mask shares, by the digest that it signed."""

@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS outbox (name TEXT PRIMARY KEY, wire BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS outbox_wire ON outbox (wire);
 CREATE TABLE IF NOT EXISTS promised (log_index INTEGER PRIMARY KEY, wire BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (study TEXT, answer TEXT, reason TEXT NOT NULL, PRIMARY KEY (study, answer));
+CREATE TABLE IF NOT EXISTS agreed (study TEXT PRIMARY KEY, sandbox TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS halted (study TEXT PRIMARY KEY, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS unverified (study TEXT, round INTEGER, PRIMARY KEY (study, round));
 CREATE TABLE IF NOT EXISTS resumed (study TEXT, pause INTEGER, PRIMARY KEY (study, pause));
@@ -199,6 +200,8 @@ class Tasks:
         try:
             self._db.execute("DELETE FROM answers WHERE study = ? AND answer IN (?, ?)", (study, *opposite))
             self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (study, answer, reason))
+            # A new answer is about the node as it is now.
+            self._db.execute("DELETE FROM agreed WHERE study = ?", (study,))
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
@@ -217,6 +220,15 @@ class Tasks:
             frozenset(self._db.execute("SELECT study, pause FROM resumed")),
             frozenset(study for (study,) in self._db.execute("SELECT study FROM halted")),
         )
+
+    def agree(self, study: str, sandbox: str) -> None:
+        """Keeps the sandbox level at the first decision after an answer: that is what the owner agreed to."""
+        self._db.execute("INSERT OR IGNORE INTO agreed VALUES (?, ?)", (study, sandbox))
+
+    def agreed(self, study: str) -> str | None:
+        """The sandbox level that the owner's newest answer was about; None before anything was decided by it."""
+        row = self._db.execute("SELECT sandbox FROM agreed WHERE study = ?", (study,)).fetchone()
+        return row[0] if row else None
 
     def halt(self, study: str, reason: str) -> None:
         """This silo does nothing more in ``study``; the first reason stays."""

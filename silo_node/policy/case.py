@@ -11,6 +11,13 @@ from silo_node.policy.limits import OwnerLimits
 SandboxLevel = Literal["bubblewrap", "landlock", "none"]
 """What rows are computed on in: a box of its own, a process that the kernel restricts, or an ordinary process."""
 
+_WEAKEST_FIRST = ("none", "landlock", "bubblewrap")
+
+
+def holds_as_well(level: SandboxLevel, agreed: str) -> bool:
+    """Whether ``level`` shuts in no less than the level that was agreed to; not if that one isn't known any more."""
+    return agreed in _WEAKEST_FIRST and _WEAKEST_FIRST.index(level) >= _WEAKEST_FIRST.index(agreed)
+
 
 @dataclass(frozen=True, slots=True)
 class RegisteredDataset:

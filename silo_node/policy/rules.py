@@ -2,40 +2,37 @@
 
 from pathlib import Path
 
-from silo_node.errors import PolicyRefused
-from silo_node.policy.document import policy_from_file
+from silo_node.policy.document import parse_policy
 from silo_node.policy.gate import Gate
-from silo_node.policy.limits import OwnerLimits, load_limits
+from silo_node.policy.limits import OwnerLimits, parse_limits
+from silo_node.policy.owner_file import read_owner_file
 
 
 class OwnerRules:
-    """Reads both files again whenever one of them has changed. Raises ``PolicyRefused`` while one can't be used."""
+    """Reads both files at every question, and parses them again whenever a text has changed.
+
+    The texts are compared and not their times: times are coarse, and can be set. Raises ``PolicyRefused`` while a
+    file can't be used, and never falls back to what it held before.
+    """
 
     def __init__(self, policy: Path, limits: Path) -> None:
         self._policy, self._limits = policy, limits
-        self._seen: tuple[tuple[int, int, int], ...] = ()
+        self._texts: tuple[str, str] | None = None
         self._read: tuple[Gate, OwnerLimits] | None = None
 
     @property
     def gate(self) -> Gate:
-        return self._current()[0]
+        return self.current()[0]
 
     @property
     def limits(self) -> OwnerLimits:
-        return self._current()[1]
+        return self.current()[1]
 
-    def _current(self) -> tuple[Gate, OwnerLimits]:
-        stamp = (_stamp(self._policy), _stamp(self._limits))
-        if self._read is None or stamp != self._seen:
+    def current(self) -> tuple[Gate, OwnerLimits]:
+        """Both as of one moment."""
+        texts = (read_owner_file(self._policy), read_owner_file(self._limits))
+        if self._read is None or texts != self._texts:
             self._read = None  # a file that can't be used must not leave the old rules in force
-            self._read = Gate(policy_from_file(self._policy)), load_limits(self._limits)
-            self._seen = stamp
+            policy, limits = parse_policy(texts[0], str(self._policy)), parse_limits(texts[1], str(self._limits))
+            self._read, self._texts = (Gate(policy), limits), texts
         return self._read
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError as problem:
-        raise PolicyRefused(f"{path}: can't be read: {problem.strerror}; restore it, or: policy use") from None
-    return found.st_mtime_ns, found.st_size, found.st_ino
