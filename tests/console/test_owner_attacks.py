@@ -245,10 +245,13 @@ def test_a_yes_is_not_offered_nor_taken_where_the_policy_refuses(node, browser):
     peers = propose(node, title="Claims", purpose="fraud-detection")
     page = browser.get(f"/requests/{peers.study}").text
     assert "purpose-allowed" in page and "Approve exactly this" not in page
-    fields = {**browser.form(propose(node).study, "accept")}
-    shown = re.search(r'name="shown" value="(\w+)"', page)
-    forged = {**fields, "digest": peers.study, "shown": shown[1] if shown else "0" * 64}
-    assert browser.post(peers.study, forged).status_code == 409 and decisions(node) == []
+    early = propose(node, approved=False)
+    fields = browser.form(early.study, "refuse")
+    assert "Approve exactly this" not in browser.get(f"/requests/{early.study}").text
+    assert browser.post(early.study, {**fields, "choice": "accept"}).status_code == 409
+    assert browser.post(early.study, {**fields, "choice": "release"}).status_code == 409
+    assert browser.post(early.study, {**fields, "choice": "anything"}).status_code == 400
+    assert decisions(node) == []
 
 
 def test_every_answer_forbids_scripts_frames_and_keeping(browser, peers):
