@@ -24,6 +24,7 @@ from client.bundle import Floats
 from client.catalogue import DatasetAtSilo, datasets
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
+from client.job_interface import JobDesk
 from client.model import probabilities, to_onnx
 from client.registrations import by_members
 from client.release import Released, release, write_release
@@ -104,6 +105,11 @@ class Federation:
     def datasets(self) -> dict[str, dict[str, DatasetAtSilo]]:
         """Dataset name -> silo -> what the silo made known of it, with ``.mock`` rows to look at."""
         return datasets(self.connection)
+
+    @property
+    def jobs(self) -> JobDesk:
+        """Analyses of your own: try, submit, and open what was released."""
+        return JobDesk(self.connection)
 
     def study(self, source: str | os.PathLike[str]) -> Study:
         """A study from a draft file, or one that was proposed by its id (8 or more characters)."""

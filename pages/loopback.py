@@ -54,7 +54,8 @@ def bind_loopback(name: str, port: int = 0) -> Loopback:
 
 def _both(port: int) -> tuple[socket.socket, ...]:
     """Raises ``OSError`` if the port is taken on one of them."""
-    first = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # TCP by name: asyncio sends small answers at once (TCP_NODELAY) only on sockets that say so.
+    first = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # A port of one's own choice is taken again at once after a restart; one that somebody listens on never is.
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,7 +76,7 @@ def _bind_six(port: int) -> socket.socket | None:
         return None
     one = None
     with suppress(OSError):
-        one = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        one = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if one is None:
         return None
     try:

@@ -8,7 +8,7 @@ from typing import Literal
 from protocol.record import StudyRecord
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
-from silo_node.agent.tasks import Answer
+from silo_node.agent.tasks import Answer, Decided
 from silo_node.errors import ConfigRefused
 from silo_node.policy.facts import facts_of_study
 from silo_node.policy.gate import Decision, Hold
@@ -38,29 +38,32 @@ def verdict(silo: Silo, record: StudyRecord) -> Decision | None:
     return silo.rules.gate.decide(facts_of_study(question_of(record), silo.case(study)))
 
 
-def is_due(silo: Silo, record: StudyRecord) -> bool:
-    """Whether an answer of the owner may be due; the policy isn't asked."""
-    if silo.tasks.halted(record.study) is not None:
+def is_due(silo: str, record: StudyRecord, decided: Decided) -> bool:
+    """Whether an answer of ``silo``'s owner may be due; the policy isn't asked."""
+    if record.study in decided.halted:
         return False
-    return may_resume(silo, record) or _undecided(silo, record) or _release_open(silo, record)
+    return (
+        _may_resume(silo, record, decided) or _undecided(silo, record, decided) or _release_open(silo, record, decided)
+    )
 
 
 def choices(silo: Silo, record: StudyRecord, decision: Decision | None) -> tuple[Choice, ...]:
     """The answers that would change something now. A yes is offered only where the policy waits for one."""
-    if silo.tasks.halted(record.study) is not None:
+    decided, name, held = silo.tasks.decided(), silo.name, isinstance(decision, Hold)
+    refused = (record.study, "refuse") in decided.answers
+    if record.study in decided.halted:
         return ()
-    refused, held = silo.tasks.answered(record.study, "refuse") is not None, isinstance(decision, Hold)
     if record.closed is not None:
-        if not _release_asked(silo, record):
+        if not _release_asked(name, record):
             return ()
-        yes: tuple[Choice, ...] = ("release",) if refused or (held and _release_open(silo, record)) else ()
+        yes: tuple[Choice, ...] = ("release",) if refused or (held and _release_open(name, record, decided)) else ()
         return yes if refused else (*yes, "withhold")
-    going_on: tuple[Choice, ...] = ("resume",) if may_resume(silo, record) else ()
-    if silo.name in record.accepted:
-        return going_on if refused or silo.name in record.gone else (*going_on, "withdraw")
-    if silo.name in {*record.refused, *record.gone} or refused:
+    going_on: tuple[Choice, ...] = ("resume",) if _may_resume(name, record, decided) else ()
+    if name in record.accepted:
+        return going_on if refused or name in record.gone else (*going_on, "withdraw")
+    if name in {*record.refused, *record.gone} or refused:
         return ()
-    return ("accept", "refuse") if held and _undecided(silo, record) else ("refuse",)
+    return ("accept", "refuse") if held and _undecided(name, record, decided) else ("refuse",)
 
 
 def give_answer(silo: Silo, record: StudyRecord, answer: Answer, reason: str) -> bool:
@@ -70,12 +73,6 @@ def give_answer(silo: Silo, record: StudyRecord, answer: Answer, reason: str) ->
     silo.voice.note("decision", f"owner: {answer}", record.study)
     silo.tasks.answer(record.study, answer, reason)
     return True
-
-
-def may_resume(silo: Silo, record: StudyRecord) -> bool:
-    """Whether this silo has paused the study and its owner has not yet let it go on."""
-    paused = silo.name in record.paused and record.closed is None
-    return paused and not silo.tasks.resumed(record.study, record.pauses[silo.name])
 
 
 def let_resume(silo: Silo, record: StudyRecord) -> bool:
@@ -89,20 +86,26 @@ def let_resume(silo: Silo, record: StudyRecord) -> bool:
     return True
 
 
-def _undecided(silo: Silo, record: StudyRecord) -> bool:
-    said = {*record.accepted, *record.refused, *record.gone}
-    waits = record.stands and record.closed is None and not record.keyed and silo.name not in said
-    return waits and not _answered(silo, record, "accept", "refuse")
+def _may_resume(silo: str, record: StudyRecord, decided: Decided) -> bool:
+    """Whether the silo has paused the study and its owner has not yet let it go on."""
+    paused = silo in record.paused and record.closed is None
+    return paused and (record.study, record.pauses[silo]) not in decided.resumed
 
 
-def _release_asked(silo: Silo, record: StudyRecord) -> bool:
+def _undecided(silo: str, record: StudyRecord, decided: Decided) -> bool:
+    waits = record.closed is None and not record.keyed and record.stands
+    said = silo in record.accepted or silo in record.refused or silo in record.gone
+    return waits and not said and not _answered(record, decided, "accept", "refuse")
+
+
+def _release_asked(silo: str, record: StudyRecord) -> bool:
     completed = record.closed is not None and record.closed.outcome == "completed"
-    return completed and record.requested and silo.name not in {*record.confirmations, *record.gone}
+    return completed and record.requested and silo not in {*record.confirmations, *record.gone}
 
 
-def _release_open(silo: Silo, record: StudyRecord) -> bool:
-    return _release_asked(silo, record) and not _answered(silo, record, "release", "refuse")
+def _release_open(silo: str, record: StudyRecord, decided: Decided) -> bool:
+    return _release_asked(silo, record) and not _answered(record, decided, "release", "refuse")
 
 
-def _answered(silo: Silo, record: StudyRecord, *answers: Answer) -> bool:
-    return any(silo.tasks.answered(record.study, one) is not None for one in answers)
+def _answered(record: StudyRecord, decided: Decided, *answers: Answer) -> bool:
+    return any((record.study, answer) in decided.answers for answer in answers)

@@ -8,10 +8,12 @@ import structlog
 from protocol.errors import ProtocolError
 from protocol.follow import CharterUnseen, Follower, Verified, advance_follower, begin, checkpoint_size
 from protocol.ids import moment
+from protocol.job_record import JobRecord
 from protocol.routes import Follow
 from protocol.signing import Signed
-from silo_node.agent import keying, pausing, pipeline
+from silo_node.agent import job_steps, keying, pausing, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
+from silo_node.agent.jobs import jobs_of
 from silo_node.agent.memory import check_journal, check_ledger, check_own_words, check_promises
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending
@@ -26,6 +28,7 @@ from silo_node.errors import (
     HubDistrusted,
     HubRefused,
     HubUnreachable,
+    JobRefused,
     PolicyRefused,
     RunnerFailed,
     StudyHalted,
@@ -44,6 +47,7 @@ class Agent:
         self._fetch_charter = fetch_charter
         self._follower = silo.tasks.follower() or begin(fetch_charter(), founding)
         self._studies = Studies(silo.tasks.entries())
+        self._jobs = jobs_of(silo)
         self._runner_failures: dict[str, int] = {}
         self._try_again = False
         self._candidate = ""
@@ -97,6 +101,7 @@ class Agent:
             self._silo.identity.use(follower.charter)
         for entry in entries:
             self._studies.take_in(entry)
+            self._jobs.take_in(entry)
         self._witness(answer.candidate)
 
     def _held_to_its_word(self, promised: tuple[tuple[int, Signed], ...]) -> None:
@@ -132,7 +137,19 @@ class Agent:
             return False
         self._try_again = False
         steps = [self._step(Study(one, self._follower.in_force)) for one in self._studies.records.values()]
+        steps += [self._job_step(job) for job in self._jobs.records.values() if job.job not in self._jobs.broken]
         return any(steps)
+
+    def _job_step(self, job: JobRecord) -> bool:
+        """A job that can't be gone on with stays as it is: nothing of it leaves."""
+        try:
+            return job_steps.step(self._silo, job, self._follower.in_force)
+        except HubDistrusted as problem:
+            self._silo.voice.note("halt", str(problem), None)
+            raise
+        except (HubRefused, JobRefused, PolicyRefused, DatasetRefused) as problem:
+            log.warning("job-waits", job=job.job[:12], problem=str(problem))
+            return False
 
     def _step(self, study: Study) -> bool:
         if self._silo.tasks.halted(study.id) is not None:

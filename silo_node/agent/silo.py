@@ -108,7 +108,4 @@ class Silo:
 
 def published_columns(dataset: Dataset) -> tuple[Column, ...]:
     """The columns of a dataset as the consortium learns them."""
-    return tuple(
-        Column(name=c.name, kind=c.kind, minimum=c.minimum, maximum=c.maximum, unit=c.unit)
-        for c in dataset.declared.columns
-    )
+    return dataset.declared.expanded

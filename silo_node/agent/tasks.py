@@ -7,6 +7,7 @@ computed and sealed is in the files of its study (``silo_node.agent.study_files`
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +17,20 @@ from protocol.follow import Follower, Verified
 from protocol.journal import Claim
 from protocol.signing import Signed, parse
 from protocol.translog import LogView
+from silo_node.agent.job_memory import JobMemory
 from silo_node.agent.witness_memory import WitnessMemory
 
 Answer = Literal["accept", "refuse", "release"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What people and rules decided: answers by study, pauses that may end by study and number, halted studies."""
+
+    answers: frozenset[tuple[str, Answer]]
+    resumed: frozenset[tuple[str, int]]
+    halted: frozenset[str]
+
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS follower (
@@ -53,6 +65,7 @@ class Tasks:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_TABLES)
         self.witnessing = WitnessMemory(self._db)
+        self.jobs = JobMemory(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -196,6 +209,14 @@ class Tasks:
         query = "SELECT reason FROM answers WHERE study = ? AND answer = ?"
         row = self._db.execute(query, (study, answer)).fetchone()
         return row[0] if row else None
+
+    def decided(self) -> Decided:
+        """All that was answered, let go on and halted, read at once: for looking at many studies."""
+        return Decided(
+            frozenset(self._db.execute("SELECT study, answer FROM answers")),
+            frozenset(self._db.execute("SELECT study, pause FROM resumed")),
+            frozenset(study for (study,) in self._db.execute("SELECT study FROM halted")),
+        )
 
     def halt(self, study: str, reason: str) -> None:
         """This silo does nothing more in ``study``; the first reason stays."""

@@ -40,7 +40,7 @@ def add(
         published = try_to_publish(silo, dataset)
         unshelved = _shelve(silo)
     out.print(
-        f"[green]Registered [bold]{name}[/bold][/green]: {len(dataset.declared.columns)} columns, "
+        f"[green]Registered [bold]{name}[/bold][/green]: {len(dataset.declared.names)} columns, "
         f"{rows} rows published; privacy domain {domain}: epsilon {epsilon:g}, delta {delta:g} for each "
         f"[bold]{dataset.unit}[/bold], for good."
     )
@@ -57,7 +57,7 @@ def list_(folder: Folder = Path("silo")) -> None:
     with open_silo(folder) as (silo, _):
         for one in silo.catalogue.list():
             cap = (one.domain, one.unit, one.epsilon, one.delta)
-            table.add_row(*(str(cell) for cell in (one.name, len(one.declared.columns), one.published_rows, *cap)))
+            table.add_row(*(str(cell) for cell in (one.name, len(one.declared.names), one.published_rows, *cap)))
     out.print(table)
 
 

@@ -30,7 +30,8 @@ class Desk:
 
     def waiting(self) -> int:
         """How many studies may wait for the owner."""
-        return sum(is_due(self.silo, record) for record in self.studies().records.values())
+        decided = self.silo.tasks.decided()
+        return sum(is_due(self.silo.name, record, decided) for record in self.studies().records.values())
 
     def node(self) -> tuple[bool, str]:
         """Whether the node runs well, and where it stands in a sentence."""

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pages.local_requests import Turned
 from protocol.errors import Malformed
+from silo_node.console.dataset_view import dataset_view
 from silo_node.console.journal_view import Asked, Entry, journal_view
 from silo_node.console.ledger_view import ledger_view
 from silo_node.console.node_view import node_view
@@ -29,13 +30,11 @@ async def datasets(visit: Visiting) -> HTMLResponse:
 
 @router.get("/{place}/datasets/{name}")
 async def dataset(visit: Visiting, name: str) -> HTMLResponse:
-    silo = visit.desk.silo
     try:
-        found = silo.catalogue.get(name)
+        view = dataset_view(visit.desk, name)
     except DatasetRefused as refusal:
         raise Turned(404, str(refusal)) from None
-    published = (silo.identity.party, name) in visit.desk.studies().datasets
-    return visit.page("console/dataset.html", dataset=found, published=published)
+    return visit.page("console/dataset.html", view=view)
 
 
 @router.get("/{place}/ledger")

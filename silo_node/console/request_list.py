@@ -8,6 +8,7 @@ from protocol.record import StudyRecord
 from silo_node.agent.answering import is_due
 from silo_node.agent.answers import standing
 from silo_node.agent.silo import Silo
+from silo_node.agent.tasks import Decided
 from silo_node.console.paging import Cut, cut
 
 SHOWN: Final = 20
@@ -39,7 +40,8 @@ class Group:
 def request_list(silo: Silo, records: Iterable[StudyRecord], page: int) -> tuple[tuple[Group, ...], Cut]:
     """The groups that have a line on ``page``, and where that page is among all."""
     newest = sorted(records, key=lambda record: record.proposed_at, reverse=True)
-    placed = sorted(((_place(silo, record), record) for record in newest), key=lambda one: one[0])
+    decided = silo.tasks.decided()
+    placed = sorted(((_place(silo.name, record, decided), record) for record in newest), key=lambda one: one[0])
     numbers = [sum(place == wanted for place, _ in placed) for wanted in range(len(HEADINGS))]
     where = cut(len(placed), SHOWN, page)
     shown = placed[where.first : where.first + SHOWN]
@@ -50,13 +52,14 @@ def request_list(silo: Silo, records: Iterable[StudyRecord], page: int) -> tuple
     return tuple(group for group in groups if group.lines), where
 
 
-def _place(silo: Silo, record: StudyRecord) -> int:
-    if is_due(silo, record):
+def _place(silo: str, record: StudyRecord, decided: Decided) -> int:
+    """The index of the study's heading."""
+    if is_due(silo, record, decided):
         return 0
-    left = silo.name in {*record.refused, *record.gone} or silo.tasks.halted(record.study) is not None
+    left = silo in {*record.refused, *record.gone} or record.study in decided.halted
     if record.closed is not None or left:
         return 3
-    return 1 if silo.name in record.accepted else 2
+    return 1 if silo in record.accepted else 2
 
 
 def _line(silo: Silo, place: int, record: StudyRecord) -> Line:

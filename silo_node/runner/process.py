@@ -21,10 +21,12 @@ from silo_node.runner.messages import BadFrame, Frame, PipeClosed, TimedOut
 from silo_node.runner.spawning import Child, spawn
 from silo_node.runner.tasks import (
     CheckTask,
+    ExtractTask,
     Outcome,
     RoundTask,
     Task,
     checked_from,
+    extract_from,
     outcome_from,
     task_frame,
     values_of,
@@ -32,6 +34,7 @@ from silo_node.runner.tasks import (
 
 START_LIMIT_S: Final = 300.0
 CLOSE_LIMIT_S: Final = 5.0
+MAX_EXTRACT_BYTES: Final = 4 * 2**30
 
 logger = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
@@ -83,6 +86,10 @@ class Runner:
     def check(self, registration: Registration) -> Checked:
         """Reads a source through. Raises ``DatasetRefused`` with what is wrong with it, or ``RunnerFailed``."""
         return self._ask(CheckTask(registration), 0, checked_from)
+
+    def extract(self, task: ExtractTask, rows: BinaryIO) -> None:
+        """Writes the exact values of a job's columns to ``rows``. Raises as ``check`` does; then they are none."""
+        self._ask(task, MAX_EXTRACT_BYTES, lambda reply: extract_from(task, reply, rows))
 
     def close(self) -> None:
         """Ends the process. A task that runs in another thread fails with ``RunnerFailed``."""

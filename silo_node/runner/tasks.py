@@ -1,8 +1,8 @@
 """What the process that reads rows is asked to do, what it answers, and both as frames.
 
-What comes back is a DP vector ready to be sealed; rows never do. The agent hands state and vector on in blocks, from
-a file and into one, and holds neither. Importing this module loads neither torch nor
-polars.
+What comes back is a DP vector ready to be sealed, or, for reviewed code alone, granted values for its box. The agent
+hands state, vector and values on in blocks, from a file and into one, and holds none. Importing this module loads
+neither torch nor polars.
 """
 
 from dataclasses import dataclass
@@ -62,8 +62,16 @@ class EvaluateTask:
     state: Payload
 
 
+@dataclass(frozen=True, slots=True)
+class ExtractTask:
+    """The exact values of granted columns, for a box (silo_node.runner.analysis_box). No privacy is in them."""
+
+    dataset: str
+    columns: tuple[str, ...]
+
+
 RoundTask = NormaliseTask | TrainTask | EvaluateTask
-Task = CheckTask | RoundTask
+Task = CheckTask | ExtractTask | RoundTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,8 @@ _ROUND_TASKS: Final = {"normalise": NormaliseTask, "train": TrainTask, "evaluate
 def task_frame(task: Task) -> Frame:
     if isinstance(task, CheckTask):
         return Frame({"task": "check", "registration": task.registration.model_dump(mode="json")})
+    if isinstance(task, ExtractTask):
+        return Frame({"task": "extract", "dataset": task.dataset, "columns": list(task.columns)})
     name = next(name for name, kind in _ROUND_TASKS.items() if isinstance(task, kind))
     header = {"task": name, "contract": contract_value(task.contract), "silo": task.silo, "round": round_of(task)}
     return Frame(header, Payload() if isinstance(task, NormaliseTask) else task.state)
@@ -143,6 +153,9 @@ def task_from(frame: Frame) -> Task:
         if header.get("task") == "check":
             _only(header, "task", "registration")
             return CheckTask(Registration.model_validate_json(canonical.encode(header["registration"])))
+        if header.get("task") == "extract":
+            _only(header, "task", "dataset", "columns")
+            return ExtractTask(header["dataset"], tuple(header["columns"]))
         _only(header, "task", "contract", "silo", "round")
         kind = _ROUND_TASKS[header["task"]]
         task = task_of_round(parse_contract(header["contract"]), header["silo"], header["round"], state)
@@ -176,21 +189,37 @@ def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
     return outcome
 
 
+def extract_frame(values: NDArray[np.float64]) -> Frame:
+    return Frame({"reply": "extracted"}, vector_payload(values.reshape(-1)))
+
+
+def extract_from(task: ExtractTask, frame: Frame, rows: BinaryIO) -> None:
+    """The granted values, written to ``rows`` as they arrive: little-endian float64 (n, columns), in C order."""
+    _only(frame.header, "reply")
+    if frame.header["reply"] != "extracted" or frame.payload.size % (8 * len(task.columns)):
+        raise BadFrame("a reply that is no table of the columns asked for")
+    for block in frame.payload.blocks:
+        rows.write(block)
+
+
 def checked_frame(checked: Checked) -> Frame:
     header = {
         "reply": "checked",
         "commitment": checked.commitment,
         "rows": checked.rows,
         "clamped": dict(checked.clamped),
+        "left_out": checked.left_out,
+        "profile": checked.profile,
     }
     return Frame(header)
 
 
 def checked_from(frame: Frame) -> Checked:
-    _only(frame.header, "reply", "commitment", "rows", "clamped")
+    _only(frame.header, "reply", "commitment", "rows", "clamped", "left_out", "profile")
     if frame.header["reply"] != "checked":
         raise BadFrame("a reply that is no check")
-    return Checked(frame.header["commitment"], frame.header["rows"], frame.header["clamped"])
+    header = frame.header
+    return Checked(header["commitment"], header["rows"], header["clamped"], header["left_out"], header["profile"])
 
 
 def _only(header: dict[str, Any], *names: str) -> None:

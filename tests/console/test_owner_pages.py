@@ -6,7 +6,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from protocol.mock import as_text, mock_rows
 from silo_node.agent.pulse import Pulse
+from silo_node.agent.silo import published_columns
 from tests.console.owner_rig import Terminal, make_owner, propose
 from tests.sample_study import consortium
 from tests.unit.silo_node.agent.story import run_round
@@ -109,6 +111,10 @@ def test_the_pages_show_what_the_commands_show(tab, home, studies, node):
     expect(tab.get_by_text("Consistent, 3 of 4 witnesses")).to_be_visible()
     tab.goto(home + "datasets/heart")
     expect(tab.get_by_role("row", name=re.compile("chol number 0 100"))).to_be_visible()
+    dataset = node.silo.catalogue.get("heart")
+    (mock,) = mock_rows("alpha", "heart", published_columns(dataset), 1).values
+    shown = tab.get_by_role("row", name=re.compile("^mock-1 ")).inner_text().split()
+    assert shown == ["mock-1", *map(as_text, mock)]
 
 
 def test_a_page_prints_without_its_buttons_and_with_the_whole_exact_text(tab, home, studies):
