@@ -257,6 +257,10 @@ class Catalogue:
         self._opted_out(domain, expected=counted_on)
         self.opt_outs.begin(domain)
 
+    def file_of(self, name: str) -> Path:
+        """The file of the registration of ``name``. Raises ``DatasetRefused`` for what can't be a name."""
+        return self._path(name)
+
     def _path(self, name: str) -> Path:
         # Names come from command lines and from contracts that others wrote; they must not leave the folder.
         if not re.fullmatch(NAME, name) or "\n" in name:

@@ -54,15 +54,19 @@ class OptOuts:
     folder: Path
     keys: DatasetKeys
 
+    def file_of(self, domain: str) -> Path:
+        """Where the list of ``domain`` lies; replaced whole whenever somebody is put on it."""
+        return self.folder / f"{domain}.list"
+
     def begin(self, domain: str) -> None:
         """An empty list for a domain that has none."""
         with self._locked():
-            if not self._path(domain).exists():
+            if not self.file_of(domain).exists():
                 self._write(domain, OptOutList(self._key(domain), {}))
 
     def load(self, domain: str, expected: bool) -> OptOutList:
         """The list of ``domain``; where a list is ``expected``, one that is gone is refused and not taken for empty."""
-        path, key = self._path(domain), self._key(domain)
+        path, key = self.file_of(domain), self._key(domain)
         if not path.exists():
             if expected:
                 raise DatasetRefused(f"the opt-outs of domain {domain} are gone ({path}); restore them from a backup")
@@ -86,13 +90,10 @@ class OptOuts:
 
     def _write(self, domain: str, people: OptOutList) -> None:
         text = "".join([f"{FORMAT} {domain}\n", *(f"{one} {at}\n" for one, at in people.entries.items())]).encode()
-        write_private(self._path(domain), text + f"mac {_mac(people.key, text)}\n".encode())
+        write_private(self.file_of(domain), text + f"mac {_mac(people.key, text)}\n".encode())
 
     def _key(self, domain: str) -> bytes:
         return hmac.digest(self.keys.fingerprint(), b"consortia/opt-outs/v1\0" + domain.encode(), "sha256")
-
-    def _path(self, domain: str) -> Path:
-        return self.folder / f"{domain}.list"
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

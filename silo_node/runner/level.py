@@ -62,7 +62,7 @@ def holds(level: Level) -> bool:
     return done.returncode == _CLOSED
 
 
-def accepted_level(none_accepted: bool) -> Level:
+def accepted_level(none_accepted: bool = False) -> Level:
     """The level to run at. Raises ``ConfigRefused`` for none, unless the owner accepts that."""
     level = sandbox_level()
     if level == "none" and not none_accepted:

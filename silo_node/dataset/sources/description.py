@@ -15,6 +15,7 @@ from silo_node.errors import DatasetRefused
 
 MAX_DESCRIPTION_BYTES: Final = 64 * 1024
 MAX_QUERY_BYTES: Final = 256 * 1024
+DESCRIPTIONS: Final = (".yaml", ".yml")
 
 Place = Annotated[Printable, Field(min_length=1, max_length=4096)]
 Word = Annotated[Printable, Field(min_length=1, max_length=255)]
@@ -71,6 +72,27 @@ def read_description(path: Path) -> PostgresqlDescription | SqliteDescription | 
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
         raise DatasetRefused(f"source {path.name} refused: {explain(error)}") from None
+
+
+def files_of(source: Path) -> tuple[Path, ...]:
+    """All files and folders that reading ``source`` needs, itself first; nothing that it names if it can't be read."""
+    if source.suffix not in DESCRIPTIONS:
+        return (source,)
+    try:
+        described = read_description(source)
+    except DatasetRefused:
+        return (source,)
+    named: tuple[str | None, ...]
+    match described:
+        case ImagesDescription():
+            named = (described.table, described.folder)
+        case SqliteDescription():
+            # Beside the database lies what was written to it last.
+            named = (described.query, described.database, f"{described.database}-wal", f"{described.database}-shm")
+        case PostgresqlDescription():
+            named = (described.query, described.password_file, described.authority)
+    folder = source.absolute().parent
+    return (source, *(folder / one for one in named if one))
 
 
 def read_text(path: Path, most: int) -> str:

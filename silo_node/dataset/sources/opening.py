@@ -4,12 +4,17 @@ from pathlib import Path
 from typing import Final
 
 from silo_node.dataset.sources.csv_file import CsvFile
-from silo_node.dataset.sources.description import ImagesDescription, SqliteDescription, read_description, read_query
+from silo_node.dataset.sources.description import (
+    DESCRIPTIONS,
+    ImagesDescription,
+    SqliteDescription,
+    read_description,
+    read_query,
+)
 from silo_node.dataset.sources.source import Source
 from silo_node.errors import DatasetRefused
 
 MAX_SOURCE_BYTES: Final = 1024 * 2**30
-DESCRIPTIONS: Final = (".yaml", ".yml")
 FORMATS: Final = (".csv", ".parquet", *DESCRIPTIONS)
 
 

@@ -4,6 +4,7 @@ The outer wall is bubblewrap's namespaces, or Landlock where there are none. At 
 drops capabilities and filters system calls, alike for both.
 """
 
+import errno
 import json
 import shutil
 import sys
@@ -48,7 +49,8 @@ class Box:
 def command(box: Box, level: Level, arguments: Sequence[str]) -> list[str]:
     """The command that runs this interpreter with ``arguments`` in ``box``; at level ``none``, without any wall.
 
-    Start it with ``environment(box)`` and no descriptors beyond the standard ones.
+    Start it with ``environment(box)`` and no descriptors beyond the standard ones. Raises ``OSError`` where bubblewrap
+    is asked for and missing.
     """
     program = [sys.executable, *arguments]
     if level == "none":
@@ -85,15 +87,18 @@ def _terms(box: Box, level: Level) -> dict[str, Any]:
         limits["NPROC"] = bounds.threads
         return {"limits": limits, "landlock": None}
     readable = [*SYSTEM, *map(str, code_paths()), *map(str, box.readable), *_DEVICES, *_ABOUT_THE_MACHINE]
-    return {
-        "limits": limits,
-        "landlock": {"readable": readable, "writable": ["/dev/null", *([str(box.writable)] if box.writable else [])]},
-    }
+    writable = ["/dev/null", *([str(box.writable)] if box.writable else [])]
+    # Python looks for packages by listing the folder that they lie in: of a checkout, names can be seen and no more.
+    files = {"readable": readable, "writable": writable, "listable": [str(ROOT)]}
+    return {"limits": limits, "landlock": files}
 
 
 def _bubblewrap(box: Box) -> list[str]:
     scratch = str(box.limits.scratch_mib * MIB)
-    words = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--cap-drop", "ALL"]
+    program = shutil.which("bwrap")
+    if program is None:
+        raise FileNotFoundError(errno.ENOENT, "bubblewrap (bwrap) is not installed")
+    words = [program, "--die-with-parent", "--cap-drop", "ALL"]
     words += ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--hostname", "box", "--uid", "65534", "--gid", "65534"]
     for path in map(Path, SYSTEM):

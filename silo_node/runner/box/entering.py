@@ -25,7 +25,7 @@ _CAPABILITY_VERSION: Final = 0x20080522
 def main(arguments: list[str]) -> int:
     """The exit status, if COMMAND could not be run.
 
-    TERMS is JSON: ``limits`` by name, and ``landlock`` with ``readable`` and ``writable`` paths, or null.
+    TERMS is JSON: ``limits`` by name, and ``landlock`` with ``readable``, ``writable`` and ``listable`` paths, or null.
     """
     terms, command = json.loads(arguments[0]), arguments[1:]
     try:
@@ -51,7 +51,7 @@ def close(terms: dict[str, Any]) -> None:
     _prctl(libc, _NO_NEW_PRIVILEGES, 1)
     files = terms["landlock"]
     if files is not None:
-        landlock.restrict([*files["readable"], f"/proc/{os.getpid()}"], files["writable"])
+        landlock.restrict([*files["readable"], f"/proc/{os.getpid()}"], files["writable"], files["listable"])
     _filter(libc, system_calls.program(os.uname().machine, os.getpid(), keeps_metadata=files is not None))
 
 

@@ -32,15 +32,16 @@ def version() -> int:
     return max(0, int(_libc().syscall(_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))))
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
-    """Leaves this process, and what it runs, the files at and below ``readable`` and ``writable``; missing ones are
-    passed over. No TCP, abstract sockets or signals to others, where the kernel can rule them. Raises ``OSError``."""
+def restrict(readable: Iterable[str], writable: Iterable[str], listable: Iterable[str]) -> None:
+    """Leaves this process, and what it runs, the files at and below ``readable`` and ``writable``, and the names of
+    those below ``listable``; missing ones are passed over. No TCP, abstract sockets or signals to others, where the
+    kernel can rule them. Raises ``OSError``."""
     found = version()
     if found < LEAST_VERSION:
         raise OSError(f"Landlock has version {found}, at least {LEAST_VERSION} is needed")
     ruleset = _call(_CREATE, _attributes(found), _size(found), 0)
     try:
-        for rights, paths in ((READ, readable), (WRITE, writable)):
+        for rights, paths in ((READ, readable), (WRITE, writable), (_READ_DIR, listable)):
             for path in paths:
                 _keep(ruleset, path, rights)
         _call(_RESTRICT_SELF, ruleset, 0)
