@@ -87,7 +87,11 @@ def test_a_link_in_an_approved_folder_leads_nowhere(level: Level, tmp_path: Path
     assert_kept(level, READ, images / "scan.png", box=Box(LIMITS, readable=(images,)))
 
 
-@pytest.mark.parametrize("way", ["/../key", "/proc/self/root{}", f"/proc/{os.getpid()}/root{{}}"])
+@pytest.mark.parametrize(
+    "way",
+    ["/../key", "/proc/self/root{}", f"/proc/{os.getpid()}/root{{}}"],
+    ids=["dots", "own root", "another root"],
+)
 def test_no_way_round_through_dots_or_proc(way: str, level: Level, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hunter2")
     (tmp_path / "rows").mkdir()
