@@ -18,11 +18,11 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.audit_study import APPROVERS, START, Keys, Recorded, Scribe, write_study
-from client.calibration import build_contract
-from client.draft import Draft, read_draft
 from client.keys import Card, Identity, new_identity
 from protocol import canonical, membership_statements
+from protocol.calibration import build_contract
 from protocol.charter import Charter, charter_digest
+from protocol.draft import Draft, read_draft
 from protocol.export import write_export
 from protocol.ids import timestamp
 from protocol.signed_note import VerifierKey

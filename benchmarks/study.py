@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from client.connection import Connection, Surroundings, connect
-from client.yaml_draft import load_yaml
 from compose.demo import DRAFT
 from compose.heart import HOSPITALS
 from compose.loopback import ADMIN, RESEARCHER, Loopback
@@ -28,6 +27,7 @@ from compose.processes import CommandFailed, Processes
 from protocol.round_statements import RoundClosed, RoundOpened
 from protocol.study import parameter_count
 from protocol.study_statements import StudyApproved, StudyClosed
+from protocol.yaml_draft import load_yaml
 
 MODELS: Final[dict[str, dict[str, Any]]] = {
     "logistic": {"family": "logistic"},

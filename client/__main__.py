@@ -8,7 +8,7 @@ import typer
 from client.commands import admin, audit, datasets, job, keys, study
 from client.commands.options import err
 from client.errors import ClientError
-from protocol.errors import ProtocolError
+from protocol.errors import DraftRefused, ProtocolError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +32,8 @@ def main() -> None:
         app()
     except ClientError as error:
         _fail(str(error), error.exit_code)
+    except DraftRefused as error:
+        _fail(str(error), 2)
     except ProtocolError as error:
         _fail(str(error), 1)
     except OSError as error:

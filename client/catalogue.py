@@ -6,17 +6,14 @@ is refused with what to do instead.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from client.connection import Connection
 from client.errors import PrivateRefused, UsageRefused
 from client.registrations import by_members, dataset_names
 from protocol.membership_statements import DatasetRegistered
-from protocol.mock import MockRows, mock_rows
+from protocol.mock import MockRows, mock_rows, usual_count
 from protocol.study import Column, Unit
-
-MOCK_ROWS: Final = 1000
-"""How many mock rows ``.mock`` has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +47,8 @@ class DatasetAtSilo:
 
     @property
     def mock(self) -> MockRows:
-        """Mock rows, made from the schema alone: as many as published, a thousand at most."""
-        return self.mock_of(min(self.rows, MOCK_ROWS))
+        """Mock rows, made from the schema alone: as many as published, a thousand (and a million values) at most."""
+        return self.mock_of(usual_count(self.rows, len(self.columns)))
 
     def mock_of(self, count: int) -> MockRows:
         """The first ``count`` mock rows. Raises ``Malformed`` below 1 row and above 20 million values."""

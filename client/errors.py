@@ -19,10 +19,6 @@ class KeyRefused(UsageRefused):
     """A key file or public card that cannot be used."""
 
 
-class DraftRefused(UsageRefused):
-    """A study draft that makes no contract."""
-
-
 class TrialFailed(ClientError):
     """A trial on mock rows that did not come to its end."""
 

@@ -7,12 +7,13 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from client.calibration import build_contract
 from client.connection import Connection
-from client.draft import read_draft
-from client.errors import DraftRefused, HubUntrusted, StudyNotCompleted
+from client.errors import HubUntrusted, StudyNotCompleted
 from client.registrations import by_members
 from protocol import routes
+from protocol.calibration import build_contract
+from protocol.draft import read_draft
+from protocol.errors import DraftRefused
 from protocol.ids import moment
 from protocol.routes import StudyStatus
 from protocol.study import StudyContract, study_id

@@ -18,8 +18,8 @@ from typing import IO, Final, cast
 
 from pydantic import ValidationError
 
-from client.errors import DraftRefused, TrialFailed, UsageRefused
-from protocol.errors import Malformed
+from client.errors import TrialFailed, UsageRefused
+from protocol.errors import DraftRefused, Malformed
 from protocol.membership_statements import DatasetRegistered
 from protocol.mock import MAX_VALUES
 from protocol.simulation import (

@@ -9,6 +9,10 @@ class Malformed(ProtocolError):
     """Bytes that are not what the protocol says they must be."""
 
 
+class DraftRefused(ProtocolError):
+    """A study draft that makes no contract."""
+
+
 class BadSignature(ProtocolError):
     """A signature that does not verify, or a signer whom the charter does not name for this."""
 

@@ -112,7 +112,8 @@ def _verdict(silo: Silo, record: StudyRecord) -> str:
     follower = silo.tasks.follower()
     if follower is None:
         return "waiting for the node to run"
-    decision = silo.rules.gate.decide(facts_of_study("accept", silo.case(Study(record, follower.in_force))))
+    known = Studies(silo.tasks.entries()).lead_known(record.contract.lead, silo.name, record.study)
+    decision = silo.rules.gate.decide(facts_of_study("accept", silo.case(Study(record, follower.in_force, known))))
     if isinstance(decision, Approval):
         return "the policy allows it"
     return f"{decision.rule}: {decision.reason}"

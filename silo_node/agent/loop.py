@@ -9,6 +9,7 @@ from protocol.errors import ProtocolError
 from protocol.follow import CharterUnseen, Follower, Verified, advance_follower, begin, checkpoint_size
 from protocol.ids import moment
 from protocol.job_record import JobRecord
+from protocol.record import StudyRecord
 from protocol.routes import Follow
 from protocol.signing import Signed
 from silo_node.agent import job_steps, keying, pausing, pipeline
@@ -136,9 +137,13 @@ class Agent:
             log.warning("log-not-witnessed", reason=waiting)
             return False
         self._try_again = False
-        steps = [self._step(Study(one, self._follower.in_force)) for one in self._studies.records.values()]
+        steps = [self._step(self._stands(one)) for one in self._studies.records.values()]
         steps += [self._job_step(job) for job in self._jobs.records.values() if job.job not in self._jobs.broken]
         return any(steps)
+
+    def _stands(self, record: StudyRecord) -> Study:
+        known = self._studies.lead_known(record.contract.lead, self._silo.name, record.study)
+        return Study(record, self._follower.in_force, known)
 
     def _job_step(self, job: JobRecord) -> bool:
         """A job that can't be gone on with stays as it is: nothing of it leaves."""

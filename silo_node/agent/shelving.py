@@ -38,10 +38,10 @@ class ShelfKeeper:
     def look(self, charter: Charter | None) -> None:
         """Does nothing where nothing changed since the last look."""
         try:
-            names = tuple(dataset.name for dataset in self._silo.catalogue.list())
+            held = tuple((dataset.name, dataset.commitment) for dataset in self._silo.catalogue.list())
             people = None if charter is None else charter.people
-            if self._kept != (names, people):
-                self._kept = (names, people)
+            if self._kept != (held, people):
+                self._kept = (held, people)
                 keep_shelf(self._silo, charter)
         except SiloError as problem:
             log.warning("shelf-not-kept", problem=str(problem))

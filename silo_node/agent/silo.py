@@ -25,6 +25,7 @@ from silo_node.ledger.ledger import Ledger
 from silo_node.policy.case import Case, RegisteredDataset, Standing
 from silo_node.policy.rules import OwnerRules
 from silo_node.private_files import write_private
+from silo_node.runner.level import sandbox_level
 from silo_node.runner.process import Runner
 
 
@@ -62,19 +63,10 @@ class Silo:
             approved_by_admin=record.stands,
             owner_approved=self.tasks.answered(study.id, question) is not None,
             accepted_here=self.name in record.accepted and self.name not in record.withdrawn,
+            lead_known=study.lead_known,
         )
-        return Case(
-            record.contract, self.name, self._registered(record.contract.data.dataset), standing, self.rules.limits
-        )
-
-    def _registered(self, name: str) -> RegisteredDataset | None:
-        if name not in [dataset.name for dataset in self.catalogue.list()]:
-            return None
-        dataset = self.catalogue.get(name)
-        balance = self.ledger.balance(dataset.domain)
-        if isinstance(balance, Refused):
-            return None
-        return RegisteredDataset(name, published_columns(dataset), dataset.published_rows, balance)
+        held = registered_dataset(self.catalogue, self.ledger, record.contract.data.dataset)
+        return Case(record.contract, self.name, held, standing, self.rules.limits, sandbox_level())
 
     def fetch_bundle(self, study: str, one: RoundRecord, dealer: str, holders: int) -> bytes:
         """A frozen silo's bundle of mask shares, by the digest that it signed."""
@@ -104,6 +96,18 @@ class Silo:
             files.append(path)
             voyage.at(len(files))
         return files
+
+
+def registered_dataset(catalogue: Catalogue, ledger: Ledger, name: str) -> RegisteredDataset | None:
+    """What the policy sees of a dataset: nothing that was read from its rows. None where it isn't registered."""
+    if name not in [dataset.name for dataset in catalogue.list()]:
+        return None
+    dataset = catalogue.get(name)
+    balance = ledger.balance(dataset.domain)
+    if isinstance(balance, Refused):
+        return None
+    sensitivity = dataset.declared.sensitivity
+    return RegisteredDataset(name, published_columns(dataset), dataset.published_rows, balance, sensitivity)
 
 
 def published_columns(dataset: Dataset) -> tuple[Column, ...]:

@@ -41,6 +41,11 @@ class Studies:
         for entry in entries:
             self.take_in(entry)
 
+    def lead_known(self, lead: str, silo: str, besides: str) -> bool:
+        """Whether ``silo`` accepted a study of ``lead``, other than the study ``besides``."""
+        others = (record for record in self.records.values() if record.study != besides)
+        return any(silo in record.accepted and record.contract.lead == lead for record in others)
+
     def take_in(self, entry: Verified) -> None:
         """Adds the next logged statement to the study it is about. After a broken rule nothing counts."""
         body = entry.signed.body

@@ -8,10 +8,14 @@ from protocol.record import StudyRecord
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What the log says of a study, and the charter in force."""
+    """What the log says of a study, and the charter in force.
+
+    ``lead_known``: this silo accepted another study of the same lead.
+    """
 
     record: StudyRecord
     charter: Charter
+    lead_known: bool = False
 
     @property
     def id(self) -> str:

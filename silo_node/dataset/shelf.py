@@ -20,7 +20,7 @@ from typing import Final
 
 from protocol import canonical
 from protocol.ids import NAME
-from protocol.mock import NOTICE, mock_rows, schema_digest
+from protocol.mock import NOTICE, mock_rows, schema_digest, usual_count
 from protocol.study import Column
 from silo_node.dataset.audience import may_read, readers_of, silo_address, write_readers
 from silo_node.errors import ConfigRefused, DatasetRefused
@@ -29,8 +29,6 @@ from silo_node.private_files import private_folder, read_private, sync_folder, w
 MOCK: Final = "mock.csv"
 REFERENCE: Final = "registration.json"
 METADATA: Final = "dataset.yaml"
-MOST_ROWS: Final = 1000
-"""Mock rows that stand on the shelf; whoever wants more makes them from the schema."""
 
 _LAYOUT: Final = "1"
 """Syft's protocol version, which one of its folders is named by."""
@@ -171,7 +169,7 @@ class Shelf:
         from syft_datasets.dataset_storage import DatasetSourceFiles
 
         given = private_folder(built.folder / "given")
-        rows = mock_rows(self.silo, one.name, one.columns, min(one.rows, MOST_ROWS))
+        rows = mock_rows(self.silo, one.name, one.columns, usual_count(one.rows, len(one.columns)))
         write_private(given / MOCK, "".join(rows.csv()).encode())
         write_private(given / REFERENCE, self._reference(one))
         write_private(given / "README.md", _readme(self.silo, one).encode())

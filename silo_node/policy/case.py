@@ -1,42 +1,57 @@
 """A study as one silo has to judge it: the contract beside what the silo holds, knows and allows."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from protocol.study import Column, StudyContract
+from protocol.study import Column, Purpose, StudyContract
+from silo_node.dataset.schema import Sensitivity
 from silo_node.ledger.budget import Balance
 from silo_node.policy.limits import OwnerLimits
+
+SandboxLevel = Literal["bubblewrap", "landlock", "none"]
+"""What rows are computed on in: a box of its own, a process that the kernel restricts, or an ordinary process."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredDataset:
-    """What the owner registered: columns, the row count that was published, and where the budget stands."""
+    """What the owner registered: columns, the row count that was published, where the budget stands, how sensitive
+    it is. A sensitivity that nobody stated counts as the highest."""
 
     name: str
     columns: tuple[Column, ...]
     rows: int
     balance: Balance
+    sensitivity: Sensitivity = "special-category"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What verified statements and the owner have said so far. ``people``: those in the charter."""
+    """What verified statements and the owner have said so far. ``people``: those in the charter.
+
+    ``lead_known``: this silo accepted another study of the same researcher before.
+    """
 
     now: int
     people: frozenset[str]
     approved_by_admin: bool
     owner_approved: bool = False
     accepted_here: bool = False
+    lead_known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A study as ``silo`` has to judge it. ``held``: the dataset of the contract's name, None where there is none."""
+    """A study as ``silo`` has to judge it. ``held``: the dataset of the contract's name, None where there is none.
+
+    ``sandbox`` is what would hold the computation today; a level that nobody looked up counts as none.
+    """
 
     contract: StudyContract
     silo: str
     held: RegisteredDataset | None
     standing: Standing
     limits: OwnerLimits
+    sandbox: SandboxLevel = "none"
 
     def __post_init__(self) -> None:
         if self.held is not None and self.held.name != self.contract.data.dataset:
@@ -46,3 +61,23 @@ class Case:
     def order(self) -> int:
         """The Renyi order at which this silo counts."""
         return self.held.balance.domain.order if self.held else self.contract.privacy.order
+
+
+@dataclass(frozen=True, slots=True)
+class CodeCase:
+    """Code of a researcher's own as a silo has to judge it. ``analysis`` names the request, ``bundle`` the code.
+
+    Both are SHA-256 in hexadecimal. ``held``: the dataset of that name, None where there is none.
+    """
+
+    analysis: str
+    bundle: str
+    bundle_approved: bool
+    lead: str
+    purpose: Purpose
+    dataset: str
+    columns: tuple[str, ...]
+    held: RegisteredDataset | None
+    standing: Standing
+    limits: OwnerLimits
+    sandbox: SandboxLevel = "none"

@@ -14,16 +14,24 @@ from policies import catalogue
 from protocol import canonical
 from silo_node.errors import PolicyRefused
 from silo_node.policy.owner_file import read_owner_file
+from silo_node.policy.source_text import Statement, comments, statements
 from silo_node.policy.wording import VOCABULARY, placeholders
 
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _NEEDED = {"permit": ("reason",), "forbid": ("reason", "found", "remedy")}
 _MAX_SENTENCE = 400
+_POLICY_NUMBER = re.compile(r"^for policy `policy\d+`, ")
+_FOR_ACTION = re.compile(r' for Action::"[^"]*"')
+_SHOWN_FAULTS = 5
+_ONLY_STUDIES = "; code to be run has no such fact: begin the rule with (principal is Study, action, resource)"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One policy of the set. ``hold``: it waits for a person instead of refusing."""
+    """One policy of the set. ``hold``: it waits for a person instead of refusing.
+
+    ``line`` is where it begins in the set's text, counted from 1; ``text`` is all of it.
+    """
 
     name: str
     effect: str
@@ -31,6 +39,8 @@ class Rule:
     found: str
     remedy: str
     hold: bool
+    line: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +67,49 @@ def policy_from_file(path: Path) -> PolicyDocument:
 
 
 def parse_policy(text: str, origin: str) -> PolicyDocument:
-    """The policy set in a Cedar text. Raises ``PolicyRefused``, which names ``origin`` and what is wrong."""
+    """The policy set in a Cedar text. Raises ``PolicyRefused``, which names ``origin``, the line and what is wrong."""
+    written = statements(text)
     found = cedarpy.validate_policies(text, schema())
     if not found.validation_passed:
-        raise PolicyRefused(f"{origin}: " + "; ".join(str(one) for one in found.errors[:5]))
+        raise PolicyRefused(f"{origin}: " + "; ".join(_faults(found.errors, written)[:_SHOWN_FAULTS]))
     parsed = json.loads(cedarpy.policies_to_json_str(text))
     if parsed["templates"]:
         raise PolicyRefused(f"{origin}: holds a template (?principal or ?resource); write plain policies only")
     policies = parsed["staticPolicies"]
-    rules = tuple(_rule(policies[key], origin) for key in sorted(policies, key=_place))
+    if len(policies) != len(written):
+        raise PolicyRefused(f"{origin}: Cedar reads {len(policies)} rules where {len(written)} end in a semicolon")
+    places = sorted(policies, key=_place)
+    rules = tuple(_rule(policies[key], one, origin) for key, one in zip(places, written, strict=True))
     _check_set(rules, origin)
+    _check_whole(text, [policies[key].get("annotations", {}) for key in places], origin)
     return PolicyDocument(origin, text, canonical.digest(text.encode()), rules)
+
+
+def _faults(errors: list[cedarpy.ValidationError], written: tuple[Statement, ...]) -> list[str]:
+    """Each fault once, with the line and the name of its rule: Cedar repeats one for every action."""
+    told: dict[str, None] = {}
+    for error in errors:
+        place = written[_place(error.policy_id)] if error.policy_id else _first_unread(written)
+        what = _FOR_ACTION.sub("", _POLICY_NUMBER.sub("", error.error))
+        if place and "`study." in what and "not found" in what and "is Study" not in place.text:
+            what += _ONLY_STUDIES
+        told.setdefault(f"{_named(place)}: {what}" if place else what)
+    return list(told)
+
+
+def _first_unread(written: tuple[Statement, ...]) -> Statement | None:
+    """The first statement that isn't Cedar."""
+    for one in written:
+        try:
+            cedarpy.policies_to_json_str(one.text)
+        except ValueError:
+            return one
+    return None
+
+
+def _named(place: Statement) -> str:
+    found = re.search(r'@id\s*\(\s*"([^"]*)"', place.text)
+    return f"line {place.line}, rule {found[1]}" if found else f"line {place.line}"
 
 
 @lru_cache(maxsize=1)
@@ -81,24 +123,28 @@ def _place(key: str) -> int:
     return int(key.removeprefix("policy"))
 
 
-def _rule(policy: dict[str, Any], origin: str) -> Rule:
+def _rule(policy: dict[str, Any], written: Statement, origin: str) -> Rule:
     notes = {name: value or "" for name, value in policy.get("annotations", {}).items()}
     name, effect = notes.get("id", ""), policy["effect"]
     if not _ID.fullmatch(name):
-        shown = json.dumps(name)
-        raise PolicyRefused(f'{origin}: a {effect} rule has @id({shown}); each needs a name, such as @id("my-rule")')
+        raise PolicyRefused(
+            f"{origin}: line {written.line}: a {effect} rule has @id({json.dumps(name)}); each needs a name, such as "
+            '@id("my-rule")'
+        )
+    place = f"{origin}: line {written.line}, rule {name}"
     for needed in _NEEDED[effect]:
-        _check_sentence(f"{origin}: rule {name}: @{needed}", notes.get(needed, ""))
+        _check_sentence(f"{place}: @{needed}", notes.get(needed, ""))
     if "hold" in notes and (effect != "forbid" or "owner_approved" not in json.dumps(policy["conditions"])):
         # Else no yes of a person would ever lift it, and the study would wait for good.
-        raise PolicyRefused(f"{origin}: rule {name}: @hold needs a forbid with unless {{ context.owner_approved }}")
-    return Rule(name, effect, notes["reason"], notes.get("found", ""), notes.get("remedy", ""), "hold" in notes)
+        raise PolicyRefused(f"{place}: @hold needs a forbid with unless {{ context.owner_approved }}")
+    sentences = (notes["reason"], notes.get("found", ""), notes.get("remedy", ""))
+    return Rule(name, effect, *sentences, "hold" in notes, written.line, written.text)
 
 
 def _check_sentence(place: str, sentence: str) -> None:
     if not sentence.strip() or len(sentence) > _MAX_SENTENCE:
         raise PolicyRefused(f"{place} has {len(sentence)} characters; it must be a sentence of at most {_MAX_SENTENCE}")
-    unknown = sorted(placeholders(sentence) - VOCABULARY.keys())
+    unknown = sorted(placeholders(sentence) - VOCABULARY)
     if unknown:
         raise PolicyRefused(f"{place} has {unknown} in braces; there are: {', '.join(sorted(VOCABULARY))}")
 
@@ -109,3 +155,13 @@ def _check_set(rules: tuple[Rule, ...], origin: str) -> None:
         raise PolicyRefused(f"{origin}: @id given twice: {', '.join(twice)}; each rule needs a name of its own")
     if not any(rule.effect == "permit" for rule in rules):
         raise PolicyRefused(f"{origin}: holds no permit, so it would refuse everything; say what is allowed")
+
+
+def _check_whole(text: str, notes: list[dict[str, str | None]], origin: str) -> None:
+    """A set whose permit names a closing comment must hold it: cut off in the middle, it would forbid too little."""
+    for closing in (one["closing"] or "" for one in notes if "closing" in one):
+        if closing not in comments(text):
+            raise PolicyRefused(
+                f"{origin}: the line {json.dumps(closing)}, which is named by @closing, is missing. The file was cut "
+                "off or is half-written; save it whole"
+            )

@@ -1,112 +1,29 @@
-"""Everything a policy decides on, as whole numbers, words and sets. Pure: time and peers are passed in.
+"""From a contract and what the silo holds, knows and allows to the question that the policy decides. Pure: time and
+peers are passed in."""
 
-Nothing here is private. In particular the row count is the published one: whoever is refused because a dataset
-has 99 rows and not 100 has learnt something about one person, without any noise.
-"""
-
-from collections.abc import Set
-from dataclasses import dataclass, fields
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Literal
 
 from protocol.accounting import cost_of
-from protocol.ids import moment
+from protocol.ids import StudyId, moment
 from protocol.rounds import round_events
 from protocol.study import Column, StudyContract, study_cost, study_id
-from silo_node.policy.case import Case, RegisteredDataset
-
-Action = Literal["accept", "round", "release"]
-
-MICRO = 10**6
-PICO = 10**12
-LARGEST = 2**63 - 1
-"""The largest number of Cedar's ``Long``."""
-DAY_S = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the contract asks for. Epsilon in 1e-6, delta in 1e-12, cost in the ledger's 1e-12."""
-
-    purpose: str
-    epsilon: int
-    delta: int
-    cost: int
-    rows: int
-    columns: frozenset[str]
-    silos: int
-    quorum: int
-    approvals: int
-    sealed: bool
-    unit: str
-    expires_at: int
-    recipients: frozenset[str]
-    approved_by_admin: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The dataset as registered, and its domain's budget in the ledger's 1e-12."""
-
-    registered: bool
-    rows: int
-    columns: frozenset[str]
-    unit: str
-    budget: int
-    remaining: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The owner's limits in the units of ``Asked``, for one dataset and one charter."""
-
-    purposes: frozenset[str]
-    columns: frozenset[str]
-    recipients: frozenset[str]
-    max_epsilon: int
-    max_delta: int
-    min_rows: int
-    min_silos: int
-    min_quorum: int
-    min_approvals: int
-    max_seconds_ahead: int
-    accepts_within_limits: bool
-    releases_within_limits: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """One question to the policy: may this study do this here, now? Times are seconds since 1970."""
-
-    action: Action
-    study_id: str
-    dataset_name: str
-    study: Asked
-    dataset: Held
-    limits: Bounds
-    now: int
-    owner_approved: bool
-    accepted_here: bool
-
-    def context(self) -> dict[str, Any]:
-        """The facts in JSON types, by the names that the Cedar schema gives them.
-
-        Columns and recipients are compared here: Cedar takes 5 microseconds a name to read, and a wide table or a
-        large charter would make that most of a decision.
-        """
-        outside = {
-            "columns_not_registered": sorted(self.study.columns - self.dataset.columns),
-            "columns_not_granted": sorted(self.study.columns - self.limits.columns),
-            "recipients_not_allowed": sorted(self.study.recipients - self.limits.recipients),
-        }
-        return {
-            "study": _json(self.study) | outside,
-            "dataset": _json(self.dataset, without={"columns"}),
-            "limits": _json(self.limits, without={"columns", "recipients"}),
-            "now": self.now,
-            "owner_approved": self.owner_approved,
-            "accepted_here": self.accepted_here,
-        }
+from silo_node.policy.case import Case, CodeCase, RegisteredDataset
+from silo_node.policy.limits import OwnerLimits
+from silo_node.policy.question import (
+    DAY_S,
+    LARGEST,
+    MICRO,
+    PICO,
+    Asked,
+    AskedOfCode,
+    Bounds,
+    CodeFacts,
+    Facts,
+    Held,
+    StudyAction,
+)
 
 
 def facts_of_study(action: Literal["accept", "release"], case: Case) -> Facts:
@@ -129,15 +46,41 @@ def facts_of_round(case: Case, index: int, silos: int, charged: bool) -> Facts:
     return _facts("round", case, 0 if charged else cost_of(events, case.order), silos)
 
 
-def _facts(action: Action, case: Case, cost: int, silos: int) -> Facts:
+def facts_of_analysis(case: CodeCase) -> CodeFacts:
+    """The question whether code that a researcher brings may be run on columns of the silo's dataset."""
+    registered = frozenset(column.name for column in case.held.columns) if case.held else frozenset()
+    columns = frozenset(case.columns)
+    return CodeFacts(
+        action="analyse",
+        analysis=case.analysis,
+        dataset_name=case.dataset,
+        study=AskedOfCode(
+            case.purpose, columns, case.lead, case.standing.lead_known, case.bundle, case.bundle_approved
+        ),
+        dataset=_held(columns & registered, case.held),
+        limits=_bounds(case.limits, case.dataset, case.held, case.standing.people),
+        sandbox=case.sandbox,
+        now=case.standing.now,
+        owner_approved=case.standing.owner_approved,
+    )
+
+
+@lru_cache(maxsize=64)
+def _name_of(contract: StudyContract) -> StudyId:
+    """The contract's digest, reckoned once: with 300 columns it would be most of a decision. Contracts are frozen."""
+    return study_id(contract)
+
+
+def _facts(action: StudyAction, case: Case, cost: int, silos: int) -> Facts:
     contract, standing = case.contract, case.standing
     return Facts(
         action=action,
-        study_id=study_id(contract),
+        study_id=_name_of(contract),
         dataset_name=contract.data.dataset,
         study=_asked(case, cost, silos),
-        dataset=_held(contract, case.held),
-        limits=_bounds(case),
+        dataset=_held(_matching(contract, case.held), case.held),
+        limits=_bounds(case.limits, contract.data.dataset, case.held, standing.people),
+        sandbox=case.sandbox,
         now=standing.now,
         owner_approved=standing.owner_approved,
         accepted_here=standing.accepted_here,
@@ -161,18 +104,35 @@ def _asked(case: Case, cost: int, silos: int) -> Asked:
         unit=contract.privacy.unit,
         expires_at=int(moment(contract.expires_at).timestamp()),
         recipients=frozenset(contract.recipients),
+        lead=contract.lead,
+        lead_known=case.standing.lead_known,
+        legal_basis=contract.legal_basis.lower(),
         approved_by_admin=case.standing.approved_by_admin,
     )
 
 
-def _held(contract: StudyContract, held: RegisteredDataset | None) -> Held:
+def _matching(contract: StudyContract, held: RegisteredDataset | None) -> frozenset[str]:
+    """The contract's columns that the dataset has, by name and kind."""
+    kinds = {column.name: column.kind for column in held.columns} if held else {}
+    return frozenset(column.name for column in _columns(contract) if kinds.get(column.name) == column.kind)
+
+
+def _held(columns: frozenset[str], held: RegisteredDataset | None) -> Held:
     if held is None:
-        return Held(registered=False, rows=0, columns=frozenset(), unit="subject", budget=0, remaining=0)
-    kinds = {column.name: column.kind for column in held.columns}
+        return Held(
+            registered=False,
+            sensitivity="special-category",
+            rows=0,
+            columns=frozenset(),
+            unit="subject",
+            budget=0,
+            remaining=0,
+        )
     return Held(
         registered=True,
+        sensitivity=held.sensitivity,
         rows=held.rows,
-        columns=frozenset(column.name for column in _columns(contract) if kinds.get(column.name) == column.kind),
+        columns=columns,
         unit=held.balance.domain.unit,
         # One below the largest: a cost that had to be clipped must not come out equal to what is left.
         budget=min(held.balance.domain.cap_picos, LARGEST - 1),
@@ -180,16 +140,17 @@ def _held(contract: StudyContract, held: RegisteredDataset | None) -> Held:
     )
 
 
-def _bounds(case: Case) -> Bounds:
-    limits, people = case.limits, case.standing.people
-    granted = limits.columns.get(case.contract.data.dataset, ())
+def _bounds(limits: OwnerLimits, dataset: str, held: RegisteredDataset | None, people: frozenset[str]) -> Bounds:
+    granted = limits.columns.get(dataset, ())
     if granted == "registered":
-        granted = tuple(column.name for column in case.held.columns) if case.held else ()
+        granted = tuple(column.name for column in held.columns) if held else ()
+    comfort = limits.max_epsilon if limits.ask_epsilon is None else min(limits.ask_epsilon, limits.max_epsilon)
     return Bounds(
         purposes=frozenset(limits.purposes),
         columns=frozenset(granted),
         recipients=people if limits.recipients == "charter" else people & frozenset(limits.recipients),
         max_epsilon=scaled(limits.max_epsilon, MICRO, ROUND_FLOOR),
+        ask_epsilon=scaled(comfort, MICRO, ROUND_FLOOR),
         max_delta=scaled(limits.max_delta, PICO, ROUND_FLOOR),
         min_rows=limits.min_rows,
         min_silos=limits.min_silos,
@@ -211,8 +172,3 @@ def scaled(value: float, scale: int, rounding: str) -> int:
 
 def _columns(contract: StudyContract) -> tuple[Column, ...]:
     return (*contract.data.features, contract.data.target)
-
-
-def _json(part: Asked | Held | Bounds, without: Set[str] = frozenset()) -> dict[str, Any]:
-    values = {field.name: getattr(part, field.name) for field in fields(part) if field.name not in without}
-    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items()}

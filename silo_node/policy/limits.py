@@ -29,6 +29,8 @@ class OwnerLimits(BaseModel):
     columns: dict[DatasetName, Literal["registered"] | tuple[ColumnName, ...]] = {}
     """The columns granted, by dataset; ``registered``: all that the owner registered."""
     max_epsilon: Annotated[float, Field(ge=0, le=100)] = 0.0
+    ask_epsilon: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Above this a person decides, whatever ``accept`` says; None: ``accept`` alone says who decides."""
     max_delta: Annotated[float, Field(ge=0, lt=0.1)] = 0.0
     min_rows: Annotated[int, Field(ge=1, le=10**10)] = 100
     min_silos: Annotated[int, Field(ge=3, le=256)] = 3

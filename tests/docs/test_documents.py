@@ -19,7 +19,6 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from client.__main__ import app as consortia
-from client.draft import parse_draft
 from client.errors import ClientError
 from hub.__main__ import cli as consortia_hub
 from hub.config.settings import SETTINGS_FILE
@@ -27,6 +26,7 @@ from hub.config.settings import load as load_hub_settings
 from hub.errors import SetupRefused
 from protocol import translog, words
 from protocol.authority import SPEAKERS
+from protocol.draft import parse_draft
 from protocol.ids import UNPRINTABLE
 from protocol.sealing import envelope, parameters, secret, wire
 from protocol.statement import Statement

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from client.studies import statuses
-from client.yaml_draft import load_yaml
 from compose.demo import DRAFT
 from compose.heart import schema_path
 from compose.loopback import ADMIN, RESEARCHER
 from protocol.membership_statements import DatasetRegistered
+from protocol.yaml_draft import load_yaml
 from tests.federation.rig.hospitals import Hospitals
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ import pytest
 from silo_node.errors import PolicyRefused
 from silo_node.policy import document
 from silo_node.policy.document import PolicyDocument, Rule, parse_policy, policy_by_name
-from silo_node.policy.facts import LARGEST, Facts
 from silo_node.policy.gate import POLICY_ERROR, Approval, Gate, Refusal
+from silo_node.policy.question import LARGEST, Facts
 
 FactsWith = Callable[[dict[str, Any]], Facts]
 PERMIT = '@id("all") @reason("All.") permit (principal, action, resource);'
@@ -36,7 +36,7 @@ def assert_policy_error(decision: object) -> Refusal:
 def test_a_forbid_that_fails_is_a_refusal_where_cedar_itself_says_yes(facts_with: FactsWith) -> None:
     text = PERMIT + (
         '@id("sum") @reason("Too much.") @found("too much") @remedy("Ask for less.")'
-        " forbid (principal, action, resource)"
+        " forbid (principal is Study, action, resource)"
         " when { context.study.epsilon + context.study.delta > context.limits.max_epsilon };"
     )
     gate = Gate(parse_policy(text, "test"))

@@ -20,7 +20,6 @@ from client.admin import approval
 from client.connection import Connection, Surroundings, connect
 from client.errors import HubUnreachable
 from client.studies import draft_contract, propose
-from client.yaml_draft import load_yaml
 from compose.demo import DRAFT
 from compose.heart import HOSPITALS
 from compose.loopback import ADMIN, OFFICER, RESEARCHER, Loopback
@@ -28,6 +27,7 @@ from compose.processes import CommandFailed, Words
 from protocol.rounds import charge_id
 from protocol.statements import Body
 from protocol.study_statements import StudyClosed
+from protocol.yaml_draft import load_yaml
 from silo_node.ledger.sqlite import SqliteLedger
 from tests.federation.rig.proxy import Proxy
 

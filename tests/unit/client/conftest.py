@@ -14,14 +14,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.admin import code_digest
-from client.calibration import build_contract
 from client.charter_changes import HubCard, founding_charter
 from client.connection import Connection, Surroundings, connect
-from client.draft import read_draft
 from client.keys import Identity, new_identity, write_identity
 from protocol import canonical, membership_statements, round_statements, routes, signing, study_statements
+from protocol.calibration import build_contract
 from protocol.charter import Charter, charter_digest
 from protocol.cosignature import cosign
+from protocol.draft import read_draft
 from protocol.export import write_export
 from protocol.ids import timestamp
 from protocol.rounds import freeze_digest, last_round, round_events, round_layout

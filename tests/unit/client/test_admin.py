@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client import admin
 from client.charter_changes import with_silo
 from client.charter_drafts import propose as propose_charter
-from client.errors import DraftRefused, HubUntrusted, StudyNotCompleted, UsageRefused
+from client.errors import HubUntrusted, StudyNotCompleted, UsageRefused
 from client.studies import draft_contract, late, propose, uploads, watch
 from protocol import membership_statements, signing, study_statements
 from protocol.charter import key_words
+from protocol.errors import DraftRefused
 from protocol.routes import StudyStatus
 from protocol.sealing.envelope import generate_keys
 from protocol.study import study_id

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.calibration import build_contract, weights
-from client.draft import parse_draft
-from client.errors import DraftRefused
-from client.yaml_draft import load_yaml
 from pages.contract import in_words
 from protocol import accounting, signing
+from protocol.calibration import build_contract, weights
+from protocol.draft import parse_draft
+from protocol.errors import DraftRefused
 from protocol.membership_statements import DatasetRegistered
 from protocol.study import study_cost, study_id
+from protocol.yaml_draft import load_yaml
 from tests.unit.client.conftest import SAMPLE, World
 
 

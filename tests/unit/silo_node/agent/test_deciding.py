@@ -17,7 +17,7 @@ from tests.unit.silo_node.agent.story import begin_study, run_round, run_study
 PRIVATE = "row 17 of patient 4711"
 OVERFLOWS = """
 @id("all") @reason("All is well.")
-permit (principal, action, resource)
+permit (principal is Study, action, resource)
 unless { context.study.cost * 9223372036854775807 == context.study.epsilon * 9223372036854775807 };
 """
 

@@ -6,7 +6,7 @@ import pytest
 from protocol.accounting import Plan, best_order, calibrate
 from protocol.study import StudyContract, parse_contract
 from silo_node.ledger.budget import Balance, PrivacyDomain
-from silo_node.policy.case import Case, RegisteredDataset, Standing
+from silo_node.policy.case import Case, CodeCase, RegisteredDataset, Standing
 from silo_node.policy.limits import OwnerLimits
 
 SILOS = ("mercy", "north", "south", "west")
@@ -99,3 +99,22 @@ def case_of() -> Callable[..., Case]:
         return Case(contract, "mercy", held, standing, allowed)
 
     return make
+
+
+@pytest.fixture
+def code_case(contract_with: Callable[..., StudyContract], case_of: Callable[..., Case]) -> CodeCase:
+    """Code of rosa's on two columns of mercy's dataset, which nobody has read yet."""
+    case = case_of(contract_with())
+    return CodeCase(
+        analysis="ab" * 32,
+        bundle="cd" * 32,
+        bundle_approved=False,
+        lead="rosa",
+        purpose="medical-research",
+        dataset="heart",
+        columns=("c0", "disease"),
+        held=case.held,
+        standing=case.standing,
+        limits=case.limits,
+        sandbox="bubblewrap",
+    )

@@ -32,7 +32,7 @@ def test_rules_stand_in_the_order_of_the_text() -> None:
 
 @pytest.mark.parametrize("name", ["none", "../baseline", "baseline/", "", "__pycache__"])
 def test_an_unknown_name_is_refused_with_those_that_exist(name: str) -> None:
-    with pytest.raises(PolicyRefused, match="there are: baseline"):
+    with pytest.raises(PolicyRefused, match="there are: bank, baseline"):
         policy_by_name(name)
 
 

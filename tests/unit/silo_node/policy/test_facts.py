@@ -16,9 +16,10 @@ from silo_node.ledger.budget import Balance, PrivacyDomain
 from silo_node.policy import facts as facts_module
 from silo_node.policy.case import Case, Standing
 from silo_node.policy.document import policy_by_name
-from silo_node.policy.facts import LARGEST, MICRO, facts_of_round, facts_of_study, scaled
+from silo_node.policy.facts import facts_of_round, facts_of_study, scaled
 from silo_node.policy.gate import Approval, Gate, Hold, Refusal
 from silo_node.policy.limits import OwnerLimits
+from silo_node.policy.question import LARGEST, MICRO
 
 ContractWith = Callable[..., StudyContract]
 CaseOf = Callable[..., Case]

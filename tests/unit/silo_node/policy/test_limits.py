@@ -16,14 +16,18 @@ def test_an_empty_file_allows_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-def test_every_shipped_limits_file_loads_and_leaves_decisions_to_a_person(name: str) -> None:
+def test_every_shipped_limits_file_loads_and_writes_down_every_field(name: str) -> None:
     limits = limits_by_name(name)
     assert limits.purposes
-    assert (limits.accept, limits.release) == ("ask", "ask")
+    assert limits.model_fields_set | {"ask_epsilon"} == set(OwnerLimits.model_fields)
 
 
-def test_the_shipped_limits_write_down_every_field() -> None:
-    assert limits_by_name("baseline").model_fields_set == set(OwnerLimits.model_fields)
+def test_only_the_research_limits_accept_by_a_rule_and_none_release_by_one() -> None:
+    shipped = {name: limits_by_name(name) for name in catalogue.names()}
+    assert {name for name, limits in shipped.items() if limits.accept == "within-limits"} == {"research"}
+    assert {limits.release for limits in shipped.values()} == {"ask"}
+    cap, comfort = shipped["research"].max_epsilon, shipped["research"].ask_epsilon
+    assert comfort is not None and comfort <= cap / 2
 
 
 def test_a_file_of_the_owners_loads(tmp_path: Path) -> None:
@@ -65,5 +69,5 @@ def test_limits_that_cannot_be_used_are_refused_by_file_and_field(text: str, say
 
 
 def test_unknown_shipped_limits_are_refused() -> None:
-    with pytest.raises(PolicyRefused, match="there are: baseline"):
-        limits_by_name("bank")
+    with pytest.raises(PolicyRefused, match="there are: bank, baseline, hospital, research"):
+        limits_by_name("school")

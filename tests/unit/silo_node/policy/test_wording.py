@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 
 from protocol.study import StudyContract
-from silo_node.policy.case import Case
-from silo_node.policy.facts import Facts, facts_of_study
-from silo_node.policy.wording import VOCABULARY, fill_in, placeholders
+from silo_node.policy.case import Case, CodeCase
+from silo_node.policy.facts import facts_of_analysis, facts_of_study
+from silo_node.policy.question import CodeFacts, Facts
+from silo_node.policy.wording import OF_ANY, OF_CODE, OF_STUDIES, VOCABULARY, fill_in, placeholders, word
 
 
 @pytest.fixture
@@ -14,9 +15,26 @@ def facts(contract_with: Callable[..., StudyContract], case_of: Callable[..., Ca
     return facts_of_study("accept", case_of(contract_with(columns=300)))
 
 
-def test_every_name_of_the_vocabulary_can_be_filled_in(facts: Facts) -> None:
-    for name in VOCABULARY:
+@pytest.fixture
+def code(code_case: CodeCase) -> CodeFacts:
+    return facts_of_analysis(code_case)
+
+
+def test_every_name_of_the_vocabulary_can_be_filled_in(facts: Facts, code: CodeFacts) -> None:
+    for name in OF_ANY.keys() | OF_STUDIES.keys():
         assert fill_in(f"<{{{name}}}>", facts).strip("<>")
+    for name in OF_ANY.keys() | OF_CODE.keys():
+        assert fill_in(f"<{{{name}}}>", code).strip("<>")
+    assert OF_ANY.keys() | OF_STUDIES.keys() | OF_CODE.keys() == VOCABULARY
+
+
+def test_a_name_that_a_question_has_no_fact_for_is_an_error(facts: Facts, code: CodeFacts) -> None:
+    for name in OF_CODE:
+        with pytest.raises(KeyError):
+            fill_in(f"{{{name}}}", facts)
+    for name in OF_STUDIES:
+        with pytest.raises(KeyError):
+            fill_in(f"{{{name}}}", code)
 
 
 def test_numbers_read_as_people_write_them(facts: Facts) -> None:
@@ -26,10 +44,9 @@ def test_numbers_read_as_people_write_them(facts: Facts) -> None:
 
 
 def test_a_long_list_is_cut_short_and_counted(facts: Facts) -> None:
-    text = VOCABULARY["columns_not_granted"]
-    assert text(facts) == "none"
+    assert word("columns_not_granted", facts) == "none"
     nothing_granted = replace(facts, limits=replace(facts.limits, columns=frozenset()))
-    assert text(nothing_granted) == "c0, c1, c10, c100, c101 and 296 more"
+    assert word("columns_not_granted", nothing_granted) == "c0, c1, c10, c100, c101 and 296 more"
 
 
 def test_only_plain_names_are_filled_in(facts: Facts) -> None:

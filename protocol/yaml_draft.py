@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from client.errors import DraftRefused
+from protocol.errors import DraftRefused
 
 MAX_DRAFT_BYTES: Final = 1024 * 1024
 

@@ -8,11 +8,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from client.draft import Draft, DraftColumn
-from client.errors import DraftRefused
 from protocol import accounting
 from protocol.accounting import Plan
-from protocol.errors import Malformed
+from protocol.draft import Draft, DraftColumn
+from protocol.errors import DraftRefused, Malformed
 from protocol.membership_statements import DatasetRegistered
 from protocol.study import StudyContract, parse_contract, study_cost
 
@@ -26,7 +25,16 @@ def build_contract(draft: Draft, registered: Mapping[str, DatasetRegistered]) ->
     Raises ``DraftRefused`` where a silo has no such dataset or other columns, or no allowed noise is enough.
     """
     _check_registered(draft, registered)
-    rows = {one.silo: registered[one.silo].rows for one in draft.silos}
+    contract = contract_of(draft, {one.silo: registered[one.silo].rows for one in draft.silos})
+    _check_caps(contract, registered)
+    return contract
+
+
+def contract_of(draft: Draft, rows: Mapping[str, int]) -> StudyContract:
+    """The contract of a draft, with ``rows`` published by each of its silos; nothing else of them is looked at.
+
+    Raises ``DraftRefused`` where no allowed noise is enough.
+    """
     order = _order(draft)
     noise = _noise(draft, order)
     value = _contract_value(draft, order, rows, noise)
@@ -34,14 +42,10 @@ def build_contract(draft: Draft, registered: Mapping[str, DatasetRegistered]) ->
     for grains in range(3):
         value["training"]["noise_multiplier"] = round(noise["training"] + grains * NOISE_STEP, 4)
         try:
-            contract = parse_contract(value)
-            break
+            return parse_contract(value)
         except Malformed as error:
             refusal = error
-    else:
-        raise DraftRefused(f"draft refused: {refusal}") from None
-    _check_caps(contract, registered)
-    return contract
+    raise DraftRefused(f"draft refused: {refusal}") from None
 
 
 def weights(rows: Mapping[str, int], by: Literal["rows", "sqrt-rows"]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """A study draft (YAML, docs/samples/heart.yaml) as a researcher writes it.
 
-The draft holds every decision of the contract; ``client.calibration`` computes what follows from them.
+The draft holds every decision of the contract; ``protocol.calibration`` computes what follows from them.
 """
 
 from pathlib import Path
@@ -8,10 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from client.errors import DraftRefused
-from client.yaml_draft import MAX_DRAFT_BYTES, load_yaml
 from protocol import canonical
-from protocol.errors import Malformed
+from protocol.errors import DraftRefused, Malformed
 from protocol.ids import ColumnName, DatasetName, PersonId, Sentence, SiloId, Strict, Timestamp
 from protocol.precision import Sealing
 from protocol.study import (
@@ -23,6 +21,7 @@ from protocol.study import (
     Unit,
     explain,
 )
+from protocol.yaml_draft import MAX_DRAFT_BYTES, load_yaml
 
 USUAL_PER_SLOT: Final = 3
 
