@@ -4,7 +4,7 @@ What has to hold before a row is read, checked anew at every run:
 
 1. The owner approved this very bundle, and the log says so; it is neither withdrawn, over nor after its end.
 2. Who asked is a researcher under the charter in force, on a checkpoint that is fresh and witnessed.
-3. The owner's limits still have nothing against it, and nothing of it is on its way out.
+3. The owner's policy and limits still have nothing against it, and nothing of it is on its way out.
 4. The bundle on this disk has the approved digest, and there is a sandbox.
 
 Then the journal is written, the granted columns are read by the process that reads rows, and the code runs in its box.
@@ -18,11 +18,13 @@ from protocol.ids import timestamp
 from protocol.job_bundle import CodeBundle
 from protocol.job_outputs import JobOutputs, outputs_of, read_outputs
 from protocol.job_record import JobRecord
+from silo_node.agent.job_case import approved, judge
 from silo_node.agent.job_files import HeldRun
-from silo_node.agent.job_steps import breach, is_researcher
+from silo_node.agent.job_steps import is_researcher
 from silo_node.agent.silo import Silo
 from silo_node.agent.witnessing import may_work
 from silo_node.errors import JobRefused
+from silo_node.policy.gate import Approval
 from silo_node.private_files import private_folder, write_private, writing_private
 from silo_node.runner.analysis_box import Analysis, Ended, Sandbox
 from silo_node.runner.tasks import ExtractTask
@@ -60,7 +62,7 @@ def _cleared(silo: Silo, record: JobRecord) -> CodeBundle:
         raise JobRefused(f"job {job} is {record.stage}: it runs once it is approved, and the log says so")
     if not record.open_at(timestamp(silo.clock())):
         raise JobRefused(f"job {job} ended at {record.asked.expires_at}; it has to be submitted anew")
-    if silo.tasks.jobs.answered(record.job, "approve") != record.asked.bundle:
+    if not approved(silo, record):
         raise JobRefused(f"job {job}: this silo's owner approved another bundle, or none")
     if not is_researcher(record, follower.in_force):
         raise JobRefused(f"job {job}: {record.researcher} is no researcher under the charter in force")
@@ -69,9 +71,9 @@ def _cleared(silo: Silo, record: JobRecord) -> CodeBundle:
         raise JobRefused(f"job {job}: nothing is run now: {stale}")
     if silo.tasks.jobs.answered(record.job, "release") is not None:
         raise JobRefused(f"job {job}: its outputs are on their way; a later run could be taken for them")
-    stands = breach(silo, record)
-    if stands is not None:
-        raise JobRefused(f"job {job}: your limits refuse it now, by {stands[0]}: {stands[1]}")
+    decision = judge(silo, record, follower.in_force)
+    if not isinstance(decision, Approval):
+        raise JobRefused(f"job {job}: your policy does not allow it now, by {decision.rule}: {decision.reason}")
     bundle = silo.files.jobs.bundle(record.job, record.asked.bundle)
     if bundle is None:
         raise JobRefused(f"job {job}: its bundle is not on this disk; restore it, or ask for a new submission")

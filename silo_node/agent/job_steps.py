@@ -20,10 +20,11 @@ from protocol.job_record import JobRecord
 from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased
 from protocol.sealing.envelope import open_envelope, seal_envelope
 from protocol.sealing.errors import EnvelopeRefused
+from silo_node.agent.job_case import judge
 from silo_node.agent.silo import Silo
 from silo_node.agent.voice import Opening, Saying
 from silo_node.errors import HubDistrusted
-from silo_node.policy.job_rules import breach_of_job
+from silo_node.policy.gate import Approval, Refusal
 
 UNREADABLE = "the sealed bundle is no bundle: it does not open, has another digest, or breaks the bundle's rules"
 
@@ -35,7 +36,7 @@ def step(silo: Silo, record: JobRecord, charter: Charter) -> bool:
     if not record.open_at(timestamp(silo.clock())) or not is_researcher(record, charter):
         silo.files.jobs.forget_run(record.job)
         return False
-    return _answer(silo, record) if record.stage == "submitted" else _let_go(silo, record, charter)
+    return _answer(silo, record, charter) if record.stage == "submitted" else _let_go(silo, record, charter)
 
 
 def is_researcher(record: JobRecord, charter: Charter) -> bool:
@@ -46,30 +47,22 @@ def is_researcher(record: JobRecord, charter: Charter) -> bool:
         return False
 
 
-def breach(silo: Silo, record: JobRecord) -> tuple[str, str] | None:
-    """The rule of the owner's limits that stands in the way now, and why."""
-    known = {dataset.name: dataset.declared.names for dataset in silo.catalogue.list()}
-    found = breach_of_job(record.asked, known.get(record.asked.dataset), silo.rules.limits)
-    return None if found is None else (found.rule, found.reason)
-
-
-def _answer(silo: Silo, record: JobRecord) -> bool:
+def _answer(silo: Silo, record: JobRecord, charter: Charter) -> bool:
     try:
         fetch_bundle(silo, record)
     except (EnvelopeRefused, ProtocolError):
         silo.voice.note("decision", f"job {record.job[:12]} refused: {UNREADABLE}", None)
         return _say(silo, record, "refused", _refusal(record, "bundle", UNREADABLE, "policy"))
-    stands = breach(silo, record)
-    if stands is not None:
-        silo.voice.note("decision", f"job {record.job[:12]} refused by {stands[0]}: {stands[1]}", None)
-        return _say(silo, record, "refused", _refusal(record, *stands, "policy"))
+    decision = judge(silo, record, charter)
+    if isinstance(decision, Refusal):
+        silo.voice.note("decision", f"job {record.job[:12]} refused by {decision.rule}: {decision.reason}", None)
+        return _say(silo, record, "refused", _refusal(record, decision.rule, decision.reason, "policy"))
     no = silo.tasks.jobs.answered(record.job, "refuse")
     if no is not None:
         return _say(silo, record, "refused", _refusal(record, "owner", no, "owner"))
-    if silo.tasks.jobs.answered(record.job, "approve") != record.asked.bundle:
+    if not isinstance(decision, Approval):
         return False
-    policy = silo.rules.gate.document.digest
-    fields = {"job": record.job, "bundle": record.asked.bundle, "policy": policy}
+    fields = {"job": record.job, "bundle": record.asked.bundle, "policy": decision.policy}
     return _say(silo, record, "accepted", lambda opening: JobAccepted(type="job-accepted", **fields, **opening))
 
 
