@@ -4,7 +4,7 @@ What has to hold before a row is read, checked anew at every run:
 
 1. The owner approved this very bundle, and the log says so; it is neither withdrawn, over nor after its end.
 2. Who asked is a researcher under the charter in force, on a checkpoint that is fresh and witnessed.
-3. The owner's limits still have nothing against it, and nothing of it is on its way out.
+3. The owner's policy and limits still have nothing against it, and nothing of it is on its way out.
 4. The bundle on this disk has the approved digest, and there is a sandbox.
 
 Then the journal is written, the granted columns are read by the process that reads rows, and the code runs in its box.
@@ -18,7 +18,7 @@ from protocol.ids import timestamp
 from protocol.job_bundle import CodeBundle
 from protocol.job_outputs import JobOutputs, outputs_of, read_outputs
 from protocol.job_record import JobRecord
-from silo_node.agent.job_case import approved_by_owner, verdict_on_job
+from silo_node.agent.job_case import approved, judge
 from silo_node.agent.job_files import HeldRun
 from silo_node.agent.job_steps import is_researcher
 from silo_node.agent.silo import Silo
@@ -63,7 +63,7 @@ def _cleared(silo: Silo, record: JobRecord) -> CodeBundle:
         raise JobRefused(f"job {job} is {record.stage}: it runs once it is approved, and the log says so")
     if not record.open_at(timestamp(silo.clock())):
         raise JobRefused(f"job {job} ended at {record.asked.expires_at}; it has to be submitted anew")
-    if not approved_by_owner(silo, record):
+    if not approved(silo, record):
         raise JobRefused(f"job {job}: this silo's owner approved another bundle, or none")
     if not is_researcher(record, follower.in_force):
         raise JobRefused(f"job {job}: {record.researcher} is no researcher under the charter in force")
@@ -73,9 +73,9 @@ def _cleared(silo: Silo, record: JobRecord) -> CodeBundle:
     if silo.tasks.jobs.answered(record.job, "release") is not None:
         raise JobRefused(f"job {job}: its outputs are on their way; a later run could be taken for them")
     known = Studies(silo.tasks.entries()).lead_known(record.researcher, silo.name, besides="")
-    decision = verdict_on_job(silo, record, follower.in_force, known)
+    decision = judge(silo, record, follower.in_force, known)
     if not isinstance(decision, Approval):
-        raise JobRefused(f"job {job}: your policy doesn't let it run now, by {decision.rule}: {decision.reason}")
+        raise JobRefused(f"job {job}: your policy does not allow it now, by {decision.rule}: {decision.reason}")
     bundle = silo.files.jobs.bundle(record.job, record.asked.bundle)
     if bundle is None:
         raise JobRefused(f"job {job}: its bundle is not on this disk; restore it, or ask for a new submission")

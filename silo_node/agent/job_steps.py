@@ -20,7 +20,7 @@ from protocol.job_record import JobRecord
 from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased
 from protocol.sealing.envelope import open_envelope, seal_envelope
 from protocol.sealing.errors import EnvelopeRefused
-from silo_node.agent.job_case import approved_by_owner, verdict_on_job
+from silo_node.agent.job_case import judge
 from silo_node.agent.silo import Silo
 from silo_node.agent.voice import Opening, Saying
 from silo_node.errors import HubDistrusted
@@ -58,17 +58,16 @@ def _answer(silo: Silo, record: JobRecord, charter: Charter, lead_known: bool) -
     except (EnvelopeRefused, ProtocolError):
         silo.voice.note("decision", f"job {record.job[:12]} refused: {UNREADABLE}", None)
         return _say(silo, record, "refused", _refusal(record, "bundle", UNREADABLE, "policy"))
-    decision = verdict_on_job(silo, record, charter, lead_known)
+    decision = judge(silo, record, charter, lead_known)
     if isinstance(decision, Refusal):
         detail = f"; Cedar said: {decision.detail}" if decision.detail else ""
-        silo.voice.note(
-            "decision", f"job {record.job[:12]} refused by {decision.rule}: {decision.reason}{detail}", None
-        )
+        why = f"refused by {decision.rule}: {decision.reason}{detail}"
+        silo.voice.note("decision", f"job {record.job[:12]} {why}", None)
         return _say(silo, record, "refused", _refusal(record, decision.rule, decision.reason, "policy"))
     no = silo.tasks.jobs.answered(record.job, "refuse")
     if no is not None:
         return _say(silo, record, "refused", _refusal(record, "owner", no, "owner"))
-    if not (approved_by_owner(silo, record) and isinstance(decision, Approval)):
+    if not isinstance(decision, Approval):
         return False
     fields = {"job": record.job, "bundle": record.asked.bundle, "policy": decision.policy}
     return _say(silo, record, "accepted", lambda opening: JobAccepted(type="job-accepted", **fields, **opening))

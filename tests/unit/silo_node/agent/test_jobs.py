@@ -17,7 +17,7 @@ from silo_node.agent.jobs import find, jobs_of
 from silo_node.errors import HubDistrusted, HubUnreachable, RunnerFailed
 from silo_node.errors import JobRefused as JobStopped
 from silo_node.runner.analysis_box import Ended
-from tests.unit.silo_node.agent.conftest import LIMITS
+from tests.unit.silo_node.agent.conftest import BASELINE, LIMITS
 
 CODE = b"def main(rows, out):\n    (out / 'mean').write_text(str(rows['age'].mean()))\n"
 OUTPUTS = outputs_of({"mean": b"54.4"})
@@ -176,9 +176,19 @@ def test_limits_that_change_after_the_approval_stop_the_run(node, asked):
     approve(node, job)
     node.write(limits=LIMITS.replace('heart = "registered"', 'heart = ["age"]'))
     box = FakeBox()
-    with pytest.raises(JobStopped, match="columns-granted"):
+    with pytest.raises(JobStopped, match="by columns-granted: Asked for, and not granted: ill"):
         run(node, job, box)
     assert box.runs == []
+
+
+def test_a_policy_that_holds_nothing_still_runs_no_code_that_nobody_approved(node, asked):
+    before, _, after = BASELINE.read_text().partition('@hold\n@id("code-read")')
+    node.write(policy=before + after[after.index("// End of the rules.") :])
+    job = asked()
+    node.go()
+    assert not node.hub.logged(JobAccepted) and not node.hub.logged(JobRefused)
+    approve(node, job)
+    assert len(node.hub.logged(JobAccepted)) == 1
 
 
 def test_an_owners_no_is_said_with_its_reason(node, asked):
