@@ -19,6 +19,7 @@ from protocol.sealing.secret import StudySecret
 from silo_node.agent import sayings, unmasking
 from silo_node.agent.keying import agreed_secret
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
+from silo_node.agent.renewing import check_still_accepted
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.agent.uploading import send_term
@@ -26,7 +27,7 @@ from silo_node.errors import HubRefused, StudyHalted
 from silo_node.ledger.budget import Refused
 from silo_node.policy.facts import facts_of_round
 from silo_node.policy.gate import Approval
-from silo_node.runner.tasks import task_of_round
+from silo_node.runner.tasks import Outcome, RoundTask, round_of, task_of_round
 from silo_node.sealing import keys
 from silo_node.sealing.sealer import OpenedTotal, seal_update
 
@@ -98,6 +99,7 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     """
     contract, index = study.record.contract, current.index
     dataset = silo.catalogue.get(contract.data.dataset)
+    check_still_accepted(silo, study, dataset)
     charge = charge_id(study.id, index)
     # A run that crashed left its charge in the ledger: it must not count against what is left a second time.
     charged = any(entry.charge_id == charge for entry in silo.ledger.history(dataset.domain))
@@ -111,7 +113,15 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     silo.voice.say(sayings.reserved(silo, study, index, dataset.domain))
     with progress_before(silo, study, index) as before:
         task = task_of_round(contract, silo.name, index, state_in(before))
-        silo.files.keep_update(study.id, index, lambda file: silo.runner.run(task, file).events_run)
+        silo.files.keep_update(study.id, index, lambda file: _run(silo, study, task, file).events_run)
+
+
+def _run(silo: Silo, study: Study, task: RoundTask, file: BinaryIO) -> Outcome:
+    outcome = silo.runner.run(task, file)
+    if outcome.left_out:
+        what = f"round {round_of(task)}: {outcome.left_out} rows of people who opted out were left out"
+        silo.voice.note("decision", what, study.id)
+    return outcome
 
 
 def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self, TypeVar
 
-from silo_node.dataset.catalogue import Checked, Registration
+from silo_node.dataset.catalogue import Checked, Found, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
 from silo_node.runner.messages import BadFrame, Frame, PipeClosed, TimedOut
 from silo_node.runner.spawning import Child, spawn
@@ -24,9 +24,11 @@ from silo_node.runner.tasks import (
     Outcome,
     RoundTask,
     Task,
+    TraceTask,
     checked_from,
     outcome_from,
     task_frame,
+    traced_from,
     values_of,
 )
 
@@ -83,6 +85,10 @@ class Runner:
     def check(self, registration: Registration) -> Checked:
         """Reads a source through. Raises ``DatasetRefused`` with what is wrong with it, or ``RunnerFailed``."""
         return self._ask(CheckTask(registration), 0, checked_from)
+
+    def trace(self, task: TraceTask) -> tuple[Found, ...]:
+        """Where a person's rows are in each dataset that is asked for. Raises ``RunnerFailed``."""
+        return self._ask(task, 0, lambda reply: traced_from(task, reply))
 
     def close(self) -> None:
         """Ends the process. A task that runs in another thread fails with ``RunnerFailed``."""
