@@ -21,9 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Register datasets and see them.")
 @app.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="The name all silos of a study use for it.")],
-    source: Annotated[
-        Path, typer.Option(help="A CSV or Parquet file, or a .yaml that describes a query or images.")
-    ],
+    source: Annotated[Path, typer.Option(help="A CSV or Parquet file, or a .yaml that describes a query or images.")],
     schema: Annotated[Path, typer.Option(help="The declared schema, YAML.")],
     rows: Annotated[int, typer.Option(help="The row count to publish; type it, it is never computed.")],
     epsilon: Annotated[float, typer.Option(help="The privacy domain's cap, for good.")],
