@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 PROFILES: Final = "profiles"
 
 
+Found = Literal["trained", "held out", "absent", "unreadable"]
+"""Where a person's rows are in a dataset, for a study that holds out a share of it."""
+
+
 class Registration(Strict):
     """What an owner registers. ``published_rows`` is typed by the owner, and is all that others learn of the count."""
 
@@ -199,6 +203,15 @@ class Catalogue:
     def opted_out(self, dataset: Dataset) -> OptOutList:
         """The people who opted out of the dataset's privacy domain."""
         return self._opted_out(dataset.domain, dataset.lists_opt_outs)
+
+    def find(self, name: str, person: str, test_share: float) -> "Found":
+        """Where the person's rows are in dataset ``name`` as it is now. For the runner's process."""
+        from silo_node.dataset.reading import find_person
+
+        try:
+            return find_person(self.get(name), self.keys, person, test_share)
+        except DatasetRefused:
+            return "unreadable"
 
     def renew(self, name: str, check: Callable[[Registration], Checked], at: Timestamp) -> Dataset:
         """Commits to what the source of ``name`` holds now, once ``check`` has read it through.

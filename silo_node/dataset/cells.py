@@ -38,6 +38,9 @@ class CellReader:
                 column.name, f"column {column.name} holds values of type {series.dtype}, not numbers"
             )
             return np.zeros((len(series), 1)), 0
+        plain = _plain(series) if column.kind == "number" else None
+        if plain is not None:
+            return plain, 0
         missing, values = _parsed(series, binary=column.kind == "binary")
         finite = values.is_finite().fill_null(True)
         self._note(column, "a text where a number belongs", values.is_null() & ~missing, before)
@@ -80,6 +83,15 @@ class CellReader:
 
     def _note(self, column: DeclaredColumn, what: str, where: pl.Series, before: int) -> None:
         self.problems.note(column.name, what, where, before)
+
+
+def _plain(series: pl.Series) -> Floats | None:
+    """Numbers of which none is missing or infinite, as most are: without a look at each. Else None."""
+    if not series.dtype.is_numeric() or series.null_count():
+        return None
+    values = series.cast(pl.Float64).to_numpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.reshape(-1, 1) if np.isfinite(values.sum()) else None
 
 
 def _parsed(series: pl.Series, binary: bool) -> tuple[pl.Series, pl.Series]:

@@ -4,7 +4,7 @@ Nothing of a profile is noised or published: it is private, as the rows are.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from protocol.ids import Strict
 from silo_node.dataset.columns import DeclaredColumn
 from silo_node.dataset.schema import Schema
-from silo_node.dataset.table import Table
+
+if TYPE_CHECKING:
+    from silo_node.dataset.table import Table
 
 BINS: Final = 10
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -52,7 +54,7 @@ class Profile(Strict):
         return self.model_dump(mode="json")
 
 
-def profile_of(table: Table, schema: Schema) -> Profile:
+def profile_of(table: "Table", schema: Schema) -> Profile:
     """The profile of ``table``, which holds all of the schema's columns."""
     columns = tuple(_column(table, column, values) for column, values in _parts(table, schema))
     return Profile(rows=table.rows, left_out=table.left_out, columns=columns)
@@ -73,7 +75,7 @@ def _shares(counts: tuple[int, ...]) -> NDArray[np.float64]:
     return shares
 
 
-def _parts(table: Table, schema: Schema) -> Iterator[tuple[DeclaredColumn, NDArray[np.float64]]]:
+def _parts(table: "Table", schema: Schema) -> Iterator[tuple[DeclaredColumn, NDArray[np.float64]]]:
     at = 0
     for column in schema.columns:
         width = len(column.expanded())
@@ -81,7 +83,7 @@ def _parts(table: Table, schema: Schema) -> Iterator[tuple[DeclaredColumn, NDArr
         at += width
 
 
-def _column(table: Table, column: DeclaredColumn, values: NDArray[np.float64]) -> ColumnProfile:
+def _column(table: "Table", column: DeclaredColumn, values: NDArray[np.float64]) -> ColumnProfile:
     missing, clamped = table.missing[column.name], table.clamped[column.name]
     if column.categories is not None:
         counts = tuple(int(count) for count in values.sum(axis=0))

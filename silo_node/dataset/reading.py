@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.study import DataRequirement, Unit
-from silo_node.dataset.catalogue import Checked, Dataset, Registration
+from silo_node.dataset.catalogue import Checked, Dataset, Found, Registration
 from silo_node.dataset.fingerprint import Seal, same
 from silo_node.dataset.keys import DatasetKeys
 from silo_node.dataset.opt_outs import OptOutList
@@ -15,6 +15,7 @@ from silo_node.dataset.problems import ContentRefused
 from silo_node.dataset.profile import profile_of
 from silo_node.dataset.rows import Rows, check_requirement, check_unit, needed_columns, rows_for
 from silo_node.dataset.sources.opening import open_source
+from silo_node.dataset.split import named_identities, row_tags, tags_of, training_mask
 from silo_node.dataset.table import Table, read_table
 from silo_node.errors import DatasetRefused
 
@@ -65,6 +66,19 @@ def _registered(dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, colu
     if not same(commitment, dataset.commitment):
         raise _changed(dataset, "")
     return table
+
+
+def find_person(dataset: Dataset, keys: DatasetKeys, person: str, test_share: float) -> Found:
+    """Where the rows of ``person`` are in the dataset as it is now. Raises ``DatasetRefused``."""
+    schema, key = dataset.declared, keys.split(dataset.domain)
+    seal = Seal(keys.fingerprint(), schema)
+    columns = schema.names[:1]
+    table = read_table(open_source(Path(dataset.source)), schema, seal, key, person.__eq__, columns)
+    if not table.left_out:
+        return "absent"
+    role = "record" if schema.subject is None else "subject"
+    trained = training_mask(tags_of(row_tags(key, named_identities(role, [person]))), test_share)
+    return "trained" if trained[0] else "held out"
 
 
 def _changed(dataset: Dataset, how: str) -> DatasetRefused:

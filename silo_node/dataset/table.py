@@ -94,7 +94,9 @@ class _Reading:
         self._cells, self._people = CellReader(self._problems), IdentityReader(schema, self._problems)
         self._low = np.array([column.minimum for column in schema.expanded])
         self._high = np.array([column.maximum for column in schema.expanded])
+        self._all = list(range(len(self._low)))
         self._places = [schema.names.index(name) for name in columns]
+        self._owners = [column.name for column in schema.columns for _ in column.expanded()]
         self._matrix, self._tags = GrowingMatrix(len(columns), in_memory), bytearray()
         self._clamped = dict.fromkeys((column.name for column in schema.columns), 0)
         self._missing = dict(self._clamped)
@@ -107,13 +109,14 @@ class _Reading:
         self._before += frame.height
         if self._problems:
             return
-        tags = row_tags(self._key, self._people.identities(names, values))
-        values = np.clip(values[:, self._places], self._low[self._places], self._high[self._places])
+        tags = row_tags(self._key, self._people.identities(names, values.T))
+        self._clamp(values)
+        wanted = (values if self._places == self._all else values[self._places]).T
         kept = self._kept(names)
         if kept is not None:
             self._left_out += int((~kept).sum())
-            values, tags = values[kept], tags_of(tags)[kept].astype(">u8").tobytes()
-        self._matrix.append(values)
+            wanted, tags = wanted[kept], tags_of(tags)[kept].astype(">u8").tobytes()
+        self._matrix.append(wanted)
         self._tags += tags
 
     def table(self) -> Table:
@@ -138,17 +141,24 @@ class _Reading:
         )
 
     def _values(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """All declared columns of the batch, float64 (m, d), unclamped."""
-        values = np.empty((frame.height, len(self._low)))
+        """All declared columns of the batch, float64 (d, m): a column's values beside each other. Unclamped."""
+        values = np.empty((len(self._low), frame.height))
         at = 0
         for column in self._schema.columns:
             cells, missing = self._cells.read(frame[column.name], column, self._before)
-            values[:, at : at + cells.shape[1]] = cells
+            values[at : at + cells.shape[1]] = cells.T
             at += cells.shape[1]
-            outside = (cells < column.minimum) | (cells > column.maximum)
-            self._clamped[column.name] += int(outside.sum())
             self._missing[column.name] += missing
         return values
+
+    def _clamp(self, values: NDArray[np.float64]) -> None:
+        """Clamps each column of ``values`` (d, m) that needs it, in place, and counts what lay outside."""
+        low, high = values.min(axis=1, initial=np.inf), values.max(axis=1, initial=-np.inf)
+        for place in np.flatnonzero((low < self._low) | (high > self._high)):
+            cells = values[place]
+            outside = (cells < self._low[place]) | (cells > self._high[place])
+            self._clamped[self._owners[place]] += int(outside.sum())
+            np.clip(cells, self._low[place], self._high[place], out=cells)
 
     def _kept(self, names: list[str] | None) -> NDArray[np.bool_] | None:
         if self._opted_out is None or names is None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self, TypeVar
 
-from silo_node.dataset.catalogue import Catalogue, Checked, Registration
+from silo_node.dataset.catalogue import Catalogue, Checked, Found, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
 from silo_node.runner.box.box import Level
 from silo_node.runner.box.running import status_of
@@ -29,10 +29,12 @@ from silo_node.runner.tasks import (
     Outcome,
     RoundTask,
     Task,
+    TraceTask,
     checked_from,
     extract_from,
     outcome_from,
     task_frame,
+    traced_from,
     values_of,
 )
 from silo_node.runner.view import View, view_of, view_of_dataset
@@ -113,6 +115,10 @@ class Runner:
     def extract(self, task: ExtractTask, rows: BinaryIO) -> None:
         """Writes the exact values of a job's columns to ``rows``. Raises as ``check`` does; then they are none."""
         self._ask(task, MAX_EXTRACT_BYTES, lambda reply: extract_from(task, reply, rows))
+
+    def trace(self, task: TraceTask) -> tuple[Found, ...]:
+        """Where a person's rows are in each dataset that is asked for. Raises ``RunnerFailed``."""
+        return self._ask(task, 0, lambda reply: traced_from(task, reply))
 
     def close(self) -> None:
         """Ends the process. A task that runs in another thread fails with ``RunnerFailed``."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from silo_node.dataset.catalogue import Catalogue, Dataset, Registration
 from silo_node.dataset.sources.description import files_of
-from silo_node.runner.tasks import CheckTask, ExtractTask, Task
+from silo_node.runner.tasks import CheckTask, ExtractTask, RoundTask, Task, TraceTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,25 @@ def view_of(task: Task, catalogue: Catalogue) -> View:
     """What ``task`` has to see. Raises ``DatasetRefused`` for a dataset that isn't registered."""
     if isinstance(task, CheckTask):
         return _seen(_for_checking(task.registration, catalogue))
-    name = task.dataset if isinstance(task, ExtractTask) else task.contract.data.dataset
-    return view_of_dataset(catalogue.get(name), catalogue)
+    return _seen(tuple(path for name in _datasets(task) for path in _for_reading(catalogue.get(name), catalogue)))
 
 
 def view_of_dataset(dataset: Dataset, catalogue: Catalogue) -> View:
     """What rounds on ``dataset`` have to see."""
-    return _seen((catalogue.file_of(dataset.name), *_for_checking(dataset, catalogue)))
+    return _seen(_for_reading(dataset, catalogue))
+
+
+def _datasets(task: ExtractTask | TraceTask | RoundTask) -> tuple[str, ...]:
+    match task:
+        case ExtractTask():
+            return (task.dataset,)
+        case TraceTask():
+            return tuple(one.dataset for one in task.asked)
+    return (task.contract.data.dataset,)
+
+
+def _for_reading(dataset: Dataset, catalogue: Catalogue) -> tuple[Path, ...]:
+    return catalogue.file_of(dataset.name), *_for_checking(dataset, catalogue)
 
 
 def _for_checking(registration: Registration, catalogue: Catalogue) -> tuple[Path, ...]:

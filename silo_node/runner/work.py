@@ -16,10 +16,12 @@ from silo_node.runner.tasks import (
     ExtractTask,
     NormaliseTask,
     Task,
+    TraceTask,
     TrainTask,
     checked_frame,
     extract_frame,
     outcome_frame,
+    traced_frame,
 )
 from silo_node.statistics.queries import normalisation_sums
 from silo_node.training.noise import NoiseSource
@@ -52,21 +54,27 @@ class Workshop:
             return checked_frame(self._catalogue.check(task.registration))
         if isinstance(task, ExtractTask):
             return extract_frame(self._catalogue.columns(task.dataset, task.columns))
+        if isinstance(task, TraceTask):
+            found = (self._catalogue.find(one.dataset, task.person, one.test_share) for one in task.asked)
+            return traced_frame(tuple(found))
         contract = task.contract
         # Before the rows: a state that is none must not cost their reading.
         if isinstance(task, NormaliseTask):
-            rows = _training(self._rows(contract))
-            return outcome_frame(normalisation_sums(contract, scaled(contract, rows.features), self._noise), 1)
+            rows = self._rows(contract)
+            scaled_rows = scaled(contract, _training(rows).features)
+            return outcome_frame(normalisation_sums(contract, scaled_rows, self._noise), 1, rows.left_out)
         state = StudyState.from_bytes(task.state.whole())
         # Imported here: torch takes seconds, and reading a source through does without it.
         if isinstance(task, TrainTask):
             from silo_node.training.trainer import train_round
 
-            update = train_round(contract, task.silo, _training(self._rows(contract)), state, self._noise)
-            return outcome_frame(update.vector, update.steps_run)
+            rows = self._rows(contract)
+            update = train_round(contract, task.silo, _training(rows), state, self._noise)
+            return outcome_frame(update.vector, update.steps_run, rows.left_out)
         from silo_node.training.evaluation import evaluation_counts
 
-        return outcome_frame(evaluation_counts(contract, _held_out(self._rows(contract)), state, self._noise), 1)
+        rows = self._rows(contract)
+        return outcome_frame(evaluation_counts(contract, _held_out(rows), state, self._noise), 1, rows.left_out)
 
     def _rows(self, contract: StudyContract) -> Rows:
         """The contract's rows; opened anew unless nothing has changed since the last task:

@@ -21,7 +21,8 @@ class CellDigest:
             series = frame[name]
             if name not in self._as_text and (series.dtype.is_numeric() or series.dtype == pl.Boolean):
                 values = series.cast(pl.Float64).fill_null(float("nan")).to_numpy() + 0.0
-                values[np.isnan(values)] = np.nan
+                if np.isnan(values.min(initial=0.0)):
+                    values[np.isnan(values)] = np.nan
                 cells.update(np.ascontiguousarray(values, "<f8").data)
                 continue
             texts = series.cast(pl.String, strict=False)

@@ -64,14 +64,19 @@ _ADAPTER: Final = TypeAdapter[PostgresqlDescription | SqliteDescription | Images
 
 def read_description(path: Path) -> PostgresqlDescription | SqliteDescription | ImagesDescription:
     """The description in ``path``. Raises ``DatasetRefused`` naming every field that is wrong, and no value."""
+    return parse_description(read_text(path, MAX_DESCRIPTION_BYTES), path.name)
+
+
+def parse_description(text: str, origin: str) -> PostgresqlDescription | SqliteDescription | ImagesDescription:
+    """The description in YAML ``text``. Raises ``DatasetRefused`` naming ``origin``."""
     try:
-        value = yaml.safe_load(read_text(path, MAX_DESCRIPTION_BYTES))
+        value = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError):
-        raise DatasetRefused(f"source {path.name} is not YAML") from None
+        raise DatasetRefused(f"source {origin} is not YAML") from None
     try:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
-        raise DatasetRefused(f"source {path.name} refused: {explain(error)}") from None
+        raise DatasetRefused(f"source {origin} refused: {explain(error)}") from None
 
 
 def files_of(source: Path) -> tuple[Path, ...]:
