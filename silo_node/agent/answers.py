@@ -1,14 +1,13 @@
 """What the owner sees of the studies that name this silo, and where an answer is due."""
 
 from protocol.record import StudyRecord
-from silo_node.agent.decisions import facts_of_current
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
 from silo_node.errors import ConfigRefused
 from silo_node.ledger.budget import Balance, Refused
 from silo_node.policy.facts import facts_of_study
-from silo_node.policy.gate import Approval, Hold
+from silo_node.policy.gate import Approval
 
 
 def studies_of(silo: Silo) -> list[StudyRecord]:
@@ -41,7 +40,7 @@ def standing(silo: Silo, record: StudyRecord) -> str:
     if silo.name in record.paused:
         return "paused: rounds came to nothing; look at the journal, then: consortia-silo study resume"
     if silo.name in record.accepted:
-        held = _held_round(silo, record)
+        held = silo.tasks.held(record.study)
         if held is not None:
             return held
         rounds = record.complete_through + 1
@@ -112,34 +111,12 @@ def bytes_moved(silo: Silo) -> dict[str, int]:
     return {"bytes_up": sent, "bytes_down": fetched}
 
 
-def _held_round(silo: Silo, record: StudyRecord) -> str | None:
-    """Why the present round waits for the owner, who then says yes (accept) once more; None if it doesn't."""
-    current, study = record.current, _stands(silo, record)
-    if current is None or study is None or current.frozen is not None or silo.name in {*current.ready, *record.paused}:
-        return None
-    if silo.name not in current.opened.silos or current.voided is not None:
-        return None
-    decision = silo.rules.gate.decide(facts_of_current(silo, study, current))
-    return (
-        f"round {current.index} waits for you: {decision.rule}: {decision.reason}"
-        if isinstance(decision, Hold)
-        else None
-    )
-
-
-def _stands(silo: Silo, record: StudyRecord) -> Study | None:
+def _verdict(silo: Silo, record: StudyRecord) -> str:
     follower = silo.tasks.follower()
     if follower is None:
-        return None
-    known = Studies(silo.tasks.entries()).lead_known(record.contract.lead, silo.name, record.study)
-    return Study(record, follower.in_force, known)
-
-
-def _verdict(silo: Silo, record: StudyRecord) -> str:
-    study = _stands(silo, record)
-    if study is None:
         return "waiting for the node to run"
-    decision = silo.rules.gate.decide(facts_of_study("accept", silo.case(study)))
+    known = Studies(silo.tasks.entries()).lead_known(record.contract.lead, silo.name, record.study)
+    decision = silo.rules.gate.decide(facts_of_study("accept", silo.case(Study(record, follower.in_force, known))))
     if isinstance(decision, Approval):
         return "the policy allows it"
     return f"{decision.rule}: {decision.reason}"

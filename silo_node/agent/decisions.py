@@ -68,22 +68,12 @@ def may_release(silo: Silo, study: Study) -> bool:
     return isinstance(decision, Approval)
 
 
-def facts_of_current(silo: Silo, study: Study, current: RoundRecord) -> Facts:
-    """The question whether this silo computes the present round, on what is so today."""
-    case = silo.case(study)
-    domain = silo.catalogue.get(study.record.contract.data.dataset).domain
-    charge = charge_id(study.id, current.index)
-    # A run that crashed left its charge in the ledger: it must not count against what is left a second time.
-    charged = any(entry.charge_id == charge for entry in silo.ledger.history(domain))
-    return facts_of_round(case, current.index, len(current.opened.silos), charged)
-
-
 def may_compute(silo: Silo, study: Study, current: RoundRecord) -> bool:
     """Whether the policy, as it is today, lets this silo compute the present round; not yet where a person decides.
 
     Raises ``StudyHalted`` where it refuses.
     """
-    facts = facts_of_current(silo, study, current)
+    facts = _facts_of_current(silo, study, current)
     decision, place = silo.rules.gate.decide(facts), f"round {current.index}"
     match decision:
         case Approval():
@@ -91,7 +81,8 @@ def may_compute(silo: Silo, study: Study, current: RoundRecord) -> bool:
             silo.tasks.agree(study.id, facts.sandbox)
             return True
         case Hold():
-            _note_once(silo, study, f"{place} waits, by {decision.rule}", _in_full(f"{place} waits,", decision))
+            if silo.tasks.hold(study.id, f"{place} waits for you: {decision.rule}: {decision.reason}"):
+                silo.voice.note("decision", _in_full(f"{place} waits,", decision), study.id)
             return False
         case Refusal():
             silo.voice.note("decision", _in_full(f"{place} refused", decision), study.id)
@@ -114,8 +105,18 @@ def withdraw(silo: Silo, study: Study, reason: str) -> bool:
     return True
 
 
+def _facts_of_current(silo: Silo, study: Study, current: RoundRecord) -> Facts:
+    """The question whether this silo computes the present round, on what is so today."""
+    case = silo.case(study)
+    domain = silo.catalogue.get(study.record.contract.data.dataset).domain
+    charge = charge_id(study.id, current.index)
+    # A run that crashed left its charge in the ledger: it must not count against what is left a second time.
+    charged = any(entry.charge_id == charge for entry in silo.ledger.history(domain))
+    return facts_of_round(case, current.index, len(current.opened.silos), charged)
+
+
 def _note_once(silo: Silo, study: Study, beginning: str, what: str) -> None:
-    """For what is decided again at every step until something changes."""
+    """For what is decided again at every step, on ever later facts, until something changes."""
     if not silo.voice.journal.named(study.id, "decision", beginning):
         silo.voice.note("decision", what, study.id)
 

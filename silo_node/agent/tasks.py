@@ -44,6 +44,7 @@ CREATE INDEX IF NOT EXISTS outbox_wire ON outbox (wire);
 CREATE TABLE IF NOT EXISTS promised (log_index INTEGER PRIMARY KEY, wire BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (study TEXT, answer TEXT, reason TEXT NOT NULL, PRIMARY KEY (study, answer));
 CREATE TABLE IF NOT EXISTS agreed (study TEXT PRIMARY KEY, sandbox TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS held (study TEXT PRIMARY KEY, why TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS halted (study TEXT PRIMARY KEY, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS unverified (study TEXT, round INTEGER, PRIMARY KEY (study, round));
 CREATE TABLE IF NOT EXISTS resumed (study TEXT, pause INTEGER, PRIMARY KEY (study, pause));
@@ -200,8 +201,9 @@ class Tasks:
         try:
             self._db.execute("DELETE FROM answers WHERE study = ? AND answer IN (?, ?)", (study, *opposite))
             self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (study, answer, reason))
-            # A new answer is about the node as it is now.
+            # A new answer is about the node as it is now; the next decision goes by it.
             self._db.execute("DELETE FROM agreed WHERE study = ?", (study,))
+            self._db.execute("DELETE FROM held WHERE study = ?", (study,))
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
@@ -224,10 +226,23 @@ class Tasks:
     def agree(self, study: str, sandbox: str) -> None:
         """Keeps the sandbox level at the first decision after an answer: that is what the owner agreed to."""
         self._db.execute("INSERT OR IGNORE INTO agreed VALUES (?, ?)", (study, sandbox))
+        self._db.execute("DELETE FROM held WHERE study = ?", (study,))
 
     def agreed(self, study: str) -> str | None:
         """The sandbox level that the owner's newest answer was about; None before anything was decided by it."""
         row = self._db.execute("SELECT sandbox FROM agreed WHERE study = ?", (study,)).fetchone()
+        return row[0] if row else None
+
+    def hold(self, study: str, why: str) -> bool:
+        """Remembers that a round waits for the owner, until they answer; False if that very reason is known."""
+        if self.held(study) == why:
+            return False
+        self._db.execute("INSERT OR REPLACE INTO held VALUES (?, ?)", (study, why))
+        return True
+
+    def held(self, study: str) -> str | None:
+        """Why a round of ``study`` waits for the owner; None if it doesn't."""
+        row = self._db.execute("SELECT why FROM held WHERE study = ?", (study,)).fetchone()
         return row[0] if row else None
 
     def halt(self, study: str, reason: str) -> None:

@@ -41,3 +41,27 @@ def test_a_missing_file_is_refused_with_its_name(rules, tmp_path):
     os.remove(tmp_path / "policy.cedar")
     with pytest.raises(PolicyRefused, match=r"policy\.cedar"):
         _ = rules.gate
+
+
+def test_a_text_that_changes_within_its_size_and_time_is_seen(rules, tmp_path):
+    path = tmp_path / "limits.toml"
+    before = path.stat()
+    assert rules.limits.max_epsilon == 1.0
+    path.write_text("max_epsilon = 0.5\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert rules.limits.max_epsilon == 0.5
+
+
+def test_a_file_that_anybody_may_change_from_now_on_is_not_used_any_more(rules, tmp_path):
+    assert rules.gate
+    (tmp_path / "policy.cedar").chmod(0o666)
+    with pytest.raises(PolicyRefused, match="chmod o-w"):
+        _ = rules.gate
+
+
+def test_gate_and_limits_are_of_one_moment(rules, tmp_path):
+    gate, limits = rules.current()
+    (tmp_path / "limits.toml").write_text("max_epsilon = 2.0\n")
+    assert (gate, limits) != rules.current()
+    assert limits.max_epsilon == 1.0
