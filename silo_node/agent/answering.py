@@ -10,8 +10,10 @@ from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.agent.tasks import Answer, Decided
 from silo_node.errors import ConfigRefused
+from silo_node.policy.explanation import Explanation, explanation_of
 from silo_node.policy.facts import facts_of_study
 from silo_node.policy.gate import Decision, Hold
+from silo_node.policy.question import Facts
 
 Question = Literal["accept", "release"]
 Choice = Literal["accept", "refuse", "withdraw", "release", "withhold", "resume"]
@@ -31,11 +33,21 @@ def question_of(record: StudyRecord) -> Question:
 
 def verdict(silo: Silo, record: StudyRecord) -> Decision | None:
     """What the policy says now of the study's open question; None before the log showed a charter."""
+    facts = _facts(silo, record)
+    return None if facts is None else silo.rules.gate.decide(facts)
+
+
+def explained(silo: Silo, record: StudyRecord) -> Explanation | None:
+    """As ``verdict``, with what each rule says by itself."""
+    facts = _facts(silo, record)
+    return None if facts is None else explanation_of(silo.rules.gate.document, facts)
+
+
+def _facts(silo: Silo, record: StudyRecord) -> Facts | None:
     follower = silo.tasks.follower()
     if follower is None or follower.charter is None:
         return None
-    study = Study(record, follower.charter)
-    return silo.rules.gate.decide(facts_of_study(question_of(record), silo.case(study)))
+    return facts_of_study(question_of(record), silo.case(Study(record, follower.charter)))
 
 
 def is_due(silo: str, record: StudyRecord, decided: Decided) -> bool:
