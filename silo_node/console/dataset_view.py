@@ -1,4 +1,4 @@
-"""A dataset as its page shows it: what its owner declared, and the mock rows that others see in place of its rows."""
+"""A dataset as its page shows it: what its owner declared, its kept profile, and the mock rows that others see."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -7,6 +7,7 @@ from typing import Final
 from protocol.mock import as_text, mock_rows
 from silo_node.agent.silo import Silo, published_columns
 from silo_node.console.desk import Desk
+from silo_node.console.profile_view import ProfileView, profile_view
 from silo_node.dataset.catalogue import Dataset
 
 MOCK_ROWS: Final = 5
@@ -22,6 +23,7 @@ class DatasetView:
     published: bool
     mock_columns: tuple[str, ...]
     mock: tuple[tuple[str, ...], ...]
+    profile: ProfileView
 
 
 def dataset_view(desk: Desk, name: str) -> DatasetView:
@@ -30,7 +32,8 @@ def dataset_view(desk: Desk, name: str) -> DatasetView:
     dataset = silo.catalogue.get(name)
     published = (silo.identity.party, name) in desk.studies().datasets
     columns = tuple(column.name for column in islice(dataset.declared.columns, MOCK_COLUMNS))
-    return DatasetView(dataset, published, columns, _mock(silo, dataset))
+    profile = profile_view(silo.catalogue, dataset)
+    return DatasetView(dataset, published, columns, _mock(silo, dataset), profile)
 
 
 def _mock(silo: Silo, dataset: Dataset) -> tuple[tuple[str, ...], ...]:

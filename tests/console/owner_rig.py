@@ -5,9 +5,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
+import numpy as np
+
 from protocol.charter import charter_digest
 from protocol.membership_statements import CharterPublished
 from silo_node.config import SiloConfig, save
+from silo_node.dataset.catalogue import Checked
+from silo_node.dataset.profile import profile_of
+from silo_node.dataset.table import Table
 from silo_node.private_files import private_folder, write_private
 from tests.sample_study import contract, contract_values
 from tests.unit.silo_node.agent.conftest import LIMITS, FakeRunner, Node
@@ -17,6 +22,18 @@ from tests.unit.silo_node.agent.peers import Peers
 ASK = LIMITS.replace('"within-limits"', '"ask"')
 
 
+class OwnersRunner(FakeRunner):
+    """Reads no source; ``check`` tells of 96 rows that it makes up."""
+
+    def check(self, registration):
+        columns = registration.declared.columns
+        low, high = ([getattr(one, end) for one in columns] for end in ("minimum", "maximum"))
+        made = np.random.default_rng(7).uniform(low, high, (96, len(columns)))
+        names, counts = tuple(one.name for one in columns), {one.name: at for at, one in enumerate(columns)}
+        table = Table(names, made, np.zeros((96, 2), np.uint64), counts, counts, None, 4)
+        return Checked("a" * 64, 96, counts, 4, profile_of(table, registration.declared).value())
+
+
 def make_owner(folder, group, limits=ASK, registered=True):
     """Silo alpha's node on a whole folder, which a command can open too; it has read the log."""
     folder.mkdir(mode=0o700)
@@ -24,7 +41,7 @@ def make_owner(folder, group, limits=ASK, registered=True):
     founding = group.charter(0)
     hub.say(CharterPublished, "person:ada", **group.published(founding))
     hub.say(CharterPublished, "person:ada", **group.published(group.charter(4, founding)))
-    node = Node(folder, hub, FakeRunner(), charter_digest(founding))
+    node = Node(folder, hub, OwnersRunner(), charter_digest(founding))
     node.now = datetime.now(UTC)
     node.write(limits=limits)
     party, keys = group.silos["alpha"], private_folder(folder / "keys")

@@ -1,5 +1,6 @@
 """Every page of the console for every reader: in both themes, on a telephone, on paper, when there is nothing yet."""
 
+import json
 import re
 
 import pytest
@@ -111,6 +112,11 @@ def test_the_pages_show_what_the_commands_show(tab, home, studies, node):
     expect(tab.get_by_text("Consistent, 3 of 4 witnesses")).to_be_visible()
     tab.goto(home + "datasets/heart")
     expect(tab.get_by_role("row", name=re.compile("chol number 0 100"))).to_be_visible()
+    numbers = tab.get_by_role("table", name="Numbers as they are computed with")
+    kept = {one["name"]: one for one in json.loads(node.silo.catalogue.profile_before("heart"))["columns"]}
+    assert numbers.locator("tbody tr").count() == len(kept)
+    assert numbers.get_by_role("row", name=re.compile("^chol ")).inner_text().split()[-1] == f"{kept['chol']['mean']:g}"
+    expect(tab.get_by_text("consortia-silo dataset profile heart")).to_be_visible()
     dataset = node.silo.catalogue.get("heart")
     (mock,) = mock_rows("alpha", "heart", published_columns(dataset), 1).values
     shown = tab.get_by_role("row", name=re.compile("^mock-1 ")).inner_text().split()
