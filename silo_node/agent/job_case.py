@@ -1,9 +1,12 @@
 """A job as the owner's policy judges it, on what is registered, answered and allowed today: action ``analyse``."""
 
+from dataclasses import replace
+
 from protocol.charter import Charter
 from protocol.job_record import JobRecord
 from silo_node.agent.silo import Silo, registered_dataset
 from silo_node.policy.case import CodeCase, Standing
+from silo_node.policy.explanation import Explanation, explanation_of
 from silo_node.policy.facts import facts_of_analysis
 from silo_node.policy.gate import Approval, Decision, Hold
 from silo_node.runner.level import sandbox_level
@@ -21,15 +24,22 @@ def judge(silo: Silo, record: JobRecord, charter: Charter, lead_known: bool) -> 
 
     lead_known: this silo accepted a study of the same researcher before.
     """
-    yes = approved(silo, record)
-    decision = silo.rules.gate.decide(facts_of_analysis(_case(silo, record, charter, yes, lead_known)))
-    if isinstance(decision, Approval) and not yes:
-        return Hold("code-read", READ_FIRST)
-    return decision
+    decision = silo.rules.gate.decide(facts_of_analysis(_case(silo, record, charter, lead_known)))
+    return _read_first(decision, approved(silo, record))
 
 
-def _case(silo: Silo, record: JobRecord, charter: Charter, yes: bool, lead_known: bool) -> CodeCase:
-    asked = record.asked
+def explained(silo: Silo, record: JobRecord, charter: Charter, lead_known: bool) -> Explanation:
+    """As ``judge``, with what each rule says by itself."""
+    told = explanation_of(silo.rules.gate.document, facts_of_analysis(_case(silo, record, charter, lead_known)))
+    return replace(told, decision=_read_first(told.decision, approved(silo, record)))
+
+
+def _read_first(decision: Decision, yes: bool) -> Decision:
+    return Hold("code-read", READ_FIRST) if isinstance(decision, Approval) and not yes else decision
+
+
+def _case(silo: Silo, record: JobRecord, charter: Charter, lead_known: bool) -> CodeCase:
+    asked, yes = record.asked, approved(silo, record)
     people = frozenset(person.person for person in charter.people)
     return CodeCase(
         analysis=record.job,

@@ -75,6 +75,10 @@ class JobFiles:
         except (Malformed, ValidationError, ValueError):
             raise JobRefused(f"job {job[:12]}: its held outputs are damaged; run it again") from None
 
+    def holds(self, job: str) -> bool:
+        """Whether outputs of a run are held; they aren't read."""
+        return (self._job(job) / "held").exists()
+
     def keep_sealed(self, job: str, sealed: bytes) -> None:
         """Outputs sealed for their researcher, before they are sent; the held ones stay the owner's."""
         write_private(self._job(job) / "sealed", sealed)

@@ -6,6 +6,7 @@ bidirectional characters, line ends other than LF, and whatever is not ASCII in 
 
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from protocol.job_bundle import CodeBundle
 from protocol.job_outputs import JobOutputs
@@ -16,22 +17,42 @@ def shown(text: str, ascii_only: bool = False) -> str:
     return "".join(letter if _plain(letter, ascii_only) else f"\\u{{{ord(letter):04x}}}" for letter in text)
 
 
+@dataclass(frozen=True, slots=True)
+class CodeLine:
+    """A line by its number, from 1. ``unusual``: it is not shown as it is, so a reader should look twice."""
+
+    number: int
+    text: str
+    unusual: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFile:
+    """A file of a bundle; ``size`` in bytes."""
+
+    path: str
+    size: int
+    lines: tuple[CodeLine, ...]
+
+
+def files(bundle: CodeBundle) -> tuple[ShownFile, ...]:
+    """The bundle's files as they may be shown."""
+    return tuple(
+        ShownFile(path, len(text.encode()), tuple(_code_lines(path, text))) for path, text in bundle.texts.items()
+    )
+
+
 def unusual(bundle: CodeBundle) -> tuple[str, ...]:
     """Where a reader should look twice: ``PATH:LINE`` of every line that is not shown as it is."""
-    return tuple(
-        f"{path}:{number}"
-        for path, text in bundle.texts.items()
-        for number, line in enumerate(text.split("\n"), start=1)
-        if shown(line, path.endswith(".py")) != line
-    )
+    return tuple(f"{file.path}:{line.number}" for file in files(bundle) for line in file.lines if line.unusual)
 
 
 def reading(bundle: CodeBundle) -> Iterator[str]:
     """The bundle's files, line by numbered line."""
-    for path, text in bundle.texts.items():
-        yield f"==== {path} ({len(text.encode())} bytes)"
-        for number, line in enumerate(_lines(path, text), start=1):
-            yield f"{number:5d}  {line}"
+    for file in files(bundle):
+        yield f"==== {file.path} ({file.size} bytes)"
+        for line in file.lines:
+            yield f"{line.number:5d}  {line.text}"
 
 
 def difference(before: CodeBundle, after: CodeBundle) -> Iterator[str]:
@@ -52,6 +73,12 @@ def described(outputs: JobOutputs) -> Iterator[tuple[str, bytes, str | None]]:
             yield path, content, None
         else:
             yield path, content, None if "\x00" in text else shown(text)
+
+
+def _code_lines(path: str, text: str) -> Iterator[CodeLine]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        told = shown(line, path.endswith(".py"))
+        yield CodeLine(number, told, told != line)
 
 
 def _lines(path: str, text: str) -> list[str]:

@@ -4,12 +4,13 @@ from typing import Annotated, Final, get_args
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from pages.local_requests import Turned, same
-from protocol.ids import MAX_SENTENCE, Sentence
+from protocol.ids import MAX_SENTENCE
 from protocol.record import StudyRecord
 from silo_node.agent.answering import KEPT_AS, Choice, give_answer, let_resume
+from silo_node.console.reasons import NEEDED, reason_in, typed
 from silo_node.console.request_list import request_list
 from silo_node.console.request_view import RequestView, request_view
 from silo_node.console.signing_preview import AT_SIGNING
@@ -19,7 +20,6 @@ router = APIRouter()
 
 Page = Annotated[int, Query(ge=1, le=10**6)]
 WITH_REASON: Final = ("refuse", "withdraw", "withhold")
-_REASON: Final = TypeAdapter[str](Sentence)
 
 
 @router.get("/{place}/")
@@ -48,10 +48,9 @@ async def answer(visit: Visiting, study: str) -> Response:
         text = "Something changed since this page was shown. Nothing was decided: decide on what stands now."
         return _show(visit, view, text, fields, 409)
     try:
-        reason = _reason(choice, fields)
+        reason = reason_in(fields) if choice in WITH_REASON else ""
     except ValidationError:
-        text = f"A reason is needed: 1 to {MAX_SENTENCE} characters, all of them visible. Nothing was decided."
-        return _show(visit, view, text, fields, 422)
+        return _show(visit, view, NEEDED, fields, 422)
     if choice == "resume":
         let_resume(visit.desk.silo, record)
     else:
@@ -64,7 +63,7 @@ def _given(visit: Visit, record: StudyRecord, choice: Choice, fields: dict[str, 
     silo = visit.desk.silo
     if choice == "resume":
         return silo.tasks.resumed(record.study, record.pauses[silo.name])
-    return silo.tasks.answered(record.study, KEPT_AS[choice]) == " ".join(fields.get("reason", "").split())
+    return silo.tasks.answered(record.study, KEPT_AS[choice]) == typed(fields)
 
 
 def _back(visit: Visit, record: StudyRecord) -> Response:
@@ -76,13 +75,6 @@ def _choice(fields: dict[str, str]) -> Choice:
         if choice == fields.get("choice"):
             return choice  # type: ignore[no-any-return]
     raise Turned(400, "Choose one of the buttons. Nothing was decided.")
-
-
-def _reason(choice: Choice, fields: dict[str, str]) -> str:
-    """Raises ``ValidationError``."""
-    if choice not in WITH_REASON:
-        return ""
-    return _REASON.validate_python(" ".join(fields.get("reason", "").split()))
 
 
 def _record(visit: Visit, study: str) -> StudyRecord:

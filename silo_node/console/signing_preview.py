@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
+from protocol.job_record import JobRecord
 from protocol.record import StudyRecord
 from silo_node.agent.answering import Choice
+from silo_node.agent.job_memory import JobAnswer
 from silo_node.agent.silo import Silo
 from silo_node.dataset.catalogue import Dataset
 
@@ -16,6 +18,14 @@ TYPES: Final[dict[Choice, str]] = {
     "release": "release-approved",
     "resume": "study-resumed",
 }
+
+JOB_TYPES: Final[dict[JobAnswer, str]] = {
+    "approve": "job-accepted",
+    "refuse": "job-refused",
+    "release": "job-released",
+    "discard": "job-discarded",
+}
+WRITTEN: Final = "as you write it"
 
 
 def signed_fields(silo: Silo, record: StudyRecord, choice: Choice, dataset: Dataset | None) -> Mapping[str, str]:
@@ -29,9 +39,23 @@ def signed_fields(silo: Silo, record: StudyRecord, choice: Choice, dataset: Data
             policy = silo.rules.gate.document.digest
             return fields | {"policy": policy, "dataset_commitment": commitment, "decided_by": "owner"}
         case "refuse":
-            return fields | {"rule": "owner", "reason": "as you write it", "decided_by": "owner"}
+            return fields | {"rule": "owner", "reason": WRITTEN, "decided_by": "owner"}
         case "withdraw":
-            return fields | {"reason": "as you write it"}
+            return fields | {"reason": WRITTEN}
         case "release":
             return fields | {"commitment": "of the model's bytes, computed then"}
     return fields
+
+
+def signed_job_fields(silo: Silo, record: JobRecord, choice: JobAnswer) -> Mapping[str, str]:
+    """The same for an answer to a job."""
+    fields = {"type": JOB_TYPES[choice], "issuer": silo.identity.party, "job": record.job}
+    match choice:
+        case "approve":
+            return fields | {"bundle": record.asked.bundle, "policy": silo.rules.gate.document.digest}
+        case "refuse":
+            return fields | {"rule": "owner", "reason": WRITTEN, "decided_by": "owner"}
+        case "release":
+            return fields | {"privacy": "none", "commitment": "to the outputs, computed then"}
+        case "discard":
+            return fields | {"reason": WRITTEN}

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from pages.local_requests import HEADERS, Turned, check_host
 from pages.rendering import render
 from protocol.errors import ProtocolError
-from silo_node.console import record_pages, request_pages
+from silo_node.console import job_pages, record_pages, request_pages
 from silo_node.console.sessions import LinkRefused, SignedOut
 from silo_node.console.visit import COOKIE, Site, Visiting
 from silo_node.errors import SiloError
@@ -40,7 +40,7 @@ door = APIRouter()
 def console_site(site: Site) -> FastAPI:
     app = FastAPI(title="Consortia silo console", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.site = site
-    for router in (door, request_pages.router, record_pages.router):
+    for router in (door, request_pages.router, job_pages.router, record_pages.router):
         app.include_router(router)
     app.middleware("http")(_guarded)
     app.exception_handler(SignedOut)(_signed_out)

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from pages.local_requests import read_form
 from pages.rendering import render
 from silo_node.console.desk import Desk
+from silo_node.console.job_list import jobs_waiting
 from silo_node.console.sessions import Session, Sessions
 
 COOKIE: Final = "consortia-console"
@@ -50,6 +51,7 @@ class Visit:
             "place": self.path(),
             "token": self.session.token,
             "waiting": self.desk.waiting(),
+            "jobs_waiting": jobs_waiting(self.desk.silo, self.desk.reading.jobs()),
             "node_runs": runs,
             "node_says": doing,
         }
