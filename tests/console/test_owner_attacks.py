@@ -1,29 +1,19 @@
 """Nobody but the owner's own browser gets anything from the console, and no old or foreign form decides anything."""
 
-import asyncio
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from pages.local_requests import MAX_FORM_BYTES
 from protocol.errors import Malformed
 from protocol.study_statements import StudyObjected
-from silo_node.agent.reading import Reading
-from silo_node.config import load
-from silo_node.console.desk import Desk
-from silo_node.console.journal_check import JournalCheck
-from silo_node.console.ledger_view import LedgerReading
-from silo_node.console.sessions import IDLE, LINK_LIVES, LONGEST, Sessions
-from silo_node.console.site import console_site
-from silo_node.console.visit import Site
+from silo_node.console.sessions import IDLE, LINK_LIVES, LONGEST
+from tests.console.http_rig import HOST, Browser
 from tests.console.owner_rig import make_owner, propose
 from tests.sample_study import consortium, contract
 
-HOST = "localhost:8471"
-HERE = {"host": HOST, "origin": f"http://{HOST}", "sec-fetch-site": "same-origin"}
 REBOUND = ["127.0.0.1:8471", "localhost", "localhost:8472", "rebound.attacker.example:8471", f"{HOST}.x.example", ""]
 
 
@@ -37,47 +27,6 @@ def node(group, tmp_path):
     made = make_owner(tmp_path / "silo", group)
     yield made
     made.close()
-
-
-class Browser:
-    """Speaks HTTP to the console's application, with whatever headers, cookies and fields it likes."""
-
-    def __init__(self, node):
-        silo = node.silo
-        reading, ledger = Reading(silo.tasks, silo.identity.party), LedgerReading(silo.ledger)
-        desk = Desk(silo, load(node.folder), node.folder, reading, ledger, JournalCheck(silo))
-        self.now = datetime(2026, 11, 24, 12, tzinfo=UTC)
-        self.sessions = Sessions(lambda: self.now)
-        self.transport = httpx.ASGITransport(console_site(Site(desk, self.sessions, HOST)), raise_app_exceptions=False)
-        self.cookie, self.place = "", "/nowhere"
-
-    def ask(self, method, path, headers=None, **more):
-        cookie = {"cookie": f"consortia-console={self.cookie}"} if self.cookie else {}
-
-        async def once():
-            async with httpx.AsyncClient(transport=self.transport, base_url=f"http://{HOST}") as http:
-                return await http.request(method, path, headers={**HERE, **cookie, **(headers or {})}, **more)
-
-        return asyncio.run(once())
-
-    def enter(self, link=None):
-        answer = self.ask("GET", f"/in/{link or self.sessions.new_link()}")
-        if answer.status_code == 200:
-            self.cookie = re.search(r"consortia-console=([\w-]+)", answer.headers["set-cookie"])[1]
-            self.place = re.search(r'href="(/[\w-]{43})/"', answer.text)[1]
-        return answer
-
-    def get(self, path="/", **headers):
-        return self.ask("GET", self.place + path, headers)
-
-    def form(self, study, choice):
-        """The fields of the form that the study's page shows for a choice."""
-        page = self.get(f"/requests/{study}").text
-        shown = next(one for one in page.split("<form")[1:] if f'name="choice" value="{choice}"' in one)
-        return dict(re.findall(r'name="(\w+)" value="([^"]*)"', shown))
-
-    def post(self, study, fields, **headers):
-        return self.ask("POST", f"{self.place}/requests/{study}", headers, data=fields)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.console.owner_rig import Terminal, make_owner, propose
 from tests.sample_study import consortium
 from tests.unit.silo_node.agent.story import run_round
 
-PAGES = ("", "datasets", "datasets/heart", "ledger", "journal", "journal?since=yesterday", "node")
+PAGES = ("", "code", "datasets", "datasets/heart", "ledger", "journal", "journal?since=yesterday", "node")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_axe_finds_nothing_wrong_with_any_page_and_no_page_breaks_its_policy(tab
     tab.on("request", lambda request: asked.append(request.url))
     tab.emulate_media(color_scheme=theme)
     every = [*pages(home, studies), home.rsplit("/", 2)[0] + "/", home + "nowhere/at/all"]
-    for page in every if theme == "light" else every[:1] + every[4:8]:
+    for page in every if theme == "light" else every[:1] + every[4:9]:
         tab.goto(page)
         report = Axe().run(tab)
         assert report.violations_count == 0, page + report.generate_report()
@@ -159,6 +159,8 @@ def test_an_empty_silo_says_what_to_do_next(group, tmp_path, tab):
     for path, text in (("datasets", "consortia-silo dataset add"), ("ledger", "consortia-silo dataset add")):
         tab.goto(home + path)
         expect(tab.locator(".empty code")).to_contain_text(text)
+    tab.goto(home + "code")
+    expect(tab.get_by_text("No code was submitted to this silo yet.")).to_be_visible()
     tab.goto(home + "node")
     expect(tab.get_by_text("Start the node on this machine: consortia-silo run")).to_be_visible()
     terminal.close()
