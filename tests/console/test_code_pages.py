@@ -34,7 +34,7 @@ def test_from_the_code_to_the_release_in_a_browser(node, tab):
         tab.emulate_media(color_scheme=theme)
         assert Axe().run(tab).violations_count == 0
     tab.get_by_role("link", name="ages").first.click()
-    expect(tab.get_by_text("Look twice: 1 lines hold characters")).to_contain_text("analysis.py:3")
+    expect(tab.get_by_text("Look twice: 1 line has characters")).to_contain_text("analysis.py:3")
     expect(tab.locator("mark")).to_have_text("# \\u{202e} } \\u{2066}if")
     expect(tab.locator("ins").last).to_have_text("+# \\u{202e} } \\u{2066}if")
     expect(tab.locator("dl.rules dt").first).to_have_text("code-read holds")
