@@ -12,9 +12,8 @@ import pyarrow
 from adbc_driver_postgresql import dbapi
 
 from silo_node.dataset.schema import Schema
-from silo_node.dataset.sources.celldigest import CellDigest
+from silo_node.dataset.sources.celldigest import digested
 from silo_node.dataset.sources.description import PostgresqlDescription
-from silo_node.dataset.sources.parquet_file import frame_of
 from silo_node.dataset.sources.source import Take, check_header
 from silo_node.dataset.sources.sqlite import ordered
 from silo_node.errors import ConfigRefused, DatasetRefused
@@ -41,7 +40,10 @@ class PostgresqlQuery:
         return f"<PostgresqlQuery at {self.place.host}>"
 
     def batches(self, schema: Schema, take: Take) -> Iterator[pl.DataFrame]:
-        digest = CellDigest(schema.wanted, as_text=schema.identifying)
+        yield from digested(self.arrow(schema), schema, take)
+
+    def arrow(self, schema: Schema) -> Iterator[pyarrow.RecordBatch]:
+        """What the database gives, of the columns ``schema.wanted``. Raises ``DatasetRefused``."""
         try:
             # Not autocommit: the driver opens a transaction, which the session's settings make read-only.
             connection = dbapi.connect(self._conninfo())
@@ -51,12 +53,9 @@ class PostgresqlQuery:
         try:
             with connection, connection.cursor() as cursor:
                 for batch in self._ordered(cursor, schema):
-                    frame = frame_of(batch).select(schema.wanted)
-                    digest.take(frame)
-                    yield frame
+                    yield batch.select(list(schema.wanted))
         except _FAILURES as error:
             raise DatasetRefused(self._why(error, self.clock() - started)) from None
-        take(digest.digest())
 
     def _ordered(self, cursor: dbapi.Cursor, schema: Schema) -> pyarrow.RecordBatchReader:
         found = cursor.adbc_execute_schema(f"SELECT * FROM (\n{self.query}\n) AS declared LIMIT 0")  # noqa: S608
