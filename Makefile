@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Test processes at once. Tests start processes of their own: more than the machine has cores makes them late.
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: demo test quick lint install packages clean
 

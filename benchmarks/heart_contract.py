@@ -40,7 +40,7 @@ def heart_contract(epsilon: float, published: Mapping[str, int], hidden: tuple[i
     noise = dict.fromkeys(plans, 1e4)
     if private:
         noise = accounting.calibrate(epsilon, DELTA, order, SHARES, plans)
-    schema = {column.name: column for column in parse_schema(SCHEMA, "compose.heart").columns}
+    schema = {column.name: column for column in parse_schema(SCHEMA, "compose.heart").expanded}
     roots = {silo: math.sqrt(rows) for silo, rows in published.items()}
     return parse_contract(
         {

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from client.commands import admin, audit, datasets, keys, study
+from client.commands import admin, audit, datasets, job, keys, study
 from client.commands.options import err
 from client.errors import ClientError
 from protocol.errors import DraftRefused, ProtocolError
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys")
 app.add_typer(datasets.app)
 app.add_typer(study.app, name="study")
+app.add_typer(job.app, name="job")
 app.add_typer(admin.app, name="admin")
 app.add_typer(audit.app, name="audit")
 

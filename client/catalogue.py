@@ -6,16 +6,14 @@ is refused with what to do instead.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from client.connection import Connection
 from client.errors import PrivateRefused, UsageRefused
+from client.registrations import by_members, dataset_names
 from protocol.membership_statements import DatasetRegistered
-from protocol.mock import MockRows, mock_rows
+from protocol.mock import MockRows, mock_rows, usual_count
 from protocol.study import Column, Unit
-
-MOCK_ROWS: Final = 1000
-"""How many mock rows ``.mock`` has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +47,8 @@ class DatasetAtSilo:
 
     @property
     def mock(self) -> MockRows:
-        """Mock rows, made from the schema alone: as many as published, a thousand at most."""
-        return self.mock_of(min(self.rows, MOCK_ROWS))
+        """Mock rows, made from the schema alone: as many as published, a thousand (and a million values) at most."""
+        return self.mock_of(usual_count(self.rows, len(self.columns)))
 
     def mock_of(self, count: int) -> MockRows:
         """The first ``count`` mock rows. Raises ``Malformed`` below 1 row and above 20 million values."""
@@ -71,13 +69,11 @@ class DatasetAtSilo:
 
 def datasets(connection: Connection) -> dict[str, dict[str, DatasetAtSilo]]:
     """Dataset name -> silo -> the newest of what the silo made known, for members under the charter in force."""
-    members = {member.silo for member in connection.log.charter.members}
-    found: dict[str, dict[str, DatasetAtSilo]] = {}
-    for _, body in connection.log.statements(DatasetRegistered):
-        one = DatasetAtSilo(body)
-        if one.owner in members:
-            found.setdefault(one.name, {})[one.owner] = one
-    return dict(sorted(found.items()))
+    return {
+        name: {silo: DatasetAtSilo(body) for silo, body in held.items()}
+        for name in dataset_names(connection)
+        if (held := by_members(connection, name))
+    }
 
 
 def one_dataset(connection: Connection, name: str) -> Mapping[str, DatasetAtSilo]:

@@ -52,6 +52,10 @@ class BundleRefused(ClientError):
     """A release that is not what the silos confirmed, or not readable as one."""
 
 
+class JobNotReleased(ClientError):
+    """A job of which the silo's owner has let nothing go."""
+
+
 class StudyNotCompleted(ClientError):
     """A study that was waited for ended without a result."""
 

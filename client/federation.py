@@ -24,9 +24,11 @@ from client.bundle import Floats
 from client.catalogue import DatasetAtSilo, datasets
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
+from client.job_interface import JobDesk
 from client.model import probabilities, to_onnx
+from client.registrations import by_members
 from client.release import Released, release, write_release
-from client.studies import Proposal, draft_contract, propose, registered, watch
+from client.studies import Proposal, draft_contract, propose, watch
 from client.trial import USUAL_ROWS, Trial, try_study
 from protocol.routes import StudyStatus
 from protocol.study import StudyContract, study_id
@@ -70,7 +72,7 @@ class Study:
 
         ``data``: by silo, a CSV file of public data to take in place of mock rows.
         """
-        published = registered(self.connection, self.contract.data.dataset)
+        published = by_members(self.connection, self.contract.data.dataset)
         files = {silo: Path(path) for silo, path in (data or {}).items()}
         last = self.contract.training.rounds + 2
         return try_study(self.contract, published, files, rows, lambda done: _line(done.stage, done.index + 1, last))
@@ -103,6 +105,11 @@ class Federation:
     def datasets(self) -> dict[str, dict[str, DatasetAtSilo]]:
         """Dataset name -> silo -> what the silo made known of it, with ``.mock`` rows to look at."""
         return datasets(self.connection)
+
+    @property
+    def jobs(self) -> JobDesk:
+        """Analyses of your own: try, submit, and open what was released."""
+        return JobDesk(self.connection)
 
     def study(self, source: str | os.PathLike[str]) -> Study:
         """A study from a draft file, or one that was proposed by its id (8 or more characters)."""

@@ -27,6 +27,7 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 15.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 JSON_LINES: Final = "application/jsonl"
+OCTETS: Final = "application/octet-stream"
 RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
 
 Answer = TypeVar("Answer")
@@ -116,6 +117,10 @@ class HubSession:
         """A GET of at most ``limit`` bytes, written to a file that was just opened; how many there were."""
         self._call(_Request("GET", path, limit=limit, into=into))
         return into.tell()
+
+    def put_bytes(self, path: str, data: bytes) -> None:
+        """A PUT of bytes that are named by their digest: the same again changes nothing."""
+        self._call(_Request("PUT", path, content=lambda: data, kind=OCTETS))
 
     def get_public(self, path: str) -> bytes:
         """The raw answer of a GET that needs no token."""

@@ -9,12 +9,12 @@ from pydantic import TypeAdapter
 
 from client.connection import Connection
 from client.errors import HubUntrusted, StudyNotCompleted
+from client.registrations import by_members
 from protocol import routes
 from protocol.calibration import build_contract
 from protocol.draft import read_draft
 from protocol.errors import DraftRefused
 from protocol.ids import moment
-from protocol.membership_statements import DatasetRegistered
 from protocol.routes import StudyStatus
 from protocol.study import StudyContract, study_id
 from protocol.study_statements import StudyClosed, StudyProposed
@@ -41,21 +41,10 @@ class Remaining:
     seconds: float | None
 
 
-def registered(connection: Connection, dataset: str) -> dict[str, DatasetRegistered]:
-    """By silo, the newest registration of a dataset by members under the charter in force."""
-    members = {member.silo for member in connection.log.charter.members}
-    found: dict[str, DatasetRegistered] = {}
-    for _, body in connection.log.statements(DatasetRegistered):
-        silo = body.issuer.removeprefix("silo:")
-        if body.dataset == dataset and silo in members:
-            found[silo] = body
-    return found
-
-
 def draft_contract(connection: Connection, path: Path) -> StudyContract:
     """The contract that a draft file makes with what the silos published. Raises ``DraftRefused``."""
     draft = read_draft(path)
-    contract = build_contract(draft, registered(connection, draft.data.dataset))
+    contract = build_contract(draft, by_members(connection, draft.data.dataset))
     people = {person.person for person in connection.log.charter.people}
     missing = sorted({contract.lead, *contract.recipients} - people)
     if missing:

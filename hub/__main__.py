@@ -74,9 +74,12 @@ def rotate(
     except SetupRefused as error:
         _fail(error)
     card = json.dumps(_card(settings.consortium, settings.log_origin, made), indent=2)
-    if out is not None:
-        out.write_text(card + "\n", encoding="utf-8")
     typer.echo(card)
+    if out is not None:
+        try:
+            out.write_text(card + "\n", encoding="utf-8")
+        except OSError as error:
+            _fail(SetupRefused(f"{out} can't be written: {error.strerror}; the keys are made, their card is above"))
 
 
 @cli.command()

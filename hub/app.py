@@ -16,6 +16,7 @@ from hub.aggregation.ray_driver import RayCluster
 from hub.aggregation.ray_executor import RayExecutor, require_ray
 from hub.aggregation.supervisor import Supervisor
 from hub.api import budgets, enrolment, health, identity, log, openapi, problems, rounds, studies
+from hub.api import jobs as job_routes
 from hub.api.admission import FreshNonce, admission, check_routes
 from hub.api.server import LateRequests
 from hub.config.key_ring import KeyRing
@@ -81,7 +82,7 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
     app.add_middleware(health.RequestCounter, registry=registry)
     app.add_middleware(LateRequests, stopping=lambda: services.news.stopped)
     app.state.stopping = services.news.detach
-    parts = [part.router(services) for part in (identity, enrolment, studies, rounds, budgets, log)]
+    parts = [part.router(services) for part in (identity, enrolment, studies, rounds, job_routes, budgets, log)]
     parts.append(health.router(services, registry))
     check_routes(parts)
     for part in parts:

@@ -52,6 +52,12 @@ SPEAKERS: dict[str, Speaker] = {
     "release-requested": "researcher",
     "release-approved": "silo",
     "release-sealed": "silo",
+    "job-submitted": "researcher",
+    "job-withdrawn": "researcher",
+    "job-accepted": "silo",
+    "job-refused": "silo",
+    "job-released": "silo",
+    "job-discarded": "silo",
 }
 
 
@@ -72,6 +78,7 @@ _SILO: Final = frozenset[Role]({"silo"})
 _ADMIN: Final = frozenset[Role]({"admin"})
 _SPEAKERS: Final = frozenset[Role]({"silo", "admin", "researcher"})
 _PARTIES: Final = frozenset[Role](ROLES)
+_JOB_PARTIES: Final = frozenset[Role]({"silo", "researcher"})
 _OPEN: Final = Access()
 
 ROUTES: dict[tuple[str, str], Access] = {
@@ -105,6 +112,8 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("GET", routes.SUM): Access("sums:read", _SILO),
     ("PUT", routes.BLOB): Access("releases:write", _SILO),
     ("GET", routes.BLOB): Access("releases:read", _PARTIES),
+    ("PUT", routes.JOB_BLOB): Access("jobs:write", _JOB_PARTIES),
+    ("GET", routes.JOB_BLOB): Access("jobs:read", _JOB_PARTIES),
 }
 """By method and path. A route of the hub without a row is refused when the hub starts."""
 

@@ -18,6 +18,9 @@ def encode(value: Any) -> bytes:
     """Canonical JSON bytes of ``value`` (RFC 8785). Raises ``Malformed`` for what JSON cannot hold."""
     if _plain(value):
         return _ENCODER.encode(value).encode()
+    whole = _whole_floats_as_integers(value)
+    if _plain(whole):
+        return _ENCODER.encode(whole).encode()
     try:
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeError) as error:
@@ -75,6 +78,16 @@ def _plain(value: Any) -> bool:
     if kind is float:
         return _plain_float(value)
     return value is None or kind is bool or (kind is int and abs(value) <= MAX_INTEGER)
+
+
+def _whole_floats_as_integers(value: Any) -> Any:
+    """ECMAScript has one kind of number: 2.0 is spelled as 2 (and -0.0 as 0)."""
+    if type(value) is dict:
+        return {key: _whole_floats_as_integers(one) for key, one in value.items()}
+    if type(value) is list:
+        return [_whole_floats_as_integers(one) for one in value]
+    whole = type(value) is float and value.is_integer() and abs(value) <= MAX_INTEGER
+    return int(value) if whole else value
 
 
 def _plain_float(number: float) -> bool:

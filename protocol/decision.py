@@ -9,6 +9,9 @@ The rules (trust.md, "Decisions are signed away from the hub"):
    is the body's canonical JSON with ``assertion`` null, or the charter's canonical JSON. So it serves for one decision.
 4. The key is on a device and can't leave it, saw a touch, and verified its user; the page that asked was served on
    this person's machine (``protocol.webauthn``). A login at the hub has another relying party, and never serves here.
+
+``protocol.webauthn`` is imported where it is needed: its library takes a tenth of a second to load, and most commands
+meet no security key.
 """
 
 import base64
@@ -18,7 +21,7 @@ from typing import Annotated, Any, Final, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from protocol import canonical, webauthn
+from protocol import canonical
 from protocol.errors import BadSignature, Malformed
 from protocol.ids import Base64, Strict
 
@@ -59,6 +62,8 @@ class DecisionKey(Strict):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
+        from protocol import webauthn
+
         _exact(self.credential, "credential")
         try:
             webauthn.read_public_key(_exact(self.public_key, "public_key"))
@@ -113,6 +118,8 @@ def decision_message(body: Decided) -> bytes:
 
 def verify_assertion(assertion: Assertion, key: DecisionKey, kind: str, message: bytes) -> None:
     """Raises ``BadSignature`` unless ``key`` asserted this very ``message`` of this ``kind``."""
+    from protocol import webauthn
+
     client_data, data = base64.b64decode(assertion.client_data), base64.b64decode(assertion.authenticator_data)
     webauthn.check_client_data(client_data, "webauthn.get", challenge(kind, message))
     webauthn.check_authenticator_data(data)
@@ -144,6 +151,8 @@ def register(attestation_object: bytes, client_data: bytes, nonce: bytes) -> Dec
 
     Raises ``BadSignature``. Nothing proves the kind of device: an admin who wants one kind hands it out.
     """
+    from protocol import webauthn
+
     webauthn.check_client_data(client_data, "webauthn.create", challenge(REGISTRATION, nonce))
     credential, public_key = webauthn.attested_credential(attestation_object)
     try:

@@ -34,6 +34,8 @@ NOTICE: Final = (
 )
 MAX_VALUES: Final = 20_000_000
 
+_USUAL_ROWS: Final = 1000
+_USUAL_VALUES: Final = 1_000_000
 _CONTEXT: Final = b"consortia/mock/v1\x00"
 _TOP: Final = 65535
 _MIDDLE: Final = 2 * _TOP
@@ -83,6 +85,12 @@ def mock_rows(silo: str, dataset: str, columns: Sequence[Column], count: int) ->
         values[:, place] = _values(column, _Trait.of(dataset, column), score, own)
     values.setflags(write=False)
     return MockRows(tuple(columns), values)
+
+
+def usual_count(published: int, columns: int) -> int:
+    """How many mock rows stand for a dataset unless more are asked for: as published, a thousand and a million values
+    at most."""
+    return max(1, min(published, _USUAL_ROWS, _USUAL_VALUES // max(1, columns)))
 
 
 def schema_digest(silo: str, dataset: str, columns: Sequence[Column]) -> str:

@@ -38,6 +38,8 @@ SUM = "/v1/studies/{study}/rounds/{round}/attempts/{attempt}/sum/{index}"
 """GET by a silo of the study: one chunk of the sum."""
 BLOB = "/v1/studies/{study}/blobs/{digest}"
 """PUT by a silo of the study, GET by its silos and recipients: a sealed release."""
+JOB_BLOB = "/v1/jobs/blobs/{digest}"
+"""PUT by a researcher or a silo: a sealed bundle, or sealed outputs. GET by whoever a statement names it for."""
 SILOS = "/v1/silos"
 BUDGETS = "/v1/budgets"
 LOG_CHECKPOINT = "/v1/log/checkpoint"
@@ -61,6 +63,7 @@ LOG_EXPORT = "/v1/log/export"
 MAX_STATEMENTS_PER_POST = 64
 MAX_POST_BYTES = 16 * 1024 * 1024
 MAX_BLOB_BYTES = 2 * 1024**3
+MAX_JOB_BLOB_BYTES = 4 * 1024**2
 MAX_WAIT_S = 30
 MAX_ENTRIES_PER_POLL = 200
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from protocol import accounting
 from protocol.errors import RuleBroken
 from protocol.membership_statements import DatasetRegistered
+from protocol.registration import Registrations
 from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.rounds import round_events
 from protocol.spend import Cost, Event, Unit
@@ -56,13 +57,14 @@ class Spending:
     ``charges`` are by silo and study, then by round; ``totals`` is what each domain has spent, kept up with them.
     """
 
-    datasets: dict[tuple[str, str], DatasetRegistered] = field(default_factory=dict)
+    registrations: Registrations = field(default_factory=Registrations)
     domains: dict[tuple[str, str], Domain] = field(default_factory=dict)
     charges: dict[tuple[str, str], dict[int, Charge]] = field(default_factory=dict)
     totals: dict[tuple[str, str], Cost] = field(default_factory=dict)
     events: dict[tuple[Event, ...], tuple[Event, ...]] = field(default_factory=dict)
 
     def register(self, body: DatasetRegistered) -> None:
+        self.registrations.take(body)
         silo = body.issuer.partition(":")[2]
         domain = Domain(silo, body.domain, body.unit, body.epsilon, body.delta, body.order)
         held = self.domains.setdefault((silo, body.domain), domain)
@@ -72,7 +74,6 @@ class Spending:
             _ = domain.cap
         except ValueError as error:
             raise RuleBroken(f"budget rule 1: domain {body.domain} of {silo}: {error}") from None
-        self.datasets[silo, body.dataset] = body
 
     def reserve(self, body: SpendReserved, contract: StudyContract) -> None:
         silo = body.issuer.partition(":")[2]
@@ -133,7 +134,7 @@ class Spending:
 
     def domain_of(self, silo: str, dataset: str) -> Domain | None:
         """The domain that a silo's dataset draws on, if it was registered."""
-        registered = self.datasets.get((silo, dataset))
+        registered = self.registrations.newest.get((silo, dataset))
         return self.domains[silo, registered.domain] if registered else None
 
     def _one(self, events: tuple[Event, ...]) -> tuple[Event, ...]:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased, JobSubmitted, JobWithdrawn
 from protocol.membership_statements import (
     CharterProposed,
     CharterPublished,
@@ -79,6 +80,12 @@ Body = Annotated[
     | StudyClosed
     | ReleaseRequested
     | ReleaseApproved
-    | ReleaseSealed,
+    | ReleaseSealed
+    | JobSubmitted
+    | JobWithdrawn
+    | JobAccepted
+    | JobRefused
+    | JobReleased
+    | JobDiscarded,
     Field(discriminator="type"),
 ]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -28,6 +29,7 @@ from silo_node.journal.chain import FILE, Journal
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.policy.rules import OwnerRules
 from silo_node.private_files import private_folder, read_passphrase
+from silo_node.runner.level import accepted_level
 from silo_node.runner.process import Runner
 
 POLICY, LIMITS = "policy.cedar", "limits.toml"
@@ -58,7 +60,13 @@ def open_silo(
     voice = Voice(identity, journal, tasks, hub, clock)
     ledger = SqliteLedger(folder / "ledger" / "ledger.sqlite", clock)
     rules = OwnerRules(folder / POLICY, folder / LIMITS)
-    runner = Runner(folder / "datasets", config.training_limit_s, warm=trains)
+    runner = Runner(
+        folder / "datasets",
+        config.training_limit_s,
+        warm=trains,
+        level=partial(accepted_level, config.sandbox == "none-accepted"),
+        memory_mib=config.sandbox_memory_mib,
+    )
     try:
         catalogue = Catalogue(folder / "datasets")
         yield Silo(identity, hub, tasks, StudyFiles(folder), voice, catalogue, ledger, rules, runner, clock), config

@@ -5,7 +5,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -29,6 +29,10 @@ class SiloConfig(Strict):
     """A private file with the passphrase that the silo's keys are sealed by; none: they lie as they are."""
     poll_wait_s: int = Field(default=20, ge=1, le=30)
     request_timeout_s: int = Field(default=60, ge=5, le=3600)
+    sandbox: Literal["required", "none-accepted"] = "required"
+    """Whether rows may be read by a process in no sandbox, where the machine offers none."""
+    sandbox_memory_mib: int = Field(default=16_384, ge=2048, le=4 * 2**20)
+    """The address space of the process that reads rows."""
     training_limit_s: int = Field(default=3600, ge=1, le=7 * 86_400)
 
     @property

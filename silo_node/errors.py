@@ -51,3 +51,7 @@ class HubDistrusted(SiloError):
 
 class StudyHalted(SiloError):
     """This silo takes no further part in a study."""
+
+
+class JobRefused(SiloError):
+    """Something about a job that can't be done as it stands."""

@@ -1,7 +1,8 @@
 """The log replayed, statement by statement, by the rules that the silos follow too.
 
 What an invitation, an enrolment and a membership need of each other is checked here; whose signature counts in
-``protocol.chain``, every budget in ``protocol.spending``, every study's order of events in ``protocol.record``.
+``protocol.chain``, every budget in ``protocol.spending``, every study's order of events in ``protocol.record``, and
+every job's in ``protocol.job_record``.
 """
 
 from collections import Counter
@@ -14,6 +15,16 @@ from protocol.chain import STATEMENT_KINDS, CharterChain
 from protocol.charter import Charter, charter_digest
 from protocol.errors import ProtocolError, RuleBroken
 from protocol.export import Header
+from protocol.job_record import JobRecord, submitted
+from protocol.job_statements import (
+    JobAccepted,
+    JobDiscarded,
+    JobRefused,
+    JobReleased,
+    JobStep,
+    JobSubmitted,
+    JobWithdrawn,
+)
 from protocol.membership_statements import (
     CharterProposed,
     CharterPublished,
@@ -49,6 +60,7 @@ class Audited:
     dated: Dated | None = None
     spending: Spending = field(default_factory=Spending)
     studies: dict[str, StudyRecord] = field(default_factory=dict)
+    jobs: dict[str, JobRecord] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
     invited: set[str] = field(default_factory=set)
     enrolled: set[tuple[str, str, str]] = field(default_factory=set)
@@ -92,6 +104,12 @@ class Audited:
                 self.spending.register(body)
             case StudyProposed():
                 self._propose(body, entry)
+            case JobSubmitted():
+                if signed.digest in self.jobs:
+                    raise RuleBroken("job rule 1: submitted twice")
+                self.jobs[signed.digest] = submitted(signed.digest, body, entry.recorded_at, self.chain.in_force)
+            case JobWithdrawn() | JobAccepted() | JobRefused() | JobReleased() | JobDiscarded():
+                self._step(body, entry)
             case _:
                 record = self._study_of(body)
                 record.apply(index, entry.recorded_at, signed, self.spending)
@@ -128,6 +146,12 @@ class Audited:
         for person in body.contract.recipients:
             charter.person(person)
         self.studies[study] = StudyRecord(study, body.contract, entry.recorded_at, charter)
+
+    def _step(self, body: JobStep, entry: LogEntry) -> None:
+        record = self.jobs.get(body.job)
+        if record is None:
+            raise RuleBroken(f"a {body.type} for a job that was not submitted")
+        self.jobs[body.job] = record.after(body, entry.recorded_at)
 
     def _lighten(self, one: RoundRecord) -> None:
         """Keeps of a round that is over who uploaded and revealed, not what: the rules ask for nothing else of it.

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from client.audit.job_views import job_rows
 from client.audit.replay import Audited
 from client.audit.report_views import budget_chart, budget_rows, charter_views, member_words, study_views
 from client.audit.selection import Kept, Selection
@@ -70,6 +71,7 @@ def render_report(audited: Audited, kept: Kept, made_at: datetime) -> str:
             budget_chart=budget_chart(rows),
             studies=study_views(audited, kept),
             all_studies=len(audited.studies),
+            jobs=job_rows(audited, selection),
         )
     )
     return page

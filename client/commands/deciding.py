@@ -8,10 +8,10 @@ from client import admin
 from client.commands.options import print_contract, show_link
 from client.connection import Connection
 from client.errors import UsageRefused
+from client.registrations import registered
 from pages.charter import charter_in_words
 from protocol.charter import Charter, charter_bytes
 from protocol.decision import DecisionKey
-from protocol.membership_statements import DatasetRegistered
 from protocol.study_statements import StudyApproved, StudyObjected
 from protocol.succession import DECISION, CharterSignature
 
@@ -78,13 +78,7 @@ def _on_page(connection: Connection, study: str, key: DecisionKey | None) -> Jud
             return statement_draft(admin.approval(connection, study))
         return statement_draft(admin.objection(connection, study, choice.reason or ""))
 
-    matter = study_matter(contract, standing, _registered(connection, contract.data.dataset))
+    matter = study_matter(contract, standing, registered(connection, contract.data.dataset))
     decider = Decider(connection.identity.person, charter.consortium, key)
     decided = decide_on_page(matter, decider, draft, Setting(show_link))
     return None if decided is None else decided.body
-
-
-def _registered(connection: Connection, dataset: str) -> dict[str, DatasetRegistered]:
-    """The newest registration of the dataset by each silo."""
-    found = connection.log.statements(DatasetRegistered)
-    return {body.issuer.removeprefix("silo:"): body for _, body in found if body.dataset == dataset}

@@ -1,5 +1,6 @@
 """``consortia study try``: a study's rounds on mock rows, before anyone is asked."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -20,7 +21,8 @@ from client.commands.options import (
     say,
 )
 from client.errors import UsageRefused
-from client.studies import draft_contract, registered
+from client.registrations import by_members
+from client.studies import draft_contract
 from client.trial import USUAL_ROWS, Trial, try_study
 from protocol.simulation import RoundSimulated
 from protocol.study import contract_value
@@ -29,7 +31,12 @@ NOT_REAL: Final = (
     "These figures say nothing about the real data: mock rows are made from the published schema alone. A trial shows "
     "that the study runs, what it costs, and that its steps, clipping and encoding fit together."
 )
-FROM_FILES: Final = "Rows from a file were protected by no budget and no owner's decision: name public data only."
+FROM_FILES: Final = (
+    "Rows from a file were protected by no budget and no owner's decision: name public data only. What is said of them "
+    "holds for no silo's own data."
+)
+MUCH: Final = 0.01
+"""Values clipped in a share above this are worth another exponent."""
 
 
 def try_(
@@ -47,7 +54,7 @@ def try_(
     files = _files(data or [])
     connection = open_connection(hub, key, charter)
     contract = draft_contract(connection, draft)
-    published = registered(connection, contract.data.dataset)
+    published = by_members(connection, contract.data.dataset)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=err, disable=as_json, transient=True) as progress:
         task = progress.add_task("starting", total=contract.training.rounds + 2)
@@ -89,7 +96,7 @@ def _print(trial: Trial, draft: Path) -> None:
     ]
     print_table("", ("silo", "rows from", "trained on", "held out", "accuracy"), rows)
     say(
-        f"exact accuracy over all held-out rows: {_share(outcome.exact)}; always the commoner answer: "
+        f"exact accuracy over all held-out rows: {_exact(trial)}; always the commoner answer: "
         f"{_share(outcome.commonest)}"
     )
     say(f"what a release would tell, with its noise: {_told(trial)}")
@@ -105,7 +112,8 @@ def _print(trial: Trial, draft: Path) -> None:
         say(f"simulated with fewer rows than published (--rows raises it): {', '.join(smaller)}")
     if trial.files:
         out.print(FROM_FILES, style="yellow", markup=False)
-    out.print(NOT_REAL, style="yellow", markup=False)
+    if len(trial.files) < len(outcome.silos):
+        out.print(NOT_REAL, style="yellow", markup=False)
     say(f"to ask for the real study: consortia study propose {draft}")
 
 
@@ -115,6 +123,14 @@ def _origin(trial: Trial, silo: str) -> str:
 
 def _share(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
+
+
+def _exact(trial: Trial) -> str:
+    """With the standard error that the number of rows leaves."""
+    share, rows = trial.outcome.exact, sum(one.held_out for one in trial.outcome.silos)
+    if share is None:
+        return "none"
+    return f"{share:.3f} ± {math.sqrt(share * (1 - share) / rows):.3f}"
 
 
 def _told(trial: Trial) -> str:
@@ -137,5 +153,6 @@ def _clipped(rounds: tuple[RoundSimulated, ...]) -> str:
         chosen = [one for one in rounds if one.stage == stage]
         clipped, values = sum(one.clipped for one in chosen), sum(one.values for one in chosen)
         if clipped:
-            parts.append(f"{stage} {clipped:,} of {values:,}; raise sealing.{stage}_exponent")
+            remedy = f" (raise sealing.{stage}_exponent)" if clipped > MUCH * values else ""
+            parts.append(f"{clipped:,} of {values:,} in {stage}{remedy}")
     return ", ".join(parts) or "none"

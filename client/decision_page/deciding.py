@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 from client.decision_page.conversation import Done, Fields, Place, Unclear
 from client.decision_page.local_page import Setting, serve
 from client.decision_page.matter import Matter
-from client.decision_page.rendering import render
 from pages.charts import budget_bars
+from pages.rendering import render
 from protocol.decision import Asserted, Assertion, Decided, DecisionKey, challenge, check_assertion, decision_message
 from protocol.errors import BadSignature
 from protocol.ids import MAX_SENTENCE, Sentence

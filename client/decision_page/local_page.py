@@ -25,10 +25,12 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from client.decision_page.conversation import Conversation, Done, Place, Unclear, Value
-from client.decision_page.guard import HEADERS, Guard, Turned
-from client.decision_page.loopback import Loopback, bind_loopback
-from client.decision_page.rendering import render
-from client.errors import NotDecided
+from client.decision_page.guard import Guard
+from client.errors import NotDecided, UsageRefused
+from pages.local_requests import HEADERS, Turned
+from pages.loopback import Loopback, PortTaken, bind_loopback
+from pages.rendering import render
+from protocol.webauthn import RP_ID
 
 STATIC: Final = {"style.css": "text/css", "decision.css": "text/css", "decision.js": "text/javascript"}
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -129,7 +131,10 @@ class LocalPage(Generic[Value]):
 
 def serve(conversation: Conversation[Value], setting: Setting) -> Value:
     """Show the page and wait for its one answer. Raises ``NotDecided`` when the time is over."""
-    loopback = bind_loopback()
+    try:
+        loopback = bind_loopback(RP_ID)
+    except PortTaken as problem:
+        raise UsageRefused(str(problem)) from None
     try:
         page = LocalPage(conversation, Guard(loopback.host))
         link = f"{loopback.origin}/{page.guard.link}"

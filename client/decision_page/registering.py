@@ -8,7 +8,7 @@ from typing import Any
 
 from client.decision_page.conversation import Done, Fields, Place, Unclear
 from client.decision_page.local_page import Setting, serve
-from client.decision_page.rendering import render
+from pages.rendering import render
 from protocol.decision import REGISTRATION, DecisionKey, challenge, register
 from protocol.errors import BadSignature
 from protocol.webauthn import ALGORITHMS, RP_ID

@@ -65,6 +65,8 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ("GET", routes.STUDY): _d(400),
     ("PUT", routes.BLOB): _d(400, 409, 413, takes=OCTETS, gives="", successes=_STORED),
     ("GET", routes.BLOB): _d(400, gives=OCTETS),
+    ("PUT", routes.JOB_BLOB): _d(400, 409, 413, takes=OCTETS, gives="", successes=_STORED),
+    ("GET", routes.JOB_BLOB): _d(400, gives=OCTETS),
     ("PUT", routes.CHUNK): _d(400, 409, 413, takes=OCTETS, gives="", successes=_STORED),
     ("GET", routes.CHUNKS): _d(400, 409),
     ("PUT", routes.SHARES): _d(400, 409, 413, takes=OCTETS, gives="", successes=_STORED),

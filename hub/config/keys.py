@@ -51,7 +51,7 @@ def create(folder: Path, passphrase: bytes | None = None) -> HubKeys:
 def add(folder: Path, passphrase: bytes | None = None) -> HubKeys:
     """Make the next pair beside those that `folder` holds. Raises `SetupRefused`, also where those can't be read.
 
-    A pair that was half made when the machine stopped is in the way, and named.
+    A pair that was half made when the machine stopped is in the way, and named. Without room nothing is made.
     """
     present = numbers(folder)
     for number in present:
@@ -86,13 +86,16 @@ def reseal(folder: Path, old: bytes | None, new: bytes) -> None:
                 continue
             private = _opened(path, name, old if is_sealed(stored) else None)
             _parsed(path, private)
-            _replace(path, _at_rest(private, name, new))
+            _replace({path: _at_rest(private, name, new)})
 
 
 def _make(folder: Path, number: int, passphrase: bytes | None) -> HubKeys:
     made = {name: Ed25519PrivateKey.generate() for name in NAMES}
-    for name, path in _files(folder, number):
-        _replace(path, _at_rest(made[name].private_bytes_raw(), name, passphrase))
+    kept = {path: _at_rest(made[name].private_bytes_raw(), name, passphrase) for name, path in _files(folder, number)}
+    try:
+        _replace(kept)
+    except OSError as error:
+        raise SetupRefused(f"{folder}: the keys can't be written: {error.strerror}; none were made") from None
     return HubKeys(**made)
 
 
@@ -146,17 +149,44 @@ def _require_folder(folder: Path) -> None:
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise SetupRefused(f"{path} is missing; put it back from the backup (a pair that retired goes whole)")
+        raise SetupRefused(
+            f"{path} is missing; put it back from the backup. A pair that retired goes whole; so does one whose "
+            "consortia-hub rotate was cut short before it printed the card"
+        )
     require_private(path, 0o600)
     return path.read_bytes()
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Whole or not at all: a hub that reads the folder meanwhile sees no half a key."""
-    temporary = path.with_name(f"{path.name}.part")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _replace(contents: dict[Path, bytes]) -> None:
+    """Each file whole or not at all, as a hub may read the folder meanwhile; durable on return.
+
+    None gets its name before all are on the disk: without room there is no half a pair.
+    """
+    parts = {path: path.with_name(f"{path.name}.part") for path in contents}
+    try:
+        for path, content in contents.items():
+            _write(parts[path], content)
+        for path, part in parts.items():
+            part.replace(path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    for folder in {path.parent for path in contents}:
+        _sync(folder)
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+
+
+def _sync(folder: Path) -> None:
+    """Makes the names in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

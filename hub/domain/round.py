@@ -121,6 +121,11 @@ def drop(state: Round, silo: str) -> Round:
     return replace(state, dropped=(*state.dropped, silo))
 
 
+def step_end(now: int, contract: StudyContract) -> int:
+    """When a step that begins at ``now`` (Unix seconds, rounded down) is due: whole seconds never take time from it."""
+    return now + contract.schedule.step_timeout_s + 1
+
+
 def extend(state: Round, due_at: int) -> Round:
     """The round with more time: the hub was away when it fell due, so nobody could answer."""
     return replace(state, due_at=max(state.due_at, due_at))
@@ -176,7 +181,7 @@ def _unmasked(state: Round, contract: StudyContract, body: Unmasking, now: int) 
     if isinstance(body, SurvivorsSigned):
         signed = (*state.signed, silo)
         # Revealing and opening get a step's time of their own once they can begin.
-        due = max(state.due_at, now + contract.schedule.step_timeout_s) if len(signed) == quorum else state.due_at
+        due = max(state.due_at, step_end(now, contract)) if len(signed) == quorum else state.due_at
         return replace(state, signed=signed, due_at=due)
     if silo not in state.signed:
         raise Conflict(f"{body.type}: silo {silo} hasn't signed the survivors; send survivors-signed first")

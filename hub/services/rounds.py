@@ -192,8 +192,7 @@ class Rounds:
                 if at.study.stage == "keying":
                     self.course.settle(recording, at, replace(at, study=replace(at.study, keyed_at=recording.now)))
                 if at.round is not None and at.round.state not in OVER and at.round.due_at <= recording.now:
-                    due_at = recording.now + at.study.contract.schedule.step_timeout_s
-                    later = rounds.extend(at.round, due_at)
+                    later = rounds.extend(at.round, rounds.step_end(recording.now, at.study.contract))
                     self.course.settle(recording, at, replace(at, round=later))
         return unfinished
 

@@ -9,6 +9,7 @@ from hub.services.charters import Charters
 from hub.services.course import Course
 from hub.services.enrolment import Enrolments
 from hub.services.identity import Caller
+from hub.services.jobs import Jobs
 from hub.services.recorder import Recorder, Recording
 from hub.services.release import Releases
 from hub.services.studies import Studies
@@ -17,6 +18,7 @@ from protocol.authority import check_authority
 from protocol.charter import Charter
 from protocol.errors import BadSignature, ProtocolError
 from protocol.ids import person_party
+from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased, JobSubmitted, JobWithdrawn
 from protocol.membership_statements import (
     CharterProposed,
     CharterPublished,
@@ -38,6 +40,7 @@ class Statements:
     studies: Studies
     budgets: Budgets
     releases: Releases
+    jobs: Jobs
     course: Course
 
     def post(self, caller: Caller, wires: Sequence[bytes]) -> tuple[int, ...]:
@@ -92,6 +95,10 @@ class Statements:
                 return self.studies.propose(recording, signed, body, charter)
             case ReleaseSealed():
                 return self.releases.seal(recording, signed, body)
+            case JobSubmitted():
+                return self.jobs.submit(recording, signed, body, charter)
+            case JobWithdrawn() | JobAccepted() | JobRefused() | JobReleased() | JobDiscarded():
+                return self.jobs.step(recording, signed, body)
             case ReleaseRequested():
                 self._require_lead(recording, body)
         study: str = getattr(body, "study", "")

@@ -19,6 +19,7 @@ from hub.services.charters import Charters
 from hub.services.course import Course
 from hub.services.enrolment import Enrolments
 from hub.services.identity import Identity
+from hub.services.jobs import Jobs
 from hub.services.keys_in_force import KeysInForce
 from hub.services.limits import FixedWindow
 from hub.services.log import LogReader
@@ -56,6 +57,7 @@ class Services:
     rounds: Rounds
     budgets: Budgets
     releases: Releases
+    jobs: Jobs
     statements: Statements
     log: LogReader
     course: Course
@@ -83,6 +85,7 @@ def build(settings: HubSettings, keys: KeyRing, aggregator: Aggregator, clock: C
     enrolments = Enrolments(database, recorder, charters)
     studies = Studies(database, course)
     releases = Releases(database, course, blobs)
+    jobs = Jobs(database, blobs, clock)
     return Services(
         settings=settings,
         database=database,
@@ -98,7 +101,8 @@ def build(settings: HubSettings, keys: KeyRing, aggregator: Aggregator, clock: C
         rounds=Rounds(database, recorder, course, blobs, place, aggregator, settings.lease_s),
         budgets=budgets,
         releases=releases,
-        statements=Statements(recorder, charters, enrolments, studies, budgets, releases, course),
+        jobs=jobs,
+        statements=Statements(recorder, charters, enrolments, studies, budgets, releases, jobs, course),
         log=log,
         course=course,
         aggregator=aggregator,

@@ -27,6 +27,11 @@ def bundle_name(study: str, digest: str) -> str:
     return f"bundles/{study}/{digest}"
 
 
+def job_blob_folder(owner: str, digest: str) -> str:
+    """With the slash at its end that `Blobs.delete_under` asks for; the object is `sealed` in it."""
+    return f"jobs/{owner.replace(':', '-')}/{digest}/"
+
+
 @dataclass(frozen=True, slots=True)
 class BlobPlace:
     """Where blobs lie: all that a worker process needs to open the same store. Of the credentials, the path only."""

@@ -236,3 +236,23 @@ bundles = Table(
     Column("silo", String(32), nullable=False),
 )
 """Sealed releases that were uploaded."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("stage", String(16), nullable=False),
+)
+"""How far each job came; what was asked stands in the statement that it is named by."""
+
+job_blobs = Table(
+    "job_blobs",
+    metadata,
+    Column("owner", String(40), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("put_at", BigInteger, nullable=False),
+    Column("reader", String(40)),
+    Index("job_blobs_by_reader", "reader", "digest"),
+)
+"""Sealed bundles and outputs that were put; `reader` is whom a statement names one for."""

@@ -8,15 +8,18 @@ import structlog
 from protocol.errors import ProtocolError
 from protocol.follow import CharterUnseen, Follower, Verified, advance_follower, begin, checkpoint_size
 from protocol.ids import moment
+from protocol.job_record import JobRecord
 from protocol.record import StudyRecord
 from protocol.routes import Follow
 from protocol.signing import Signed
-from silo_node.agent import keying, pausing, pipeline
+from silo_node.agent import job_steps, keying, pausing, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
+from silo_node.agent.jobs import jobs_of
 from silo_node.agent.memory import check_journal, check_ledger, check_own_words, check_promises
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending
 from silo_node.agent.releasing import release
+from silo_node.agent.shelving import ShelfKeeper
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
@@ -26,6 +29,7 @@ from silo_node.errors import (
     HubDistrusted,
     HubRefused,
     HubUnreachable,
+    JobRefused,
     PolicyRefused,
     RunnerFailed,
     StudyHalted,
@@ -44,9 +48,11 @@ class Agent:
         self._fetch_charter = fetch_charter
         self._follower = silo.tasks.follower() or begin(fetch_charter(), founding)
         self._studies = Studies(silo.tasks.entries())
+        self._jobs = jobs_of(silo)
         self._runner_failures: dict[str, int] = {}
         self._try_again = False
         self._candidate = ""
+        self._shelf = ShelfKeeper(silo)
         check_ledger(silo)
         check_journal(silo)
 
@@ -59,6 +65,7 @@ class Agent:
                 pulse.beat(at_work=True)
                 if not self.work():
                     publish_pending(self._silo, self._studies.datasets)
+                    self._shelf.look(self._follower.charter)
                 pulse.beat(at_work=False)
                 # After a step too: it was said in the log, so the next poll brings at least that.
                 failures, wait_s = 0, 0 if self._try_again else self._poll_wait_s
@@ -95,6 +102,7 @@ class Agent:
             self._silo.identity.use(follower.charter)
         for entry in entries:
             self._studies.take_in(entry)
+            self._jobs.take_in(entry)
         self._witness(answer.candidate)
 
     def _held_to_its_word(self, promised: tuple[tuple[int, Signed], ...]) -> None:
@@ -130,11 +138,24 @@ class Agent:
             return False
         self._try_again = False
         steps = [self._step(self._stands(one)) for one in self._studies.records.values()]
+        steps += [self._job_step(job) for job in self._jobs.records.values() if job.job not in self._jobs.broken]
         return any(steps)
 
     def _stands(self, record: StudyRecord) -> Study:
         known = self._studies.lead_known(record.contract.lead, self._silo.name, record.study)
         return Study(record, self._follower.in_force, known)
+
+    def _job_step(self, job: JobRecord) -> bool:
+        """A job that can't be gone on with stays as it is: nothing of it leaves."""
+        try:
+            known = self._studies.lead_known(job.researcher, self._silo.name, besides="")
+            return job_steps.step(self._silo, job, self._follower.in_force, known)
+        except HubDistrusted as problem:
+            self._silo.voice.note("halt", str(problem), None)
+            raise
+        except (HubRefused, JobRefused, PolicyRefused, DatasetRefused) as problem:
+            log.warning("job-waits", job=job.job[:12], problem=str(problem))
+            return False
 
     def _step(self, study: Study) -> bool:
         if self._silo.tasks.halted(study.id) is not None:

@@ -20,12 +20,13 @@ from silo_node.agent import sayings, unmasking
 from silo_node.agent.decisions import may_compute
 from silo_node.agent.keying import agreed_secret
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
+from silo_node.agent.renewing import check_still_accepted
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.agent.uploading import send_term
 from silo_node.errors import HubRefused, StudyHalted
 from silo_node.ledger.budget import Refused
-from silo_node.runner.tasks import task_of_round
+from silo_node.runner.tasks import Outcome, RoundTask, round_of, task_of_round
 from silo_node.sealing import keys
 from silo_node.sealing.sealer import OpenedTotal, seal_update
 
@@ -99,13 +100,22 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     """
     contract, index = study.record.contract, current.index
     dataset = silo.catalogue.get(contract.data.dataset)
+    check_still_accepted(silo, study, dataset)
     admitted = silo.ledger.reserve(dataset.domain, charge_id(study.id, index), round_events(contract, silo.name, index))
     if isinstance(admitted, Refused):
         raise StudyHalted(str(admitted))
     silo.voice.say(sayings.reserved(silo, study, index, dataset.domain))
     with progress_before(silo, study, index) as before:
         task = task_of_round(contract, silo.name, index, state_in(before))
-        silo.files.keep_update(study.id, index, lambda file: silo.runner.run(task, file).events_run)
+        silo.files.keep_update(study.id, index, lambda file: _run(silo, study, task, file).events_run)
+
+
+def _run(silo: Silo, study: Study, task: RoundTask, file: BinaryIO) -> Outcome:
+    outcome = silo.runner.run(task, file)
+    if outcome.left_out:
+        what = f"round {round_of(task)}: {outcome.left_out} rows of people who opted out were left out"
+        silo.voice.note("decision", what, study.id)
+    return outcome
 
 
 def upload(silo: Silo, study: Study, secret: StudySecret, current: RoundRecord) -> bool:

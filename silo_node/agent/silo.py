@@ -119,7 +119,4 @@ def registered_dataset(catalogue: Catalogue, ledger: Ledger, name: str) -> Regis
 
 def published_columns(dataset: Dataset) -> tuple[Column, ...]:
     """The columns of a dataset as the consortium learns them."""
-    return tuple(
-        Column(name=c.name, kind=c.kind, minimum=c.minimum, maximum=c.maximum, unit=c.unit)
-        for c in dataset.declared.columns
-    )
+    return dataset.declared.expanded

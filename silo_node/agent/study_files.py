@@ -13,6 +13,7 @@ from typing import BinaryIO
 from protocol import canonical
 from protocol.canonical import digest
 from protocol.spend import Event, parse_events
+from silo_node.agent.job_files import JobFiles
 from silo_node.private_files import private_folder, sync_folder, write_private, writing_private
 
 
@@ -21,6 +22,7 @@ class StudyFiles:
 
     def __init__(self, folder: Path) -> None:
         self._studies = private_folder(folder / "studies")
+        self.jobs = JobFiles(folder)
 
     def keep_secret(self, study: str, epoch: int, secret: bytes) -> None:
         write_private(self._study(study) / f"secret-{epoch}", secret)

@@ -7,6 +7,7 @@ computed and sealed is in the files of its study (``silo_node.agent.study_files`
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +17,20 @@ from protocol.follow import Follower, Verified
 from protocol.journal import Claim
 from protocol.signing import Signed, parse
 from protocol.translog import LogView
+from silo_node.agent.job_memory import JobMemory
 from silo_node.agent.witness_memory import WitnessMemory
 
 Answer = Literal["accept", "refuse", "release"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What people and rules decided: answers by study, pauses that may end by study and number, halted studies."""
+
+    answers: frozenset[tuple[str, Answer]]
+    resumed: frozenset[tuple[str, int]]
+    halted: frozenset[str]
+
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS follower (
@@ -55,6 +67,7 @@ class Tasks:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_TABLES)
         self.witnessing = WitnessMemory(self._db)
+        self.jobs = JobMemory(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -87,9 +100,10 @@ class Tasks:
             raise
         self._db.execute("COMMIT")
 
-    def entries(self) -> Iterator[Verified]:
-        """Every entry that concerns this silo, in the order of the log; verified when it was read."""
-        for index, at, wire in self._db.execute("SELECT log_index, at, wire FROM entries ORDER BY log_index"):
+    def entries(self, after: int = -1) -> Iterator[Verified]:
+        """Every entry behind ``after`` that concerns this silo, in the order of the log; verified when it was read."""
+        query = "SELECT log_index, at, wire FROM entries WHERE log_index > ? ORDER BY log_index"
+        for index, at, wire in self._db.execute(query, (after,)):
             yield Verified(index, at, parse(wire))
 
     def verified_under(self, index: int) -> LogView | None:
@@ -200,6 +214,14 @@ class Tasks:
         query = "SELECT reason FROM answers WHERE study = ? AND answer = ?"
         row = self._db.execute(query, (study, answer)).fetchone()
         return row[0] if row else None
+
+    def decided(self) -> Decided:
+        """All that was answered, let go on and halted, read at once: for looking at many studies."""
+        return Decided(
+            frozenset(self._db.execute("SELECT study, answer FROM answers")),
+            frozenset(self._db.execute("SELECT study, pause FROM resumed")),
+            frozenset(study for (study,) in self._db.execute("SELECT study FROM halted")),
+        )
 
     def agree(self, study: str, sandbox: str) -> None:
         """Keeps the sandbox level at the first decision after an answer: that is what the owner agreed to."""

@@ -79,6 +79,11 @@ class Voice:
         self.journal.record(lambda _: self._event("blob", what, study, blob))
         return self._hub.put_blob(study, blob)
 
+    def send_job_blob(self, what: str, blob: bytes) -> str:
+        """Sends sealed outputs of a job; returns the SHA-256 they are named by."""
+        self.journal.record(lambda _: self._event("blob", what, None, blob))
+        return self._hub.put_job_blob(blob)
+
     def record_cosignature(self, size: int, line: str) -> None:
         """A cosignature of the log at ``size`` leaves, in the journal before it is kept and sent."""
         what = f"checkpoint of {size} leaves"

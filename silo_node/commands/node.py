@@ -13,11 +13,13 @@ from silo_node.agent.answers import balances, budget_values, bytes_moved
 from silo_node.agent.joining import join as ask_to_join
 from silo_node.agent.joining import renew_keys
 from silo_node.agent.pulse import Pulse
+from silo_node.agent.sandboxing import record_level
 from silo_node.app import agent_of, now, one_node, open_silo, patient, set_up_log
 from silo_node.commands.options import AsJson, Folder, PassphraseFile, out, print_json
 from silo_node.commands.policy import use_policy
 from silo_node.commands.sealing import warn_of_open_keys
 from silo_node.config import load
+from silo_node.runner.level import accepted_level
 
 app = typer.Typer()
 
@@ -100,6 +102,7 @@ def run(folder: Folder = Path("silo")) -> None:
         signal.signal(number, _leave)
     warn_of_open_keys(load(folder))  # before anything is made in a folder that is no silo's
     with one_node(folder), open_silo(folder, trains=True) as (silo, config):
+        record_level(silo, accepted_level(config.sandbox == "none-accepted"))
         silo.runner.start()
         with closing(Pulse(folder, silo.clock)) as pulse:
             agent_of(silo, config).run(patient(), pulse)

@@ -1,17 +1,18 @@
 """``consortia-silo study``: what waits for the owner, and the owner's answers."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from pages.contract import in_words
+from silo_node.agent.answering import give_answer, let_resume
 from silo_node.agent.answers import find, standing, studies_of, under_way
+from silo_node.agent.tasks import Answer
 from silo_node.app import open_silo
 from silo_node.commands.options import Folder, out
-from silo_node.errors import ConfigRefused
 
 app = typer.Typer(no_args_is_help=True, help="Requests that wait, and your answers.")
 
@@ -66,16 +67,12 @@ def resume(study: str, folder: Folder = Path("silo")) -> None:
     """Let a study go on that this silo paused after rounds came to nothing. The next round is charged anew."""
     with open_silo(folder) as (silo, _):
         record = find(silo, study)
-        if silo.name not in record.paused:
-            raise ConfigRefused(f"study {record.study[:12]}: this silo has not paused it; {standing(silo, record)}")
-        silo.voice.note("decision", "owner: resume", record.study)
-        silo.tasks.resume(record.study, record.pauses[silo.name])
+        let_resume(silo, record)
     out.print(f"Noted: resume {record.study[:12]} ({record.contract.title}). The running node acts on it.")
 
 
-def _answer(folder: Path, study: str, answer: Literal["accept", "refuse", "release"], reason: str) -> None:
+def _answer(folder: Path, study: str, answer: Answer, reason: str) -> None:
     with open_silo(folder) as (silo, _):
         record = find(silo, study)
-        silo.voice.note("decision", f"owner: {answer}", record.study)
-        silo.tasks.answer(record.study, answer, reason)
+        give_answer(silo, record, answer, reason)
     out.print(f"Noted: {answer} {record.study[:12]} ({record.contract.title}). The running node acts on it.")

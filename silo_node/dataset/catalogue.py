@@ -1,15 +1,15 @@
 """The silo's datasets: what is registered, under which terms, and the one way to open it.
 
 A registration is a private JSON file of its own and is final: terms and published row counts are fixed when a
-dataset is registered (privacy.md). Importing this module does not load polars: the agent lists datasets, and
-only the runner's process reads them.
+dataset is registered (privacy.md). What it holds may be renewed under the same terms. Importing this module does not
+load polars: the agent lists datasets, and only the runner's process reads them.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -18,16 +18,23 @@ from protocol.errors import Malformed
 from protocol.ids import NAME, DatasetName, Digest, DomainName, Strict, Timestamp
 from protocol.study import DataRequirement, Unit, explain
 from silo_node.dataset.create_once import create_private
-from silo_node.dataset.fingerprint import commitment, same
 from silo_node.dataset.keys import DatasetKeys
+from silo_node.dataset.opt_outs import OptOutList, OptOuts
 from silo_node.dataset.schema import Schema
 from silo_node.errors import ConfigRefused, DatasetRefused
-from silo_node.private_files import private_folder, read_private
+from silo_node.private_files import private_folder, read_private, write_private
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from silo_node.dataset.rows import Rows
 
-MAX_SOURCE_BYTES: Final = 16 * 2**30
+PROFILES: Final = "profiles"
+
+
+Found = Literal["trained", "held out", "absent", "unreadable"]
+"""Where a person's rows are in a dataset, for a study that holds out a share of it."""
 
 
 class Registration(Strict):
@@ -45,11 +52,16 @@ class Registration(Strict):
 
 
 class Dataset(Registration):
-    """A registered dataset: ``commitment`` is the keyed digest of schema and source."""
+    """A registered dataset: ``commitment`` is the keyed digest of schema and source.
+
+    ``lists_opt_outs``: its domain has a list of opt-outs, and without that list nothing is read.
+    """
 
     format: Literal["consortia-dataset/1"]
     commitment: Digest
     added_at: Timestamp
+    renewed_at: Timestamp | None = None
+    lists_opt_outs: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -59,6 +71,8 @@ class Checked:
     commitment: str
     rows: int
     clamped: dict[str, int]
+    left_out: int = 0
+    profile: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Checked(commitment={self.commitment!r}, counts redacted)"
@@ -107,6 +121,10 @@ class Catalogue:
     def keys(self) -> DatasetKeys:
         return DatasetKeys(self.folder / "keys")
 
+    @property
+    def opt_outs(self) -> OptOuts:
+        return OptOuts(self.folder / "opt-outs", self.keys)
+
     def add(self, registration: Registration, check: Callable[[Registration], Checked], added_at: Timestamp) -> Dataset:
         """Register a dataset once ``check`` has read its source through, by the runner or ``Catalogue.check``.
 
@@ -120,8 +138,10 @@ class Catalogue:
             format="consortia-dataset/1",
             commitment=checked.commitment,
             added_at=added_at,
+            lists_opt_outs=True,
         )
         try:
+            self._keep_profile(dataset.name, checked)
             created = create_private(self._path(dataset.name), canonical.encode(dataset.model_dump(mode="json")))
         except OSError as error:
             raise DatasetRefused(f"dataset {dataset.name} cannot be recorded: {error.strerror}") from None
@@ -153,40 +173,71 @@ class Catalogue:
         return dataset
 
     def check(self, registration: Registration) -> Checked:
-        """Read the source through against schema and unit. For the runner's process: it holds all rows for a while."""
+        """Read the source through against schema and unit. For the runner's process: it reads all rows."""
         # Imported here: polars takes memory and time, and the agent's process must be able to list without it.
-        from silo_node.dataset.loaders import load
-        from silo_node.dataset.rows import check_unit
+        from silo_node.dataset.reading import read_through
 
-        source = Path(registration.source)
-        content = _content(source)
-        table = load(content, source.suffix, registration.declared)
-        check_unit(registration.declared, registration.unit, table.repeated_row)
-        digest = commitment(self.keys.fingerprint(), registration.declared, content)
-        return Checked(commitment=digest, rows=len(table.identities), clamped=table.clamped)
+        return read_through(registration, self.keys, self._opted_out(registration.domain, expected=False))
 
     def open(self, name: str, requirement: DataRequirement, test_share: float, unit: Unit) -> "Rows":
-        """The rows of dataset ``name`` for a contract. For the runner's process alone.
+        """The rows of dataset ``name`` for a contract, without those of people who opted out. For the runner alone.
 
         Raises ``DatasetRefused`` if the contract is not covered, the source is not what was registered, or a
         subject has several rows where ``unit`` is subject.
         """
-        from silo_node.dataset.loaders import load
-        from silo_node.dataset.rows import check_requirement, check_unit, rows_for
+        from silo_node.dataset.reading import open_rows
 
         dataset = self.get(name)
-        check_requirement(dataset.declared, requirement, name)
-        source = Path(dataset.source)
-        content = _content(source)
-        if not same(commitment(self.keys.fingerprint(), dataset.declared, content), dataset.commitment):
-            raise DatasetRefused(
-                f"dataset {name}: {source.name} is not what was registered, it was changed since; "
-                "restore it, or register the new version under another name in the same domain"
-            )
-        table = load(content, source.suffix, dataset.declared)
-        # The stronger of the two units: a domain promised to subjects is not opened by records.
-        check_unit(dataset.declared, "subject" if "subject" in (unit, dataset.unit) else "record", table.repeated_row)
-        return rows_for(table, requirement, self.keys.split(dataset.domain), test_share)
+        return open_rows(dataset, self.keys, self.opted_out(dataset), requirement, test_share, unit)
+
+    def columns(self, name: str, columns: Sequence[str]) -> "NDArray[np.float64]":
+        """Exact values (n, columns) of dataset ``name``, for reviewed code. For the runner's process alone.
+
+        Raises ``DatasetRefused`` for a column that is not declared, or a source that is not what was registered.
+        """
+        from silo_node.dataset.reading import open_columns
+
+        dataset = self.get(name)
+        return open_columns(dataset, self.keys, self.opted_out(dataset), columns)
+
+    def opted_out(self, dataset: Dataset) -> OptOutList:
+        """The people who opted out of the dataset's privacy domain."""
+        return self._opted_out(dataset.domain, dataset.lists_opt_outs)
+
+    def find(self, name: str, person: str, test_share: float) -> "Found":
+        """Where the person's rows are in dataset ``name`` as it is now. For the runner's process."""
+        from silo_node.dataset.reading import find_person
+
+        try:
+            return find_person(self.get(name), self.keys, person, test_share)
+        except DatasetRefused:
+            return "unreadable"
+
+    def renew(self, name: str, check: Callable[[Registration], Checked], at: Timestamp) -> Dataset:
+        """Commits to what the source of ``name`` holds now, once ``check`` has read it through.
+
+        Terms, schema, domain and published rows stay. Raises ``DatasetRefused``; then nothing has changed.
+        """
+        before = self.get(name)
+        self._prepare(before.domain)
+        checked = check(Registration(**{field: getattr(before, field) for field in Registration.model_fields}))
+        fresh = {"commitment": checked.commitment, "renewed_at": at, "lists_opt_outs": True}
+        renewed = Dataset(**(dict(before) | fresh))
+        self._keep_profile(name, checked)
+        write_private(self._path(name), canonical.encode(renewed.model_dump(mode="json")))
+        return renewed
+
+    def profile_before(self, name: str) -> bytes | None:
+        """The profile that was kept when ``name`` was registered or renewed, JSON; None for one that is older."""
+        path = self.folder / PROFILES / f"{self._path(name).name}"
+        return read_private(path) if path.exists() else None
+
+    def _opted_out(self, domain: str, expected: bool) -> OptOutList:
+        return self.opt_outs.load(domain, expected)
+
+    def _keep_profile(self, name: str, checked: Checked) -> None:
+        folder = private_folder(self.folder / PROFILES)
+        write_private(folder / f"{name}.json", canonical.encode(checked.profile))
 
     def _admit(self, registration: Registration) -> None:
         for other in self.list():
@@ -211,6 +262,17 @@ class Catalogue:
             self.keys.fingerprint()
         else:
             self.keys.make(domain)
+        self._begin_opt_outs(domain)
+
+    def _begin_opt_outs(self, domain: str) -> None:
+        """The domain's list of opt-outs, empty if it had none; one that datasets count on is never made anew."""
+        counted_on = any(other.domain == domain and other.lists_opt_outs for other in self.list())
+        self._opted_out(domain, expected=counted_on)
+        self.opt_outs.begin(domain)
+
+    def file_of(self, name: str) -> Path:
+        """The file of the registration of ``name``. Raises ``DatasetRefused`` for what can't be a name."""
+        return self._path(name)
 
     def _path(self, name: str) -> Path:
         # Names come from command lines and from contracts that others wrote; they must not leave the folder.
@@ -227,16 +289,3 @@ def _terms(registration: Registration) -> tuple[str, float, float, int]:
 
 def _taken(name: str) -> str:
     return f"dataset {name} is registered already; a registration is final, take another name for a new version"
-
-
-def _content(source: Path) -> bytes:
-    """The source's bytes, read once: what is committed to is what is parsed."""
-    if not source.is_file():
-        raise DatasetRefused(f"source {source} is not a file")
-    try:
-        size = source.stat().st_size
-        if size > MAX_SOURCE_BYTES:
-            raise DatasetRefused(f"source {source} has {size} bytes, at most {MAX_SOURCE_BYTES} are read")
-        return source.read_bytes()
-    except OSError as error:
-        raise DatasetRefused(f"source {source} cannot be read: {error.strerror}") from None

@@ -39,6 +39,15 @@ class DatasetKeys:
         return _read(self._split(domain))
 
     @property
+    def for_commitments(self) -> Path:
+        """The file with the key of commitments: what checking a source needs."""
+        return self._fingerprint
+
+    def of_domain(self, domain: str) -> tuple[Path, ...]:
+        """The files with the keys that reading datasets of ``domain`` needs."""
+        return self._fingerprint, self._split(domain)
+
+    @property
     def _fingerprint(self) -> Path:
         return self.folder / "fingerprint.key"
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.study import DataRequirement, Unit
-from silo_node.dataset.loaders import Table
 from silo_node.dataset.schema import Schema, unmet
 from silo_node.dataset.split import training_mask
+from silo_node.dataset.table import Table
 from silo_node.errors import DatasetRefused
 
 
@@ -17,12 +17,14 @@ class Rows:
     """One dataset's rows for one study; only the runner's process ever holds them. The arrays are read-only.
 
     ``features`` float64 (n, d) in the contract's column order and units, clamped to the contract's ranges;
-    ``target`` float64 (n,) of 0 and 1; ``is_training`` bool (n,), False where held out. n is private.
+    ``target`` float64 (n,) of 0 and 1; ``is_training`` bool (n,), False where held out. n is private. ``left_out``
+    counts the rows of people who opted out, which are in none of the arrays.
     """
 
     features: NDArray[np.float64]
     target: NDArray[np.float64]
     is_training: NDArray[np.bool_]
+    left_out: int = 0
 
     def __repr__(self) -> str:
         return "<Rows redacted>"
@@ -52,15 +54,21 @@ def check_unit(schema: Schema, unit: Unit, repeated_row: int | None) -> None:
         )
 
 
-def rows_for(table: Table, requirement: DataRequirement, split_key: bytes, test_share: float) -> Rows:
-    """The columns of ``requirement`` from ``table``, clamped to its ranges, and the side of each row."""
-    features = table.matrix([column.name for column in requirement.features])
-    low = np.array([column.minimum for column in requirement.features])
-    high = np.array([column.maximum for column in requirement.features])
+def needed_columns(requirement: DataRequirement) -> tuple[str, ...]:
+    """The columns that rows are made of: the features in order, then the target."""
+    return (*(column.name for column in requirement.features), requirement.target.name)
+
+
+def rows_for(table: Table, requirement: DataRequirement, test_share: float) -> Rows:
+    """The rows of ``table``, which holds ``needed_columns`` in order, clamped to the contract's ranges in place."""
+    features = table.values[:, :-1]
+    for place, column in enumerate(requirement.features):
+        np.clip(features[:, place], column.minimum, column.maximum, out=features[:, place])
     rows = Rows(
-        features=np.clip(features, low, high),
-        target=table.matrix([requirement.target.name])[:, 0],
-        is_training=training_mask(split_key, table.identities, test_share),
+        features=features,
+        target=table.values[:, -1].copy(),
+        is_training=training_mask(table.tags, test_share),
+        left_out=table.left_out,
     )
     for array in (rows.features, rows.target, rows.is_training):
         array.setflags(write=False)

@@ -5,43 +5,26 @@ noise of a statistic is scaled by, so a range taken from the data would give its
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from protocol.ids import ColumnName, Sentence, Strict
 from protocol.study import Column, DataRequirement, explain
+from silo_node.dataset.columns import DeclaredColumn
 from silo_node.errors import DatasetRefused
 
 MAX_SCHEMA_BYTES = 4 * 1024 * 1024
+MAX_COLUMNS: Final = 10_001
+"""Columns of numbers, after categories and images have become theirs."""
 
 Sensitivity = Literal["public", "personal", "special-category"]
 """``special-category`` as in Article 9 of the GDPR: health, genetics, beliefs and the like."""
 
 
-class DeclaredColumn(Strict):
-    """A column of the source. Numbers are in ``unit`` and clamped to [minimum, maximum]; binary ones are 0 or 1."""
-
-    name: ColumnName
-    kind: Literal["number", "binary"]
-    unit: Annotated[str, Field(max_length=40)] = ""
-    minimum: float = 0.0
-    maximum: float = 1.0
-
-    @model_validator(mode="after")
-    def _ranged(self) -> Self:
-        if self.kind == "number" and not {"minimum", "maximum"} <= self.model_fields_set:
-            raise ValueError(f"column {self.name}: a number needs a minimum and a maximum")
-        if self.kind == "binary" and (self.minimum, self.maximum) != (0.0, 1.0):
-            raise ValueError(f"column {self.name}: a binary column runs from 0 to 1")
-        if not self.minimum < self.maximum:
-            raise ValueError(f"column {self.name}: minimum {self.minimum} must be below maximum {self.maximum}")
-        return self
-
-
 class Schema(Strict):
-    """What a source file holds. Columns of the file that are not named here are never read.
+    """What a source holds. Columns of it that are not named here are never read.
 
     ``subject`` names the person a row is about and ``record_id`` the row itself, by a value that never changes;
     either may be any text or integer, and neither is ever used as a feature.
@@ -50,7 +33,7 @@ class Schema(Strict):
     format: Literal["consortia-schema/1"]
     title: Sentence
     sensitivity: Sensitivity
-    columns: Annotated[tuple[DeclaredColumn, ...], Field(min_length=2, max_length=10_001)]
+    columns: Annotated[tuple[DeclaredColumn, ...], Field(min_length=2, max_length=MAX_COLUMNS)]
     target: ColumnName
     subject: ColumnName | None = None
     record_id: ColumnName | None = None
@@ -58,30 +41,52 @@ class Schema(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [column.name for column in self.columns]
-        doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) != len(names) else []
-        if doubled:
-            raise ValueError(f"columns: declared more than once: {', '.join(doubled)}")
-        if self.target not in names:
+        _refuse_doubled(names)
+        if sum(_width(column) for column in self.columns) > MAX_COLUMNS:
+            raise ValueError(f"columns: they become more than {MAX_COLUMNS} columns of numbers")
+        expanded = self.expanded
+        _refuse_doubled([column.name for column in expanded])
+        targets = [column for column in expanded if column.name == self.target]
+        if not targets:
             raise ValueError(f"target: {self.target} is not among the columns")
-        if self.column(self.target).kind != "binary":
+        if targets[0].kind != "binary":
             raise ValueError(f"target: {self.target} must be binary")
         for role, name in (("subject", self.subject), ("record_id", self.record_id)):
-            if name in names:
+            if name in names or name in self.names:
                 raise ValueError(f"{role}: {name} identifies and so cannot be a column that is computed with")
         if self.subject is not None and self.subject == self.record_id:
             raise ValueError(f"record_id: {self.subject} is the subject already; leave record_id out")
         return self
 
     @property
+    def expanded(self) -> tuple[Column, ...]:
+        """The columns of numbers that contracts may ask for, in the order of the declaration."""
+        return tuple(column for declared in self.columns for column in declared.expanded())
+
+    @property
     def names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns)
+        """The names of ``expanded``."""
+        return tuple(column.name for column in self.expanded)
+
+    @property
+    def identifying(self) -> tuple[str, ...]:
+        """The source's columns that say whose a row is, or which."""
+        return tuple(name for name in (self.subject, self.record_id) if name is not None)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """All columns of the source that are read: the declared ones, then the identifying ones."""
+        return (*(column.name for column in self.columns), *self.identifying)
 
     def column(self, name: str) -> DeclaredColumn:
         """The column called ``name``. Raises ``DatasetRefused`` where none is declared."""
         for column in self.columns:
             if column.name == name:
                 return column
-        raise DatasetRefused(f"column {name} is not declared in the schema; declared are: {', '.join(self.names)}")
+        raise DatasetRefused(
+            f"column {name} is not declared in the schema; declared are: "
+            f"{', '.join(column.name for column in self.columns)}"
+        )
 
 
 def parse_schema(text: str, origin: str) -> Schema:
@@ -120,7 +125,7 @@ def unmet(schema: Schema, requirement: DataRequirement) -> list[str]:
     clamped to both, but one that lies wholly outside the other would make the column a constant and means
     another unit.
     """
-    declared = {column.name: column for column in schema.columns}
+    declared = {column.name: column for column in schema.expanded}
     reasons = []
     for wanted in (*requirement.features, requirement.target):
         column = declared.get(wanted.name)
@@ -133,7 +138,7 @@ def unmet(schema: Schema, requirement: DataRequirement) -> list[str]:
     return reasons
 
 
-def _differences(column: DeclaredColumn, wanted: Column) -> list[str]:
+def _differences(column: Column, wanted: Column) -> list[str]:
     reasons = []
     if column.kind != wanted.kind:
         reasons.append(f"column {column.name} is declared {column.kind}, the contract wants {wanted.kind}")
@@ -158,3 +163,14 @@ def _arrays_as_tuples(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_arrays_as_tuples(item) for item in value)
     return value
+
+
+def _width(column: DeclaredColumn) -> int:
+    """How many columns of numbers ``column`` becomes, without making them: the bound is checked before they are."""
+    return column.image.values if column.image else len(column.categories or (column.name,))
+
+
+def _refuse_doubled(names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"columns: declared more than once: {', '.join(doubled[:20])}")

@@ -118,6 +118,19 @@ class HubSession:
         self._call("PUT", routes.BLOB.format(study=study, digest=digest), content=data, headers=_content(data))
         return digest
 
+    def put_job_blob(self, data: bytes) -> str:
+        """Sealed outputs of a job; returns their SHA-256, by which they are named."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._call("PUT", routes.JOB_BLOB.format(digest=digest), content=data, headers=_content(data))
+        return digest
+
+    def get_job_blob(self, digest: str, limit: int) -> bytes:
+        """A sealed bundle that a job names, at most ``limit`` bytes."""
+        data = self._call("GET", routes.JOB_BLOB.format(digest=digest), most=max(limit, _MOST_PROBLEM_BYTES)).content
+        if len(data) > limit:
+            raise HubDistrusted(f"the blob of a job has {len(data)} bytes, {limit} were signed for")
+        return data
+
     def _call(self, method: str, path: str, **request: Any) -> httpx.Response:
         return retrying(lambda: self._once(method, path, request), self._backoff)
 

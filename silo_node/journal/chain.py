@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from protocol.journal import EMPTY, Chain, JournalBroken, JournalEvent, Kind, chain_hash, event_bytes
+from protocol.period import Period
 from silo_node.errors import JournalDamaged
 
 FILE: Final = "journal.sqlite"
@@ -111,6 +112,21 @@ class Journal:
         for one in self.stored(first, last):
             yield JournalEntry(one.index, one.hash, JournalEvent.model_validate_json(one.event))
 
+    def newest(self, period: Period, study: str, first: int, most: int) -> tuple[list[JournalEntry], int]:
+        """``most`` entries of a period, newest first, ``first`` left out; with how many there are in all.
+
+        ``study``: of studies whose id begins so. Each entry is held against its hash and the hash before it, so none
+        can be another than was chained there; the chain as a whole is checked by ``entries``.
+        """
+        of_study = ""
+        values: list[bytes | str] = [*_bounds(period)]
+        if study:
+            of_study, values = f"AND {_STUDY} >= ? AND {_STUDY} < ?", [*values, study, study + "~"]
+        chosen = f"FROM journal WHERE substr(event, 8, 20) >= ? AND substr(event, 8, 20) < ? {of_study}"
+        (total,) = self._db.execute(f"SELECT count(*) {chosen}", values).fetchone()  # names of ours
+        query = f"SELECT entry, hash, CAST(event AS BLOB) {chosen} ORDER BY entry DESC LIMIT ? OFFSET ?"
+        return [self._held(*row) for row in self._db.execute(query, [*values, most, first]).fetchall()], total
+
     def named(self, study: str, kind: Kind, prefix: str) -> frozenset[str]:
         """Every ``what`` of that kind and study that begins with ``prefix``, found by an index.
 
@@ -122,6 +138,14 @@ class Journal:
 
     def close(self) -> None:
         self._db.close()
+
+    def _held(self, index: int, stored: str, data: bytes) -> JournalEntry:
+        row = self._db.execute("SELECT hash FROM journal WHERE entry = ?", (index - 1,)).fetchone()
+        try:
+            Chain(index, row[0] if row else EMPTY).take(index, stored, data)
+        except (JournalBroken, ValueError) as problem:
+            raise JournalDamaged(str(problem)) from None
+        return JournalEntry(index, stored, JournalEvent.model_validate_json(data))
 
     def _last(self) -> tuple[int, str]:
         row = self._db.execute("SELECT entry, hash FROM journal ORDER BY entry DESC LIMIT 1").fetchone()
@@ -159,3 +183,8 @@ class Journal:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+def _bounds(period: Period) -> tuple[bytes, bytes]:
+    """The period as an event's canonical bytes tell times: the 20 bytes after its first field's name."""
+    return (period.since or "").encode(), (period.until or "~").encode()

@@ -22,8 +22,8 @@ def read_study(path: Path, silo: str, published: Mapping[str, int]) -> StudyCont
     """The contract in ``path`` (JSON or YAML), or the one that the draft in it makes.
 
     A draft leaves open how many rows each silo published: every silo is taken to have ``published`` as many of the
-    dataset as this one did. No number that a policy sees depends on the others' counts. Raises ``PolicyRefused`` for a file that is
-    neither, or doesn't name ``silo``.
+    dataset as this one did. No number that a policy sees depends on the others' counts. Raises ``PolicyRefused`` for
+    a file that is neither, or doesn't name ``silo``.
     """
     try:
         contract = _parsed(_read(path), published)

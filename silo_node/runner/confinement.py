@@ -35,11 +35,14 @@ def leave_no_trace() -> None:
 
 
 def die_with(parent: int, reading: int) -> None:
-    """Ends this process as soon as ``parent`` (a process id) is gone or closes the pipe ``reading``."""
+    """Ends this process as soon as ``parent`` (a process id) is gone or closes the pipe ``reading``.
+
+    0 stands for a parent that can't be seen from here: then bubblewrap ends this process with it.
+    """
     if sys.platform == "linux":
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The parent may have gone before the line above.
-    if os.getppid() != parent:
+    if parent and os.getppid() != parent:
         os._exit(1)
     threading.Thread(target=_exit_on_hangup, args=(reading,), daemon=True, name="hangup").start()
 

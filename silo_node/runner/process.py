@@ -1,8 +1,9 @@
 """The agent's side of the process that reads rows: starts it, asks it, and survives its end.
 
-Rows are read in a child process that has none of the agent's keys, environment and descriptors. It is kept between
-tasks, since importing torch takes seconds. What reaches the agent from it is a DP vector, a commitment with counts
-for the owner, or a text that names no value.
+Rows are read in a child process, in a box (``silo_node.runner.box``) that has the task's dataset and none of the
+agent's keys, environment and descriptors. It is kept between tasks on that dataset, since importing torch takes
+seconds. What reaches the agent from it is a DP vector, a commitment with counts for the owner, or a text that names no
+value.
 """
 
 import logging
@@ -15,23 +16,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self, TypeVar
 
-from silo_node.dataset.catalogue import Checked, Registration
+from silo_node.dataset.catalogue import Catalogue, Checked, Found, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
+from silo_node.runner.box.box import Level
+from silo_node.runner.box.running import status_of
+from silo_node.runner.level import accepted_level
 from silo_node.runner.messages import BadFrame, Frame, PipeClosed, TimedOut
-from silo_node.runner.spawning import Child, spawn
+from silo_node.runner.spawning import Child, reading_box, spawn
 from silo_node.runner.tasks import (
     CheckTask,
+    ExtractTask,
     Outcome,
     RoundTask,
     Task,
+    TraceTask,
     checked_from,
+    extract_from,
     outcome_from,
     task_frame,
+    traced_from,
     values_of,
 )
+from silo_node.runner.view import View, view_of, view_of_dataset
 
 START_LIMIT_S: Final = 300.0
 CLOSE_LIMIT_S: Final = 5.0
+MAX_EXTRACT_BYTES: Final = 4 * 2**30
+MEMORY_MIB: Final = 16 * 1024
 
 logger = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
@@ -41,13 +52,25 @@ class Runner:
     """Runs tasks on the datasets in ``folder``, one at a time, each within ``limit_s`` seconds.
 
     Use it as a context manager. The process is started by the first task, or early by ``start``; after a crash or
-    an overrun the next task starts a new one. Safe to call from several threads.
+    an overrun the next task starts a new one, and so does a task on another dataset. ``level`` says in which kind of
+    box, and raises ``SiloError`` where there is none and the owner accepts no less. ``memory_mib`` is the process's
+    address space. Safe to call from several threads.
     """
 
     def __init__(
-        self, folder: Path, limit_s: float, clock: Callable[[], float] = time.monotonic, warm: bool = True
+        self,
+        folder: Path,
+        limit_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        warm: bool = True,
+        level: Callable[[], Level] = accepted_level,
+        memory_mib: int = MEMORY_MIB,
     ) -> None:
+        self._level = level
+        self._memory_mib = memory_mib
+        self._view: View | None = None
         self._folder = folder.absolute()
+        self._catalogue = Catalogue(self._folder)
         self._limit_s = limit_s
         self._warm = warm
         self._clock = clock
@@ -70,9 +93,14 @@ class Runner:
         return child.process.pid if child and child.alive() else None
 
     def start(self) -> None:
-        """Starts the process if none runs, and doesn't wait for it: its imports overlap with other work."""
+        """Starts the process if none runs, and doesn't wait for it: its imports overlap with other work.
+
+        It has to be clear which dataset it will be for: nothing is started unless there is exactly one.
+        """
         with self._lock:
-            self._launch()
+            datasets = self._catalogue.list()
+            if len(datasets) == 1 and self.process_id is None:
+                self._launch(view_of_dataset(datasets[0], self._catalogue))
 
     def run(self, task: RoundTask, vector: BinaryIO) -> Outcome:
         """The outcome of a round, its DP vector written to ``vector``. Raises ``DatasetRefused``, or ``RunnerFailed``
@@ -83,6 +111,14 @@ class Runner:
     def check(self, registration: Registration) -> Checked:
         """Reads a source through. Raises ``DatasetRefused`` with what is wrong with it, or ``RunnerFailed``."""
         return self._ask(CheckTask(registration), 0, checked_from)
+
+    def extract(self, task: ExtractTask, rows: BinaryIO) -> None:
+        """Writes the exact values of a job's columns to ``rows``. Raises as ``check`` does; then they are none."""
+        self._ask(task, MAX_EXTRACT_BYTES, lambda reply: extract_from(task, reply, rows))
+
+    def trace(self, task: TraceTask) -> tuple[Found, ...]:
+        """Where a person's rows are in each dataset that is asked for. Raises ``RunnerFailed``."""
+        return self._ask(task, 0, lambda reply: traced_from(task, reply))
 
     def close(self) -> None:
         """Ends the process. A task that runs in another thread fails with ``RunnerFailed``."""
@@ -95,7 +131,7 @@ class Runner:
     def _ask(self, task: Task, most: int, read: Callable[[Frame], _Read]) -> _Read:
         """What ``read`` makes of the answer to ``task``, which has at most ``most`` bytes of payload."""
         with self._lock:
-            child = self._launch()
+            child = self._launch(view_of(task, self._catalogue))
             try:
                 self._await_ready(child)
                 deadline = self._clock() + self._limit_s
@@ -119,12 +155,15 @@ class Runner:
                 self._end(kill=True)
                 raise
 
-    def _launch(self) -> Child:
+    def _launch(self, view: View) -> Child:
         if self._child is not None and not self._child.alive():
             self._end(kill=True)
+        if self._view != view:
+            self._end()
         if self._child is None:
-            self._ready = False
-            self._child = spawn(self._folder, self._clock, self._warm)
+            box, level = reading_box(view.paths, self._memory_mib), self._level()
+            self._child = spawn(self._folder, box, level, self._clock, self._warm)
+            self._ready, self._view = False, view
         return self._child
 
     def _await_ready(self, child: Child) -> None:
@@ -147,7 +186,7 @@ class Runner:
 
     def _death(self, child: Child) -> str:
         self._end(kill=True)
-        code = child.process.returncode
+        code = status_of(child.process.returncode)
         return f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
 
     def _end(self, kill: bool = False) -> None:
@@ -163,6 +202,8 @@ class Runner:
             child.process.kill()
             child.process.wait()
         os.close(child.pipe.reading)
+        if child.scratch is not None:
+            child.scratch.cleanup()
 
 
 def _accepted(reply: Frame) -> Frame:

@@ -1,12 +1,12 @@
 """What the process that reads rows is asked to do, what it answers, and both as frames.
 
-What comes back is a DP vector ready to be sealed; rows never do. The agent hands state and vector on in blocks, from
-a file and into one, and holds neither. Importing this module loads neither torch nor
-polars.
+What comes back is a DP vector ready to be sealed, or, for reviewed code alone, granted values for its box. The agent
+hands state, vector and values on in blocks, from a file and into one, and holds none. Importing this module loads
+neither torch nor polars.
 """
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from protocol.study import (
     parse_contract,
     training_events,
 )
-from silo_node.dataset.catalogue import Checked, Registration
+from silo_node.dataset.catalogue import Checked, Found, Registration
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 
 
@@ -62,19 +62,45 @@ class EvaluateTask:
     state: Payload
 
 
+@dataclass(frozen=True, slots=True)
+class ExtractTask:
+    """The exact values of granted columns, for a box (silo_node.runner.analysis_box). No privacy is in them."""
+
+    dataset: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A registered dataset and the share of it that a study holds out."""
+
+    dataset: str
+    test_share: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TraceTask:
+    """On which side of each of these splits a person's rows are, if any are there. ``person`` is an id: never shown."""
+
+    person: str
+    asked: tuple[Asked, ...]
+
+
 RoundTask = NormaliseTask | TrainTask | EvaluateTask
-Task = CheckTask | RoundTask
+Task = CheckTask | ExtractTask | TraceTask | RoundTask
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What was run to make a round's DP vector, for the ledger; the vector itself went into a file.
 
-    ``steps_run`` counts the mechanism's steps: noisy gradients in training, 1 elsewhere.
+    ``steps_run`` counts the mechanism's steps: noisy gradients in training, 1 elsewhere. ``left_out`` counts the
+    rows of people who opted out; it is private.
     """
 
     steps_run: int
     events_run: tuple[Event, ...]
+    left_out: int = 0
 
 
 def task_of_round(contract: StudyContract, silo: str, index: int, state: Payload) -> RoundTask:
@@ -131,6 +157,11 @@ _ROUND_TASKS: Final = {"normalise": NormaliseTask, "train": TrainTask, "evaluate
 def task_frame(task: Task) -> Frame:
     if isinstance(task, CheckTask):
         return Frame({"task": "check", "registration": task.registration.model_dump(mode="json")})
+    if isinstance(task, ExtractTask):
+        return Frame({"task": "extract", "dataset": task.dataset, "columns": list(task.columns)})
+    if isinstance(task, TraceTask):
+        asked = [[one.dataset, one.test_share] for one in task.asked]
+        return Frame({"task": "trace", "person": task.person, "asked": asked})
     name = next(name for name, kind in _ROUND_TASKS.items() if isinstance(task, kind))
     header = {"task": name, "contract": contract_value(task.contract), "silo": task.silo, "round": round_of(task)}
     return Frame(header, Payload() if isinstance(task, NormaliseTask) else task.state)
@@ -143,6 +174,12 @@ def task_from(frame: Frame) -> Task:
         if header.get("task") == "check":
             _only(header, "task", "registration")
             return CheckTask(Registration.model_validate_json(canonical.encode(header["registration"])))
+        if header.get("task") == "extract":
+            _only(header, "task", "dataset", "columns")
+            return ExtractTask(header["dataset"], tuple(header["columns"]))
+        if header.get("task") == "trace":
+            _only(header, "task", "person", "asked")
+            return _trace(header["person"], header["asked"])
         _only(header, "task", "contract", "silo", "round")
         kind = _ROUND_TASKS[header["task"]]
         task = task_of_round(parse_contract(header["contract"]), header["silo"], header["round"], state)
@@ -153,8 +190,15 @@ def task_from(frame: Frame) -> Task:
     return task
 
 
-def outcome_frame(vector: NDArray[np.float64], steps_run: int) -> Frame:
-    return Frame({"reply": "outcome", "steps_run": steps_run}, vector_payload(vector))
+def _trace(person: Any, asked: Any) -> TraceTask:
+    pairs = tuple(Asked(dataset, float(share)) for dataset, share in asked)
+    if not isinstance(person, str) or not all(isinstance(one.dataset, str) for one in pairs):
+        raise TypeError
+    return TraceTask(person, pairs)
+
+
+def outcome_frame(vector: NDArray[np.float64], steps_run: int, left_out: int = 0) -> Frame:
+    return Frame({"reply": "outcome", "steps_run": steps_run, "left_out": left_out}, vector_payload(vector))
 
 
 def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
@@ -162,18 +206,31 @@ def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
 
     Little-endian float64, all finite, as many as the round has; else ``BadFrame``, and what was written is nothing.
     """
-    _only(frame.header, "reply", "steps_run")
-    steps, values = frame.header["steps_run"], values_of(task)
-    if frame.header["reply"] != "outcome" or type(steps) is not int:
+    _only(frame.header, "reply", "steps_run", "left_out")
+    steps, left_out, values = frame.header["steps_run"], frame.header["left_out"], values_of(task)
+    if frame.header["reply"] != "outcome" or type(steps) is not int or type(left_out) is not int or left_out < 0:
         raise BadFrame("a reply that is no outcome")
     if frame.payload.size != 8 * values:
         raise BadFrame(f"a vector of {frame.payload.size} bytes, not of {values} float64")
-    outcome = Outcome(steps, events_run(task, steps))
+    outcome = Outcome(steps, events_run(task, steps), left_out)
     for block in frame.payload.blocks:
         if not bool(np.isfinite(np.frombuffer(block, "<f8")).all()):
             raise BadFrame("an outcome that is not finite")
         vector.write(block)
     return outcome
+
+
+def extract_frame(values: NDArray[np.float64]) -> Frame:
+    return Frame({"reply": "extracted"}, vector_payload(values.reshape(-1)))
+
+
+def extract_from(task: ExtractTask, frame: Frame, rows: BinaryIO) -> None:
+    """The granted values, written to ``rows`` as they arrive: little-endian float64 (n, columns), in C order."""
+    _only(frame.header, "reply")
+    if frame.header["reply"] != "extracted" or frame.payload.size % (8 * len(task.columns)):
+        raise BadFrame("a reply that is no table of the columns asked for")
+    for block in frame.payload.blocks:
+        rows.write(block)
 
 
 def checked_frame(checked: Checked) -> Frame:
@@ -182,15 +239,32 @@ def checked_frame(checked: Checked) -> Frame:
         "commitment": checked.commitment,
         "rows": checked.rows,
         "clamped": dict(checked.clamped),
+        "left_out": checked.left_out,
+        "profile": checked.profile,
     }
     return Frame(header)
 
 
 def checked_from(frame: Frame) -> Checked:
-    _only(frame.header, "reply", "commitment", "rows", "clamped")
+    _only(frame.header, "reply", "commitment", "rows", "clamped", "left_out", "profile")
     if frame.header["reply"] != "checked":
         raise BadFrame("a reply that is no check")
-    return Checked(frame.header["commitment"], frame.header["rows"], frame.header["clamped"])
+    header = frame.header
+    return Checked(header["commitment"], header["rows"], header["clamped"], header["left_out"], header["profile"])
+
+
+def traced_frame(found: tuple[Found, ...]) -> Frame:
+    return Frame({"reply": "traced", "found": list(found)})
+
+
+def traced_from(task: TraceTask, frame: Frame) -> tuple[Found, ...]:
+    """What was found for each dataset that ``task`` asks for. Raises ``BadFrame``."""
+    _only(frame.header, "reply", "found")
+    found = frame.header["found"]
+    whole = isinstance(found, list) and len(found) == len(task.asked)
+    if frame.header["reply"] != "traced" or not whole or not set(found) <= set(get_args(Found)):
+        raise BadFrame("a reply that is no trace")
+    return tuple(found)
 
 
 def _only(header: dict[str, Any], *names: str) -> None:

@@ -8,9 +8,21 @@ from numpy.typing import NDArray
 
 from protocol.study import StudyContract
 from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.matrix import selected
 from silo_node.dataset.rows import Rows
 from silo_node.runner.messages import Frame
-from silo_node.runner.tasks import CheckTask, NormaliseTask, Task, TrainTask, checked_frame, outcome_frame
+from silo_node.runner.tasks import (
+    CheckTask,
+    ExtractTask,
+    NormaliseTask,
+    Task,
+    TraceTask,
+    TrainTask,
+    checked_frame,
+    extract_frame,
+    outcome_frame,
+    traced_frame,
+)
 from silo_node.statistics.queries import normalisation_sums
 from silo_node.training.noise import NoiseSource
 from silo_node.training.rows import TrainingRows, scaled
@@ -24,6 +36,7 @@ class _Opened:
     contract: StudyContract
     commitment: str
     file: tuple[int, int, int, int]
+    opt_outs: str
     rows: Rows
 
 
@@ -39,33 +52,43 @@ class Workshop:
         """Raises whatever the dataset, training or statistics raise."""
         if isinstance(task, CheckTask):
             return checked_frame(self._catalogue.check(task.registration))
+        if isinstance(task, ExtractTask):
+            return extract_frame(self._catalogue.columns(task.dataset, task.columns))
+        if isinstance(task, TraceTask):
+            found = (self._catalogue.find(one.dataset, task.person, one.test_share) for one in task.asked)
+            return traced_frame(tuple(found))
         contract = task.contract
         # Before the rows: a state that is none must not cost their reading.
         if isinstance(task, NormaliseTask):
-            rows = _training(self._rows(contract))
-            return outcome_frame(normalisation_sums(contract, scaled(contract, rows.features), self._noise), 1)
+            rows = self._rows(contract)
+            scaled_rows = scaled(contract, _training(rows).features)
+            return outcome_frame(normalisation_sums(contract, scaled_rows, self._noise), 1, rows.left_out)
         state = StudyState.from_bytes(task.state.whole())
         # Imported here: torch takes seconds, and reading a source through does without it.
         if isinstance(task, TrainTask):
             from silo_node.training.trainer import train_round
 
-            update = train_round(contract, task.silo, _training(self._rows(contract)), state, self._noise)
-            return outcome_frame(update.vector, update.steps_run)
+            rows = self._rows(contract)
+            update = train_round(contract, task.silo, _training(rows), state, self._noise)
+            return outcome_frame(update.vector, update.steps_run, rows.left_out)
         from silo_node.training.evaluation import evaluation_counts
 
-        return outcome_frame(evaluation_counts(contract, _held_out(self._rows(contract)), state, self._noise), 1)
+        rows = self._rows(contract)
+        return outcome_frame(evaluation_counts(contract, _held_out(rows), state, self._noise), 1, rows.left_out)
 
     def _rows(self, contract: StudyContract) -> Rows:
-        """The contract's rows; opened anew unless contract, registration and file are those of the last task."""
+        """The contract's rows; opened anew unless nothing has changed since the last task:
+        contract, registration, file and opt-outs."""
         dataset = self._catalogue.get(contract.data.dataset)
-        file = _stamp(Path(dataset.source))
+        file, opt_outs = _stamp(Path(dataset.source)), self._catalogue.opted_out(dataset).digest()
         kept = self._opened
-        if kept and (kept.contract, kept.commitment, kept.file) == (contract, dataset.commitment, file):
+        now = (contract, dataset.commitment, file, opt_outs)
+        if kept and (kept.contract, kept.commitment, kept.file, kept.opt_outs) == now:
             return kept.rows
         self._opened = None  # The old rows go before the new ones come: both at once may not fit.
         share, unit = contract.evaluation.test_share, contract.privacy.unit
         rows = self._catalogue.open(dataset.name, contract.data, share, unit)
-        self._opened = _Opened(contract, dataset.commitment, file, rows)
+        self._opened = _Opened(contract, dataset.commitment, file, opt_outs, rows)
         return rows
 
 
@@ -78,7 +101,7 @@ def _held_out(rows: Rows) -> TrainingRows:
 
 
 def _selected(rows: Rows, where: NDArray[np.bool_]) -> TrainingRows:
-    return TrainingRows(rows.features[where], rows.target[where])
+    return TrainingRows(selected(rows.features, where), rows.target[where])
 
 
 def _stamp(source: Path) -> tuple[int, int, int, int]:

@@ -13,10 +13,11 @@ import pytest
 
 from client.decision_page.conversation import Done
 from client.decision_page.deciding import Choice, Decider, Deciding
-from client.decision_page.guard import MAX_FORM_BYTES, Guard
+from client.decision_page.guard import Guard
 from client.decision_page.local_page import LocalPage, Setting, serve
-from client.decision_page.loopback import bind_loopback
 from client.errors import NotDecided
+from pages.local_requests import MAX_FORM_BYTES
+from pages.loopback import bind_loopback
 from protocol.decision import check_assertion, check_decision
 from protocol.study import study_id
 from tests.console.rig import CHARTER, CHARTER_MATTER, MATTER, STUDY, Drafts, charter_draft
@@ -262,7 +263,7 @@ def test_the_secrets_stand_in_no_repr_and_differ():
 
 
 def test_the_page_listens_on_this_machine_only_and_on_both_of_its_addresses():
-    loopback = bind_loopback()
+    loopback = bind_loopback("localhost")
     try:
         assert loopback.sockets[0].getsockname()[0] == "127.0.0.1"
         assert {one.getsockname()[0] for one in loopback.sockets} <= {"127.0.0.1", "::1"}

@@ -36,6 +36,7 @@ from silo_node.__main__ import app as consortia_silo
 from silo_node.config import FILE as SILO_FILE
 from silo_node.config import load as load_silo_config
 from silo_node.dataset.schema import parse_schema
+from silo_node.dataset.sources.description import parse_description
 from silo_node.errors import SiloError
 from silo_node.policy.limits import parse_limits
 
@@ -291,7 +292,9 @@ def wrong_sample(info, content, folder):
 
 def _read_yaml(content):
     kind = yaml.safe_load(content)["format"]
-    if kind == "consortia-schema/1":
+    if kind == "consortia-source/1":
+        parse_description(content, "sample")
+    elif kind == "consortia-schema/1":
         parse_schema(content, "the sample")
     elif kind == "consortia-draft/1":
         parse_draft(content.encode())

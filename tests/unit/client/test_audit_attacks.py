@@ -12,7 +12,8 @@ from client.errors import AuditFailed
 from client.keys import Identity, new_identity
 from protocol import canonical, membership_statements, signing, study_statements
 from protocol.charter import Charter, charter_digest
-from protocol.study import study_id
+from protocol.signing import Signed
+from protocol.study import Column, study_id
 from protocol.succession import sign_charter
 from tests.unit.client.conftest import World, found_world, make_contract, run_study
 
@@ -184,3 +185,30 @@ def test_a_log_without_its_end_is_no_lie_but_shows_its_age(world: World) -> None
     whole = verified(world).size
     world.leaves = world.leaves[:-10]
     assert verified(world).size == whole - 10
+
+
+def test_a_registration_that_the_hub_records_once_more_is_found(world: World) -> None:
+    first = register(world, rows=303)
+    register(world, rows=290)
+    assert verified(world).spending.registrations.newest["cleveland", "heart"].rows == 290
+    world.record(first)
+    why = "registration rule 1: the registration of dataset heart that silo:cleveland issued at .* was recorded before"
+    assert refused(world, why).leaf == len(world.leaves) - 1
+
+
+def test_registrations_that_the_hub_records_in_another_order_count_as_the_silo_made_them(world: World) -> None:
+    first = world.signed(membership_statements.DatasetRegistered, "silo:cleveland", **registration(rows=280))
+    world.seconds += 60
+    register(world, rows=270)
+    world.record(first)
+    assert verified(world).spending.registrations.newest["cleveland", "heart"].rows == 270
+
+
+def registration(rows: int) -> dict[str, object]:
+    column = Column.model_validate({"name": "age", "kind": "number", "unit": "years", "minimum": 18, "maximum": 100})
+    privacy = {"domain": "patients", "unit": "subject", "epsilon": 10.0, "delta": 1e-3, "order": 4}
+    return {"dataset": "heart", "columns": (column,), "rows": rows, **privacy}
+
+
+def register(world: World, rows: int) -> Signed:
+    return world.say(membership_statements.DatasetRegistered, "silo:cleveland", **registration(rows))

@@ -1,6 +1,7 @@
 """The ``consortia`` command: what a person sees, and with which exit code."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -179,3 +180,8 @@ def test_the_python_interface_is_imported_as_the_documents_show() -> None:
     assert Federation.__module__ == "client.federation"
     with pytest.raises(ImportError):
         from client import Nonsense  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_a_command_that_meets_no_security_key_does_not_load_their_library() -> None:
+    looked = "import sys, client.__main__; print(sorted({'fido2', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", looked], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -9,7 +9,7 @@ import pytest
 from client import trial
 from client.catalogue import datasets
 from client.errors import TrialFailed, UsageRefused
-from client.studies import registered
+from client.registrations import by_members
 from client.trial import simulation_job, try_study
 from protocol.mock import mock_rows
 from protocol.simulation import RoundSimulated
@@ -92,7 +92,7 @@ def test_a_file_of_public_data_takes_the_place_of_a_silos_mock_rows(
 def test_a_trial_of_fewer_rows_keeps_noise_and_weights_and_expects_smaller_batches(
     world: World, grace_key: Path, contract: StudyContract
 ) -> None:
-    job = simulation_job(contract, registered(world.connect(grace_key), "heart"), {}, 100)
+    job = simulation_job(contract, by_members(world.connect(grace_key), "heart"), {}, 100)
     assert [terms.rows for terms in job.contract.silos] == [100, 100, 46, 100]
     assert [terms.weight for terms in job.contract.silos] == [terms.weight for terms in contract.silos]
     assert job.contract.training == contract.training
@@ -138,7 +138,7 @@ def test_more_rows_than_fit_the_memory_are_refused(world: World, grace_key: Path
         update={"silos": tuple(one.model_copy(update={"rows": many[one.silo]}) for one in contract.silos)}
     )
     with pytest.raises(UsageRefused, match="take fewer rows a silo"):
-        simulation_job(value, registered(world.connect(grace_key), "heart"), {}, 10**9)
+        simulation_job(value, by_members(world.connect(grace_key), "heart"), {}, 10**9)
 
 
 @pytest.mark.parametrize(
@@ -179,11 +179,11 @@ def test_the_simulating_process_gets_no_key_and_no_environment_and_is_gone_when_
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        try_study(contract, registered(world.connect(grace_key), "heart"), {}, MOST, give_up)
+        try_study(contract, by_members(world.connect(grace_key), "heart"), {}, MOST, give_up)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
     assert "the-secret" not in (tmp_path / "env").read_text()
 
 
 def run(world: World, key: Path, contract: StudyContract, files: dict[str, Path]) -> None:
-    try_study(contract, registered(world.connect(key), "heart"), files, MOST, lambda _: None)
+    try_study(contract, by_members(world.connect(key), "heart"), files, MOST, lambda _: None)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from compose import heart
-from silo_node.dataset.loaders import load
 from silo_node.dataset.schema import read_schema
+from tests.whole_tables import read
 
 
 def test_the_four_hospitals_have_the_reference_counts() -> None:
@@ -83,11 +83,11 @@ def test_the_schema_declares_every_feature_and_the_files_load_by_it(tmp_path: Pa
     assert schema.subject == heart.SUBJECT
     assert tuple(column.name for column in schema.columns) == (*heart.FEATURES, heart.TARGET)
     for silo, table in heart.hospital_tables().items():
-        loaded = load(paths[silo].read_bytes(), paths[silo].suffix, schema)
+        loaded = read(paths[silo], schema)
         low = np.array([schema.column(name).minimum for name in heart.FEATURES])
         high = np.array([schema.column(name).maximum for name in heart.FEATURES])
-        assert np.array_equal(loaded.matrix(heart.FEATURES), np.clip(table.features, low, high))
-        assert np.array_equal(loaded.matrix((heart.TARGET,))[:, 0], table.target)
+        assert np.array_equal(loaded.values[:, loaded.places(heart.FEATURES)], np.clip(table.features, low, high))
+        assert np.array_equal(loaded.values[:, loaded.places((heart.TARGET,))[0]], table.target)
 
 
 def test_the_attribution_travels_with_the_files(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from protocol import mock
 from protocol.errors import Malformed
-from protocol.mock import MARK, MAX_VALUES, MockRows, as_text, mock_rows, schema_digest
+from protocol.mock import MARK, MAX_VALUES, MockRows, as_text, mock_rows, schema_digest, usual_count
 from protocol.study import Column
 
 VECTOR = json.loads((Path(__file__).parents[2] / "vectors" / "mock.json").read_text())
@@ -59,6 +59,13 @@ def test_every_value_is_of_its_columns_kind_and_within_its_range(columns: tuple[
         assert (values >= column.minimum).all() and (values <= column.maximum).all()
         if column.kind == "binary":
             assert set(values.tolist()) <= {0.0, 1.0}
+
+
+def test_the_most_extreme_row_is_within_a_range_whose_ends_are_not_round() -> None:
+    column = Column(name="width", kind="number", minimum=0.124, maximum=9.876)
+    trait = mock._Trait(loading=0.8, centre=0.5, spread=0.1, skewed=False, threshold=0.0)
+    extremes = np.array([-40.0, 40.0])
+    assert mock._values(column, trait, extremes, extremes).tolist() == [0.124, 9.876]
 
 
 def test_nothing_but_what_is_published_goes_into_mock_rows() -> None:
@@ -124,6 +131,13 @@ def test_every_row_of_a_table_is_marked_as_mock_and_no_column_can_take_the_mark(
     assert [[float(cell) for cell in line[1:]] for line in lines[1:]] == made.values.tolist()
     with pytest.raises(ValueError, match="name"):
         Column(name=MARK, kind="binary", minimum=0.0, maximum=1.0)
+
+
+@pytest.mark.parametrize(
+    ("published", "columns", "count"), [(46, 14, 46), (10**6, 14, 1000), (10**6, 10_000, 100), (1, 10_000, 1)]
+)
+def test_a_wide_dataset_is_shown_by_fewer_rows(published: int, columns: int, count: int) -> None:
+    assert usual_count(published, columns) == count
 
 
 @pytest.mark.parametrize("count", [0, -1, MAX_VALUES])

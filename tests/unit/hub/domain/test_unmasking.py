@@ -182,6 +182,15 @@ def test_a_quorum_of_signatures_gives_revealing_and_opening_their_own_time() -> 
     assert course.round.due_at == later
 
 
+def test_a_step_that_begins_late_in_a_second_gets_its_whole_time() -> None:
+    course = Served()
+    course.all_sign(SILOS[:2])
+    course.now = (course.now + timedelta(seconds=TIMEOUT_S - 2)).replace(microsecond=900_000)
+    course.say("survivors-signed", "cork")
+    assert course.round is not None
+    assert course.round.due_at >= course.now.timestamp() + TIMEOUT_S
+
+
 def test_the_word_that_makes_the_quorum_and_the_last_one_turn_the_round() -> None:
     course, turns = Served(), []
     for act in (lambda silo: course.say("survivors-signed", silo), course.reveal_of):

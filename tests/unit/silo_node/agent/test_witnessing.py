@@ -1,5 +1,6 @@
 """Silo alpha as a witness: what it cosigns, what it never does, and what lets it work."""
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from protocol.signed_note import sign_note, split_note
 from protocol.study_statements import StudyAccepted
 from protocol.translog import Checkpoint, sign_checkpoint
 from protocol.witnesses import MAX_AGE, silo_witness, witnesses_of
+from silo_node.agent.witness_memory import WitnessMemory
 from silo_node.agent.witnessing import may_work
 from silo_node.errors import HubDistrusted, HubUnreachable
 from tests.unit.silo_node.agent.fake_hub import ORIGIN, Nodes
@@ -124,6 +126,23 @@ def test_a_line_that_did_not_arrive_is_sent_again_as_it_was(read):
     read.now += timedelta(seconds=30)
     show(read, note)
     assert [digest(line.encode()) for line in read.hub.cosignatures] == [made.digest]
+
+
+def test_nothing_is_sent_that_the_disk_had_no_room_to_remember_and_a_restart_cosigns_the_same_tree(read, monkeypatch):
+    def no_room(memory, cosigned):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    note = checkpoint(read)
+    with monkeypatch.context() as full:
+        full.setattr(WitnessMemory, "remember", no_room)
+        with pytest.raises(sqlite3.OperationalError):
+            show(read, note)
+    assert (len(journaled(read)), read.hub.cosignatures) == (1, [])
+    read.restart()
+    show(read, note)
+    (line,) = read.hub.cosignatures
+    assert journaled(read)[-1].digest == digest(line.encode())
+    assert {event.what for event in journaled(read)} == {f"checkpoint of {read.hub.tree.size} leaves"}
 
 
 def test_an_hour_later_the_same_tree_is_cosigned_again(read):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocol.journal import EMPTY, JournalEvent
+from protocol.period import Period
 from silo_node.errors import JournalDamaged
 from silo_node.journal.chain import Journal
 
@@ -244,3 +245,40 @@ def test_a_part_of_the_journal_is_read_with_the_chain_checked_from_the_first_ent
     database.close()
     with pytest.raises(JournalDamaged, match="journal entry 1 does not fit"):
         list(journal.entries(2, 4))
+
+
+def dated(number: int, study: str) -> JournalEvent:
+    at = f"2026-11-{number:02d}T12:00:00Z"
+    return JournalEvent(at=at, kind="chunk", what=f"{number}", to="hub", study=study, digest="0" * 64, size=3)
+
+
+def newest(journal: Journal, first: int = 0, most: int = 9, study: str = "", **period: str) -> tuple[list[str], int]:
+    entries, total = journal.newest(Period(**period), study, first, most)
+    return [entry.event.what for entry in entries], total
+
+
+def test_a_period_and_a_study_are_read_newest_first_and_a_part_at_a_time(path):
+    journal = Journal(path)
+    journal.record_all(lambda _: [dated(number, f"{number % 2}" * 64) for number in range(1, 10)])
+    assert newest(journal, 0, 4) == (["9", "8", "7", "6"], 9)
+    assert newest(journal, 8, 4) == (["1"], 9)
+    assert newest(journal, 9, 4) == ([], 9)
+    assert newest(journal, study="11") == (["9", "7", "5", "3", "1"], 5)
+    assert newest(journal, study="1%") == newest(journal, study="~") == ([], 0)
+    day = {"since": "2026-11-03T12:00:00Z", "until": "2026-11-05T12:00:00Z"}
+    assert newest(journal, **day) == (["4", "3"], 2)
+    assert newest(journal, study="0", **day) == (["4"], 1)
+
+
+@pytest.mark.parametrize("field", ["event", "hash"])
+def test_an_edited_entry_is_not_shown_even_in_a_part_of_the_journal(path, field):
+    journal = Journal(path)
+    journal.record_all(lambda _: [dated(number, "1" * 64) for number in range(1, 10)])
+    changed = (
+        "hash = upper(hash)" if field == "hash" else "event = CAST(replace(event, '\"size\":3', '\"size\":4') AS BLOB)"
+    )
+    with sqlite3.connect(path) as other:
+        other.execute(f"UPDATE journal SET {changed} WHERE entry = 5")  # noqa: S608
+    assert newest(journal, 5)[0] == ["4", "3", "2", "1"]
+    with pytest.raises(JournalDamaged, match="entry 5 does not fit"):
+        newest(journal, 0, 5)

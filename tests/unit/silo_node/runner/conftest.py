@@ -16,7 +16,7 @@ SILOS = ("cleveland", "hungarian", "switzerland")
 
 
 def contract_value(model: dict[str, Any], local_steps: int, dataset: str = "heart") -> dict[str, Any]:
-    columns = [column.model_dump() for column in parse_schema(heart.SCHEMA, "heart").columns]
+    columns = [column.model_dump() for column in parse_schema(heart.SCHEMA, "heart").expanded]
     return {
         "format": "consortia-study/1",
         "title": "Heart",

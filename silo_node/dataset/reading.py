@@ -1,0 +1,99 @@
+"""The two ways a registered source is read: through, for its owner, and opened, for a study."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.study import DataRequirement, Unit
+from silo_node.dataset.catalogue import Checked, Dataset, Found, Registration
+from silo_node.dataset.fingerprint import Seal, same
+from silo_node.dataset.keys import DatasetKeys
+from silo_node.dataset.opt_outs import OptOutList
+from silo_node.dataset.problems import ContentRefused
+from silo_node.dataset.profile import profile_of
+from silo_node.dataset.rows import Rows, check_requirement, check_unit, needed_columns, rows_for
+from silo_node.dataset.sources.opening import open_source
+from silo_node.dataset.split import named_identities, row_tags, tags_of, training_mask
+from silo_node.dataset.table import Table, read_table
+from silo_node.errors import DatasetRefused
+
+
+def read_through(registration: Registration, keys: DatasetKeys, opted_out: OptOutList) -> Checked:
+    """Everything in the source, checked against schema and unit. Raises ``DatasetRefused``."""
+    table, commitment = _read(registration, keys, opted_out, None)
+    check_unit(registration.declared, registration.unit, table.repeated_row)
+    profile = profile_of(table, registration.declared).value()
+    return Checked(commitment, table.rows, table.clamped, table.left_out, profile)
+
+
+def open_rows(
+    dataset: Dataset,
+    keys: DatasetKeys,
+    opted_out: OptOutList,
+    requirement: DataRequirement,
+    test_share: float,
+    unit: Unit,
+) -> Rows:
+    """The rows for a contract. Raises ``DatasetRefused`` unless the source is what was registered, and covers it."""
+    check_requirement(dataset.declared, requirement, dataset.name)
+    table = _registered(dataset, keys, opted_out, needed_columns(requirement))
+    # The stronger of the two units: a domain promised to subjects is not opened by records.
+    check_unit(dataset.declared, "subject" if "subject" in (unit, dataset.unit) else "record", table.repeated_row)
+    return rows_for(table, requirement, test_share)
+
+
+def open_columns(
+    dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str]
+) -> NDArray[np.float64]:
+    """Exact values (n, columns) of the columns, in that order, for code that the owner read and approved.
+
+    Raises ``DatasetRefused`` for a column that isn't declared, or a source that is not what was registered.
+    """
+    unknown = [column for column in columns if column not in dataset.declared.names]
+    if unknown:
+        raise DatasetRefused(f"dataset {dataset.name} declares no column {unknown[0]}")
+    return _registered(dataset, keys, opted_out, columns).values
+
+
+def _registered(dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str]) -> Table:
+    """The table of these columns. Raises ``DatasetRefused`` unless the source holds what was registered."""
+    try:
+        table, commitment = _read(dataset, keys, opted_out, columns)
+    except ContentRefused as problem:
+        raise _changed(dataset, f" ({problem})") from None
+    if not same(commitment, dataset.commitment):
+        raise _changed(dataset, "")
+    return table
+
+
+def find_person(dataset: Dataset, keys: DatasetKeys, person: str, test_share: float) -> Found:
+    """Where the rows of ``person`` are in the dataset as it is now. Raises ``DatasetRefused``."""
+    schema, key = dataset.declared, keys.split(dataset.domain)
+    seal = Seal(keys.fingerprint(), schema)
+    columns = schema.names[:1]
+    table = read_table(open_source(Path(dataset.source)), schema, seal, key, person.__eq__, columns)
+    if not table.left_out:
+        return "absent"
+    role = "record" if schema.subject is None else "subject"
+    trained = training_mask(tags_of(row_tags(key, named_identities(role, [person]))), test_share)
+    return "trained" if trained[0] else "held out"
+
+
+def _changed(dataset: Dataset, how: str) -> DatasetRefused:
+    return DatasetRefused(
+        f"dataset {dataset.name}: {Path(dataset.source).name} is not what was registered, it was changed since{how}; "
+        f"restore it, or commit to what it holds now: consortia-silo dataset renew {dataset.name}"
+    )
+
+
+def _read(
+    registration: Registration, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str] | None
+) -> tuple[Table, str]:
+    """The table and the commitment to all that was read of it."""
+    seal = Seal(keys.fingerprint(), registration.declared)
+    left_out = opted_out if len(opted_out) else None
+    source = open_source(Path(registration.source))
+    table = read_table(source, registration.declared, seal, keys.split(registration.domain), left_out, columns)
+    return table, seal.commitment()

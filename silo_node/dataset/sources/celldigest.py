@@ -1,0 +1,37 @@
+"""A digest of the cells that a database gave, column by column, whatever batches they came in."""
+
+import hashlib
+
+import numpy as np
+import polars as pl
+
+
+class CellDigest:
+    """SHA-256 of the cells of each column, in the order of the rows; numbers as float64, all others as texts.
+
+    A number is digested as what it is computed with, and -0.0 as 0.0; a missing one as one NaN.
+    """
+
+    def __init__(self, columns: tuple[str, ...], as_text: tuple[str, ...]) -> None:
+        self._digests = {name: (hashlib.sha256(), hashlib.sha256()) for name in columns}
+        self._as_text = as_text
+
+    def take(self, frame: pl.DataFrame) -> None:
+        for name, (cells, lengths) in self._digests.items():
+            series = frame[name]
+            if name not in self._as_text and (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+                values = series.cast(pl.Float64).fill_null(float("nan")).to_numpy() + 0.0
+                if np.isnan(values.min(initial=0.0)):
+                    values[np.isnan(values)] = np.nan
+                cells.update(np.ascontiguousarray(values, "<f8").data)
+                continue
+            texts = series.cast(pl.String, strict=False)
+            cells.update("".join(texts.fill_null("").to_list()).encode())
+            lengths.update(texts.str.len_bytes().cast(pl.Int64).fill_null(-1).to_numpy().astype("<i8").data)
+
+    def digest(self) -> bytes:
+        """32 bytes: of the columns' names and digests, in order."""
+        whole = hashlib.sha256(b"consortia/cells/v1\0")
+        for name, (cells, lengths) in self._digests.items():
+            whole.update(name.encode() + b"\0" + cells.digest() + lengths.digest())
+        return whole.digest()
