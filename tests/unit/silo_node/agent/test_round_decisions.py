@@ -68,9 +68,10 @@ def test_every_decision_of_a_study_stands_in_the_journal_under_its_policy_and_fa
 def test_an_owner_who_edits_the_policy_between_two_rounds_is_heard_at_the_next_one(node, peers):
     begin_study(node, peers)
     run_round(node, peers, 0)
-    edited = BASELINE.read_text() + (
+    above, last, _ = BASELINE.read_text().rpartition("// End of the rules.")
+    edited = above + (
         '@id("no-more") @found("it is {now}") @reason("We stop here.") @remedy("Ask us.")\n'
-        'forbid (principal, action == Action::"round", resource);\n'
+        f'forbid (principal, action == Action::"round", resource);\n{last}'
     )
     node.write(policy=edited)
     peers.open(1)

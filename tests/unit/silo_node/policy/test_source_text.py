@@ -86,7 +86,8 @@ CLOSED = PERMIT.replace('@id("all")', '@id("all") @closing("// End.")') + "// fo
 def test_a_set_that_names_its_closing_line_is_refused_without_it() -> None:
     whole = f'{CLOSED}@id("no") {NOTES}\nforbid (principal, action, resource);\n// End.\n'
     assert len(parse_policy(whole, "x").rules) == 2
-    assert len(parse_policy(whole + f'@id("more") {NOTES} forbid (principal, action, resource);', "x").rules) == 3
+    with pytest.raises(PolicyRefused, match="rules of your own belong above that line"):
+        parse_policy(whole + f'@id("more") {NOTES} forbid (principal, action, resource);', "x")
     for cut in range(whole.index("// End.") + len("// End")):
         with pytest.raises(PolicyRefused):
             parse_policy(whole[:cut], "x")
