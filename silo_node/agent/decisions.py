@@ -73,7 +73,7 @@ def may_compute(silo: Silo, study: Study, current: RoundRecord) -> bool:
 
     Raises ``StudyHalted`` where it refuses.
     """
-    facts = _facts_of_current(silo, study, current)
+    facts = facts_of_current(silo, study, current)
     decision, place = silo.rules.gate.decide(facts), f"round {current.index}"
     match decision:
         case Approval():
@@ -105,7 +105,7 @@ def withdraw(silo: Silo, study: Study, reason: str) -> bool:
     return True
 
 
-def _facts_of_current(silo: Silo, study: Study, current: RoundRecord) -> Facts:
+def facts_of_current(silo: Silo, study: Study, current: RoundRecord) -> Facts:
     """The question whether this silo computes the present round, on what is so today."""
     case = silo.case(study)
     domain = silo.catalogue.get(study.record.contract.data.dataset).domain

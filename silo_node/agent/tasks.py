@@ -25,11 +25,13 @@ Answer = Literal["accept", "refuse", "release"]
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What people and rules decided: answers by study, pauses that may end by study and number, halted studies."""
+    """What people and rules decided: answers by study, pauses that may end by study and number, halted studies, and
+    studies of which a round waits for the owner."""
 
     answers: frozenset[tuple[str, Answer]]
     resumed: frozenset[tuple[str, int]]
     halted: frozenset[str]
+    held: frozenset[str]
 
 
 _TABLES = """
@@ -221,6 +223,7 @@ class Tasks:
             frozenset(self._db.execute("SELECT study, answer FROM answers")),
             frozenset(self._db.execute("SELECT study, pause FROM resumed")),
             frozenset(study for (study,) in self._db.execute("SELECT study FROM halted")),
+            frozenset(study for (study,) in self._db.execute("SELECT study FROM held")),
         )
 
     def agree(self, study: str, sandbox: str) -> None:

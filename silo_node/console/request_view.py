@@ -134,7 +134,8 @@ def _verdict(decision: Decision | str | None) -> Verdict:
             return Verdict("good", "Your policy allows it. The node answers by itself.", ())
         case Hold():
             held = Breach(decision.rule, decision.reason)
-            return Verdict("wait", "Your policy refuses nothing here, and leaves the decision to you.", (held,))
+            headline = "Your policy refuses nothing here, and leaves the decision to you."
+            return Verdict("wait", headline, (held, *decision.further))
         case Refusal():
             first = Breach(decision.rule, decision.reason)
             headline = "Your policy refuses it. A yes of yours would not lift that: only other limits would."
@@ -178,7 +179,7 @@ def _answered(silo: Silo, record: StudyRecord) -> tuple[str, str] | None:
     if refusal is not None:
         return "refuse", refusal
     yes = silo.tasks.answered(record.study, question_of(record))
-    return None if yes is None else (question_of(record), yes)
+    return None if yes is None or silo.tasks.held(record.study) is not None else (question_of(record), yes)
 
 
 def _name(
