@@ -12,8 +12,10 @@ from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
 from silo_node.agent.tasks import Answer, Decided
 from silo_node.errors import ConfigRefused
+from silo_node.policy.explanation import Explanation, explanation_of
 from silo_node.policy.facts import facts_of_study
 from silo_node.policy.gate import Decision, Hold
+from silo_node.policy.question import Facts
 
 Question = Literal["accept", "release"]
 Choice = Literal["accept", "compute", "refuse", "withdraw", "release", "withhold", "resume"]
@@ -35,14 +37,25 @@ def question_of(record: StudyRecord) -> Question:
 
 def verdict(silo: Silo, record: StudyRecord) -> Decision | None:
     """What the policy says now of the study's open question; None before the log showed a charter."""
+    facts = _facts(silo, record)
+    return None if facts is None else silo.rules.gate.decide(facts)
+
+
+def explained(silo: Silo, record: StudyRecord) -> Explanation | None:
+    """As ``verdict``, with what each rule says by itself."""
+    facts = _facts(silo, record)
+    return None if facts is None else explanation_of(silo.rules.gate.document, facts)
+
+
+def _facts(silo: Silo, record: StudyRecord) -> Facts | None:
     follower = silo.tasks.follower()
     if follower is None or follower.charter is None:
         return None
     known = Studies(silo.tasks.entries()).lead_known(record.contract.lead, silo.name, record.study)
     study = Study(record, follower.charter, known)
     if record.current is not None and _round_held(silo.name, record, silo.tasks.decided()):
-        return silo.rules.gate.decide(facts_of_current(silo, study, record.current))
-    return silo.rules.gate.decide(facts_of_study(question_of(record), silo.case(study)))
+        return facts_of_current(silo, study, record.current)
+    return facts_of_study(question_of(record), silo.case(study))
 
 
 def is_due(silo: str, record: StudyRecord, decided: Decided) -> bool:
