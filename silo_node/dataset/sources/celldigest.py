@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 
 class CellDigest:
@@ -20,10 +21,7 @@ class CellDigest:
         for name, (cells, lengths) in self._digests.items():
             series = frame[name]
             if name not in self._as_text and (series.dtype.is_numeric() or series.dtype == pl.Boolean):
-                values = series.cast(pl.Float64).fill_null(float("nan")).to_numpy() + 0.0
-                if np.isnan(values.min(initial=0.0)):
-                    values[np.isnan(values)] = np.nan
-                cells.update(np.ascontiguousarray(values, "<f8").data)
+                cells.update(_numbers(series).data)
                 continue
             texts = series.cast(pl.String, strict=False)
             cells.update("".join(texts.fill_null("").to_list()).encode())
@@ -35,3 +33,15 @@ class CellDigest:
         for name, (cells, lengths) in self._digests.items():
             whole.update(name.encode() + b"\0" + cells.digest() + lengths.digest())
         return whole.digest()
+
+
+def _numbers(series: pl.Series) -> NDArray[np.float64]:
+    """What is digested of a column of numbers, little endian."""
+    if series.dtype != pl.Float64:
+        series = series.cast(pl.Float64)
+    if series.null_count():
+        series = series.fill_null(float("nan"))
+    values: NDArray[np.float64] = np.add(series.to_numpy(), 0.0, dtype="<f8")
+    if np.isnan(values.min(initial=0.0)):
+        values[np.isnan(values)] = np.nan
+    return values
