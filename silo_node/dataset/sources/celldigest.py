@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 import pyarrow
+from numpy.typing import NDArray
 
 from silo_node.dataset.schema import Schema
 from silo_node.dataset.sources.parquet_file import frame_of
@@ -26,10 +27,7 @@ class CellDigest:
         for name, (cells, lengths) in self._digests.items():
             series = frame[name]
             if name not in self._as_text and (series.dtype.is_numeric() or series.dtype == pl.Boolean):
-                values = series.cast(pl.Float64).fill_null(float("nan")).to_numpy() + 0.0
-                if np.isnan(values.min(initial=0.0)):
-                    values[np.isnan(values)] = np.nan
-                cells.update(np.ascontiguousarray(values, "<f8").data)
+                cells.update(_numbers(series).data)
                 continue
             texts = series.cast(pl.String, strict=False)
             cells.update("".join(texts.fill_null("").to_list()).encode())
@@ -51,3 +49,15 @@ def digested(batches: Iterable[pyarrow.RecordBatch], schema: Schema, take: Take)
         digest.take(frame)
         yield frame
     take(digest.digest())
+
+
+def _numbers(series: pl.Series) -> NDArray[np.float64]:
+    """What is digested of a column of numbers, little endian."""
+    if series.dtype != pl.Float64:
+        series = series.cast(pl.Float64)
+    if series.null_count():
+        series = series.fill_null(float("nan"))
+    values: NDArray[np.float64] = np.add(series.to_numpy(), 0.0, dtype="<f8")
+    if np.isnan(values.min(initial=0.0)):
+        values[np.isnan(values)] = np.nan
+    return values

@@ -1,7 +1,8 @@
 """A query to PostgreSQL over ADBC: one statement, in a read-only transaction, within its time, streamed by COPY."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from adbc_driver_postgresql import dbapi
 from silo_node.dataset.schema import Schema
 from silo_node.dataset.sources.celldigest import digested
 from silo_node.dataset.sources.description import PostgresqlDescription
+from silo_node.dataset.sources.read_ahead import read_ahead
 from silo_node.dataset.sources.source import Take, check_header
 from silo_node.dataset.sources.sqlite import ordered
 from silo_node.errors import ConfigRefused, DatasetRefused
@@ -51,18 +53,18 @@ class PostgresqlQuery:
             raise DatasetRefused(self._unreached(error)) from None
         started = self.clock()
         try:
-            with connection, connection.cursor() as cursor:
-                for batch in self._ordered(cursor, schema):
+            with connection, connection.cursor() as cursor, closing(self._ordered(cursor, schema)) as batches:
+                for batch in batches:
                     yield batch.select(list(schema.wanted))
         except _FAILURES as error:
             raise DatasetRefused(self._why(error, self.clock() - started)) from None
 
-    def _ordered(self, cursor: dbapi.Cursor, schema: Schema) -> pyarrow.RecordBatchReader:
+    def _ordered(self, cursor: dbapi.Cursor, schema: Schema) -> Generator[pyarrow.RecordBatch, None, None]:
         found = cursor.adbc_execute_schema(f"SELECT * FROM (\n{self.query}\n) AS declared LIMIT 0")  # noqa: S608
         check_header(found.names, schema.wanted)
         texts = tuple(column.name for column in found if _is_text(column.type))
         cursor.execute(ordered(self.query, schema, '"C"', texts))
-        return cursor.fetch_record_batch()
+        return read_ahead(iter(cursor.fetch_record_batch()))
 
     def _conninfo(self) -> str:
         """Where and how to connect, the password in it: held in memory only, and never shown."""
