@@ -81,7 +81,10 @@ def may_compute(silo: Silo, study: Study, current: RoundRecord) -> bool:
             silo.tasks.agree(study.id, facts.sandbox)
             return True
         case Hold():
-            if silo.tasks.hold(study.id, f"{place} waits for you: {decision.rule}: {decision.reason}"):
+            beginning = f"{place} waits for you: {decision.rule}: "
+            # By the rule, since its sentences may tell the time.
+            if not (silo.tasks.held(study.id) or "").startswith(beginning):
+                silo.tasks.hold(study.id, beginning + decision.reason)
                 silo.voice.note("decision", _in_full(f"{place} waits,", decision), study.id)
             return False
         case Refusal():

@@ -236,12 +236,9 @@ class Tasks:
         row = self._db.execute("SELECT sandbox FROM agreed WHERE study = ?", (study,)).fetchone()
         return row[0] if row else None
 
-    def hold(self, study: str, why: str) -> bool:
-        """Remembers that a round waits for the owner, until they answer; False if that very reason is known."""
-        if self.held(study) == why:
-            return False
+    def hold(self, study: str, why: str) -> None:
+        """Remembers that a round waits for the owner, until they answer."""
         self._db.execute("INSERT OR REPLACE INTO held VALUES (?, ?)", (study, why))
-        return True
 
     def held(self, study: str) -> str | None:
         """Why a round of ``study`` waits for the owner; None if it doesn't."""

@@ -1,6 +1,7 @@
 """The policy is asked again at every round: on the day's files, the day's time, what is left, and today's sandbox."""
 
 import re
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -154,6 +155,21 @@ def test_a_round_in_a_weaker_sandbox_than_the_owner_agreed_to_waits_for_them(mak
     assert not give_answer(node.silo, peers.record, "accept", "yes")
     assert ready(node, 1)
     assert decided(node)[-1][0] == "round 1 allowed by owner"
+
+
+def test_a_round_that_waits_is_noted_once_for_a_rule_though_its_sentence_tells_the_time(node, peers):
+    begin_study(node, peers)
+    above, last, _ = BASELINE.read_text().rpartition("// End of the rules.")
+    node.write(
+        policy=f'{above}@hold @id("each-round") @found("it is {{now}}") @reason("Be here.") @remedy("Say yes.")\n'
+        f'forbid (principal, action == Action::"round", resource) unless {{ context.owner_approved }};\n{last}'
+    )
+    peers.open(0)
+    for _ in range(3):
+        node.go()
+        node.now += timedelta(seconds=60)
+    assert [what for what, *_ in decided(node)].count("round 0 waits, by each-round") == 1
+    assert not ready(node, 0)
 
 
 def test_a_round_in_a_better_sandbox_than_the_owner_agreed_to_needs_no_further_yes(make_node, small, sandbox):
