@@ -157,7 +157,7 @@ def _answered(silo: Silo, record: StudyRecord) -> tuple[str, str] | None:
     if refusal is not None:
         return "refuse", refusal
     yes = silo.tasks.answered(record.study, question_of(record))
-    return None if yes is None else (question_of(record), yes)
+    return None if yes is None or silo.tasks.held(record.study) is not None else (question_of(record), yes)
 
 
 def _name(

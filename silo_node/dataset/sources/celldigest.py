@@ -1,9 +1,16 @@
 """A digest of the cells that a database gave, column by column, whatever batches they came in."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
+import pyarrow
+from numpy.typing import NDArray
+
+from silo_node.dataset.schema import Schema
+from silo_node.dataset.sources.parquet_file import frame_of
+from silo_node.dataset.sources.source import Take
 
 
 class CellDigest:
@@ -20,10 +27,7 @@ class CellDigest:
         for name, (cells, lengths) in self._digests.items():
             series = frame[name]
             if name not in self._as_text and (series.dtype.is_numeric() or series.dtype == pl.Boolean):
-                values = series.cast(pl.Float64).fill_null(float("nan")).to_numpy() + 0.0
-                if np.isnan(values.min(initial=0.0)):
-                    values[np.isnan(values)] = np.nan
-                cells.update(np.ascontiguousarray(values, "<f8").data)
+                cells.update(_numbers(series).data)
                 continue
             texts = series.cast(pl.String, strict=False)
             cells.update("".join(texts.fill_null("").to_list()).encode())
@@ -35,3 +39,25 @@ class CellDigest:
         for name, (cells, lengths) in self._digests.items():
             whole.update(name.encode() + b"\0" + cells.digest() + lengths.digest())
         return whole.digest()
+
+
+def digested(batches: Iterable[pyarrow.RecordBatch], schema: Schema, take: Take) -> Iterator[pl.DataFrame]:
+    """What PostgreSQL gave, as frames; ``take`` gets the digest of all cells at the end."""
+    digest = CellDigest(schema.wanted, as_text=schema.identifying)
+    for batch in batches:
+        frame = frame_of(batch).select(schema.wanted)
+        digest.take(frame)
+        yield frame
+    take(digest.digest())
+
+
+def _numbers(series: pl.Series) -> NDArray[np.float64]:
+    """What is digested of a column of numbers, little endian."""
+    if series.dtype != pl.Float64:
+        series = series.cast(pl.Float64)
+    if series.null_count():
+        series = series.fill_null(float("nan"))
+    values: NDArray[np.float64] = np.add(series.to_numpy(), 0.0, dtype="<f8")
+    if np.isnan(values.min(initial=0.0)):
+        values[np.isnan(values)] = np.nan
+    return values

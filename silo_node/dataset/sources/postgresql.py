@@ -1,7 +1,8 @@
 """A query to PostgreSQL over ADBC: one statement, in a read-only transaction, within its time, streamed by COPY."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,9 +13,9 @@ import pyarrow
 from adbc_driver_postgresql import dbapi
 
 from silo_node.dataset.schema import Schema
-from silo_node.dataset.sources.celldigest import CellDigest
+from silo_node.dataset.sources.celldigest import digested
 from silo_node.dataset.sources.description import PostgresqlDescription
-from silo_node.dataset.sources.parquet_file import frame_of
+from silo_node.dataset.sources.read_ahead import read_ahead
 from silo_node.dataset.sources.source import Take, check_header
 from silo_node.dataset.sources.sqlite import ordered
 from silo_node.errors import ConfigRefused, DatasetRefused
@@ -41,7 +42,10 @@ class PostgresqlQuery:
         return f"<PostgresqlQuery at {self.place.host}>"
 
     def batches(self, schema: Schema, take: Take) -> Iterator[pl.DataFrame]:
-        digest = CellDigest(schema.wanted, as_text=schema.identifying)
+        yield from digested(self.arrow(schema), schema, take)
+
+    def arrow(self, schema: Schema) -> Iterator[pyarrow.RecordBatch]:
+        """What the database gives, of the columns ``schema.wanted``. Raises ``DatasetRefused``."""
         try:
             # Not autocommit: the driver opens a transaction, which the session's settings make read-only.
             connection = dbapi.connect(self._conninfo())
@@ -49,21 +53,18 @@ class PostgresqlQuery:
             raise DatasetRefused(self._unreached(error)) from None
         started = self.clock()
         try:
-            with connection, connection.cursor() as cursor:
-                for batch in self._ordered(cursor, schema):
-                    frame = frame_of(batch).select(schema.wanted)
-                    digest.take(frame)
-                    yield frame
+            with connection, connection.cursor() as cursor, closing(self._ordered(cursor, schema)) as batches:
+                for batch in batches:
+                    yield batch.select(list(schema.wanted))
         except _FAILURES as error:
             raise DatasetRefused(self._why(error, self.clock() - started)) from None
-        take(digest.digest())
 
-    def _ordered(self, cursor: dbapi.Cursor, schema: Schema) -> pyarrow.RecordBatchReader:
+    def _ordered(self, cursor: dbapi.Cursor, schema: Schema) -> Generator[pyarrow.RecordBatch, None, None]:
         found = cursor.adbc_execute_schema(f"SELECT * FROM (\n{self.query}\n) AS declared LIMIT 0")  # noqa: S608
         check_header(found.names, schema.wanted)
         texts = tuple(column.name for column in found if _is_text(column.type))
         cursor.execute(ordered(self.query, schema, '"C"', texts))
-        return cursor.fetch_record_batch()
+        return read_ahead(iter(cursor.fetch_record_batch()))
 
     def _conninfo(self) -> str:
         """Where and how to connect, the password in it: held in memory only, and never shown."""
