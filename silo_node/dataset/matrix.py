@@ -17,6 +17,8 @@ _BLOCK_BYTES: Final = 64 * 2**20
 _STEP_BYTES: Final = 64 * 2**20
 """Memory grows by so much at a time; what no row has reached yet takes address space only."""
 
+_COPIED_ROWS: Final = 512
+
 
 class GrowingMatrix:
     """Rows of ``columns`` float64 that are appended block by block, and given back as one array by ``finish``."""
@@ -37,7 +39,7 @@ class GrowingMatrix:
         if self._file is not None:
             self._file.write(np.ascontiguousarray(rows, "<f8").data)
         elif len(rows):
-            self._array(self._grown())[start:] = rows
+            _copy(rows, self._array(self._grown())[start:])
 
     def finish(self) -> NDArray[np.float64]:
         """All rows, float64 (n, columns). Nothing may be appended after."""
@@ -77,6 +79,12 @@ class GrowingMatrix:
         mapped = mmap.mmap(file.fileno(), self._bytes)
         file.close()
         return self._array(mapped)
+
+
+def _copy(rows: NDArray[np.float64], place: NDArray[np.float64]) -> None:
+    """Copies in pieces that the processor's cache holds: ``rows`` lie column beside column where a table gives them."""
+    for start in range(0, len(rows), _COPIED_ROWS):
+        place[start : start + _COPIED_ROWS] = rows[start : start + _COPIED_ROWS]
 
 
 def selected(

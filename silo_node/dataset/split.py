@@ -78,6 +78,9 @@ def first_repeat(tags: NDArray[np.uint64]) -> int | None:
 
     Two identities share 128 bits of a keyed hash by chance about never.
     """
+    firsts = np.sort(tags[:, 0])
+    if (firsts[1:] != firsts[:-1]).all():  # As of most datasets, and told much faster than by whole tags.
+        return None
     order = np.lexsort((tags[:, 1], tags[:, 0]))  # Stable: of equal tags the row that comes first stands first.
     ordered = tags[order]
     again = order[1:][(ordered[1:] == ordered[:-1]).all(axis=1)]
