@@ -38,8 +38,8 @@ class CellReader:
                 column.name, f"column {column.name} holds values of type {series.dtype}, not numbers"
             )
             return np.zeros((len(series), 1)), 0
-        plain = _plain(series) if column.kind == "number" else None
-        if plain is not None:
+        plain = _plain(series)
+        if plain is not None and _fits(plain, column):
             return plain, 0
         missing, values = _parsed(series, binary=column.kind == "binary")
         finite = values.is_finite().fill_null(True)
@@ -92,6 +92,13 @@ def _plain(series: pl.Series) -> Floats | None:
     values = series.cast(pl.Float64).to_numpy()
     with np.errstate(over="ignore", invalid="ignore"):
         return values.reshape(-1, 1) if np.isfinite(values.sum()) else None
+
+
+def _fits(values: Floats, column: DeclaredColumn) -> bool:
+    """Whether finite values are all of the column's kind."""
+    if column.kind == "binary":
+        return bool(((values == 0.0) | (values == 1.0)).all())
+    return column.kind != "integer" or bool((values == np.floor(values)).all())
 
 
 def _parsed(series: pl.Series, binary: bool) -> tuple[pl.Series, pl.Series]:

@@ -35,8 +35,11 @@ class IdentityReader:
             said = f"column {name} identifies the {self.role}: it must hold integers or texts, not {series.dtype}"
             self.problems.note_column(name, said)
             return [""] * len(series)
-        text = series.cast(pl.String).str.strip_chars()
-        self.problems.note(name, "a missing value", text.is_null() | (text == "").fill_null(False), before)
+        text, missing = series.cast(pl.String), series.is_null()
+        if series.dtype == pl.String:
+            text = text.str.strip_chars()
+            missing |= (text == "").fill_null(False)
+        self.problems.note(name, "a missing value", missing, before)
         return text.fill_null("").to_list()
 
     def identities(self, names: list[str] | None, values: NDArray[np.float64]) -> list[bytes]:

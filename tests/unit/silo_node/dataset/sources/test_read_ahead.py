@@ -44,8 +44,21 @@ def test_one_that_is_closed_early_asks_for_no_more_and_leaves_no_thread() -> Non
     reading = read_ahead(source())
     next(reading)
     reading.close()
-    assert len(asked) <= 2
+    assert len(asked) <= 3
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+
+def test_it_is_never_more_than_so_many_ahead() -> None:
+    """Batches that pile up would be a second table in memory."""
+    asked = []
+
+    def source() -> Iterator[int]:
+        for number in range(100):
+            asked.append(number)
+            yield number
+
+    for number in read_ahead(source(), ahead=3):
+        assert len(asked) <= number + 4
 
 
 def test_none_are_none() -> None:
