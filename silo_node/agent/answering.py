@@ -6,18 +6,24 @@ The commands and the console answer by these functions alone, so that both leave
 from typing import Literal
 
 from protocol.record import StudyRecord
+from silo_node.agent.decisions import facts_of_current
 from silo_node.agent.silo import Silo
+from silo_node.agent.studies import Studies
 from silo_node.agent.study import Study
 from silo_node.agent.tasks import Answer, Decided
 from silo_node.errors import ConfigRefused
+from silo_node.policy.explanation import Explanation, explanation_of
 from silo_node.policy.facts import facts_of_study
 from silo_node.policy.gate import Decision, Hold
+from silo_node.policy.question import Facts
 
 Question = Literal["accept", "release"]
-Choice = Literal["accept", "refuse", "withdraw", "release", "withhold", "resume"]
-"""``withdraw`` is a refusal of what was accepted, ``withhold`` one of a release; the node tells them apart too."""
+Choice = Literal["accept", "compute", "refuse", "withdraw", "release", "withhold", "resume"]
+"""``compute`` is a yes to the rounds of a study that was accepted, ``withdraw`` a refusal of what was accepted,
+``withhold`` one of a release; the node tells them apart too."""
 KEPT_AS: dict[Choice, Answer] = {
     "accept": "accept",
+    "compute": "accept",
     "refuse": "refuse",
     "withdraw": "refuse",
     "release": "release",
@@ -31,11 +37,25 @@ def question_of(record: StudyRecord) -> Question:
 
 def verdict(silo: Silo, record: StudyRecord) -> Decision | None:
     """What the policy says now of the study's open question; None before the log showed a charter."""
+    facts = _facts(silo, record)
+    return None if facts is None else silo.rules.gate.decide(facts)
+
+
+def explained(silo: Silo, record: StudyRecord) -> Explanation | None:
+    """As ``verdict``, with what each rule says by itself."""
+    facts = _facts(silo, record)
+    return None if facts is None else explanation_of(silo.rules.gate.document, facts)
+
+
+def _facts(silo: Silo, record: StudyRecord) -> Facts | None:
     follower = silo.tasks.follower()
     if follower is None or follower.charter is None:
         return None
-    study = Study(record, follower.charter)
-    return silo.rules.gate.decide(facts_of_study(question_of(record), silo.case(study)))
+    known = Studies(silo.tasks.entries()).lead_known(record.contract.lead, silo.name, record.study)
+    study = Study(record, follower.charter, known)
+    if record.current is not None and _round_held(silo.name, record, silo.tasks.decided()):
+        return facts_of_current(silo, study, record.current)
+    return facts_of_study(question_of(record), silo.case(study))
 
 
 def is_due(silo: str, record: StudyRecord, decided: Decided) -> bool:
@@ -43,7 +63,10 @@ def is_due(silo: str, record: StudyRecord, decided: Decided) -> bool:
     if record.study in decided.halted:
         return False
     return (
-        _may_resume(silo, record, decided) or _undecided(silo, record, decided) or _release_open(silo, record, decided)
+        _may_resume(silo, record, decided)
+        or _undecided(silo, record, decided)
+        or _round_held(silo, record, decided)
+        or _release_open(silo, record, decided)
     )
 
 
@@ -60,6 +83,8 @@ def choices(silo: Silo, record: StudyRecord, decision: Decision | None) -> tuple
         return yes if refused else (*yes, "withhold")
     going_on: tuple[Choice, ...] = ("resume",) if _may_resume(name, record, decided) else ()
     if name in record.accepted:
+        if held and _round_held(name, record, decided):
+            going_on = (*going_on, "compute")
         return going_on if refused or name in record.gone else (*going_on, "withdraw")
     if name in {*record.refused, *record.gone} or refused:
         return ()
@@ -67,8 +92,11 @@ def choices(silo: Silo, record: StudyRecord, decision: Decision | None) -> tuple
 
 
 def give_answer(silo: Silo, record: StudyRecord, answer: Answer, reason: str) -> bool:
-    """Keeps an owner's answer, with its entry in the journal first; False if the very same is kept already."""
-    if silo.tasks.answered(record.study, answer) == reason:
+    """Keeps an owner's answer, with its entry in the journal first; False if the very same is kept already.
+
+    A yes that was given before a round was held is not a yes to that round.
+    """
+    if silo.tasks.answered(record.study, answer) == reason and silo.tasks.held(record.study) is None:
         return False
     silo.voice.note("decision", f"owner: {answer}", record.study)
     silo.tasks.answer(record.study, answer, reason)
@@ -90,6 +118,12 @@ def _may_resume(silo: str, record: StudyRecord, decided: Decided) -> bool:
     """Whether the silo has paused the study and its owner has not yet let it go on."""
     paused = silo in record.paused and record.closed is None
     return paused and (record.study, record.pauses[silo]) not in decided.resumed
+
+
+def _round_held(silo: str, record: StudyRecord, decided: Decided) -> bool:
+    """Whether a round of a study that the silo accepted waits for its owner."""
+    going_on = silo in record.accepted and silo not in record.gone and record.closed is None
+    return going_on and record.study in decided.held
 
 
 def _undecided(silo: str, record: StudyRecord, decided: Decided) -> bool:

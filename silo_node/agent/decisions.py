@@ -73,7 +73,7 @@ def may_compute(silo: Silo, study: Study, current: RoundRecord) -> bool:
 
     Raises ``StudyHalted`` where it refuses.
     """
-    facts = _facts_of_current(silo, study, current)
+    facts = facts_of_current(silo, study, current)
     decision, place = silo.rules.gate.decide(facts), f"round {current.index}"
     match decision:
         case Approval():
@@ -81,7 +81,10 @@ def may_compute(silo: Silo, study: Study, current: RoundRecord) -> bool:
             silo.tasks.agree(study.id, facts.sandbox)
             return True
         case Hold():
-            if silo.tasks.hold(study.id, f"{place} waits for you: {decision.rule}: {decision.reason}"):
+            beginning = f"{place} waits for you: {decision.rule}: "
+            # By the rule, since its sentences may tell the time.
+            if not (silo.tasks.held(study.id) or "").startswith(beginning):
+                silo.tasks.hold(study.id, beginning + decision.reason)
                 silo.voice.note("decision", _in_full(f"{place} waits,", decision), study.id)
             return False
         case Refusal():
@@ -105,7 +108,7 @@ def withdraw(silo: Silo, study: Study, reason: str) -> bool:
     return True
 
 
-def _facts_of_current(silo: Silo, study: Study, current: RoundRecord) -> Facts:
+def facts_of_current(silo: Silo, study: Study, current: RoundRecord) -> Facts:
     """The question whether this silo computes the present round, on what is so today."""
     case = silo.case(study)
     domain = silo.catalogue.get(study.record.contract.data.dataset).domain

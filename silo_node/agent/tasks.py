@@ -7,6 +7,7 @@ computed and sealed is in the files of its study (``silo_node.agent.study_files`
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,11 +26,13 @@ Answer = Literal["accept", "refuse", "release"]
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What people and rules decided: answers by study, pauses that may end by study and number, halted studies."""
+    """What people and rules decided: answers by study, pauses that may end by study and number, halted studies, and
+    studies of which a round waits for the owner."""
 
     answers: frozenset[tuple[str, Answer]]
     resumed: frozenset[tuple[str, int]]
     halted: frozenset[str]
+    held: frozenset[str]
 
 
 _TABLES = """
@@ -87,18 +90,13 @@ class Tasks:
         view = follower.view
         charter = None if follower.charter is None else follower.charter.model_dump_json()
         row = (follower.founding, charter, view.origin, view.size, view.root, view.note, follower.next)
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._writing():
             self._db.execute("INSERT OR REPLACE INTO follower VALUES (1, ?, ?, ?, ?, ?, ?, ?)", row)
             rows = [(entry.index, entry.at, entry.signed.wire) for entry in entries]
             self._db.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows)
             if rows:
                 seen = (follower.next, view.size, view.root, view.note)
                 self._db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)", seen)
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def entries(self, after: int = -1) -> Iterator[Verified]:
         """Every entry behind ``after`` that concerns this silo, in the order of the log; verified when it was read."""
@@ -116,13 +114,15 @@ class Tasks:
     # -- what was said
 
     def say_once(self, name: str, make: Callable[[], Signed]) -> Signed:
-        """The statement kept under ``name``, made and kept now if there is none."""
-        row = self._db.execute("SELECT wire FROM outbox WHERE name = ?", (name,)).fetchone()
-        if row is not None:
-            return parse(row[0])
-        signed = make()
-        self._db.execute("INSERT INTO outbox VALUES (?, ?)", (name, signed.wire))
-        return signed
+        """The statement kept under ``name``, made and kept now if there is none.
+
+        Looked for and made in one step: a command and the node may say the same at once, and it is said once.
+        """
+        kept = self.kept(name)
+        if kept is not None:
+            return kept
+        with self._writing():
+            return self.kept(name) or self._keep(name, make())
 
     def promise(self, statements: Iterable[Signed], indices: Iterable[int]) -> None:
         """What the hub said: that it recorded these statements as these leaves."""
@@ -152,15 +152,24 @@ class Tasks:
         In one step: at no time is nothing kept under ``name``. That the older one was signed stays known.
         """
         signed = make()
+        with self._writing():
+            self._db.execute("UPDATE outbox SET name = name || ' aside ' || rowid WHERE name = ?", (name,))
+            return self._keep(name, signed)
+
+    def _keep(self, name: str, signed: Signed) -> Signed:
+        self._db.execute("INSERT INTO outbox VALUES (?, ?)", (name, signed.wire))
+        return signed
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One step for all processes that have this file open: all of it, or nothing."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.execute("UPDATE outbox SET name = name || ' aside ' || rowid WHERE name = ?", (name,))
-            self._db.execute("INSERT INTO outbox VALUES (?, ?)", (name, signed.wire))
+            yield
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-        return signed
 
     def in_log(self, wire: bytes) -> bool:
         """Whether these are the bytes of an entry that was read."""
@@ -197,17 +206,12 @@ class Tasks:
     def answer(self, study: str, answer: Answer, reason: str) -> None:
         """Keeps an owner's answer. The newest counts: a refusal takes back a yes, and a yes a refusal."""
         opposite = ("accept", "release") if answer == "refuse" else ("refuse", "refuse")
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._writing():
             self._db.execute("DELETE FROM answers WHERE study = ? AND answer IN (?, ?)", (study, *opposite))
             self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (study, answer, reason))
             # A new answer is about the node as it is now; the next decision goes by it.
             self._db.execute("DELETE FROM agreed WHERE study = ?", (study,))
             self._db.execute("DELETE FROM held WHERE study = ?", (study,))
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def answered(self, study: str, answer: Answer) -> str | None:
         """The reason that came with an owner's answer, None if there was no such answer."""
@@ -221,6 +225,7 @@ class Tasks:
             frozenset(self._db.execute("SELECT study, answer FROM answers")),
             frozenset(self._db.execute("SELECT study, pause FROM resumed")),
             frozenset(study for (study,) in self._db.execute("SELECT study FROM halted")),
+            frozenset(study for (study,) in self._db.execute("SELECT study FROM held")),
         )
 
     def agree(self, study: str, sandbox: str) -> None:
@@ -233,12 +238,9 @@ class Tasks:
         row = self._db.execute("SELECT sandbox FROM agreed WHERE study = ?", (study,)).fetchone()
         return row[0] if row else None
 
-    def hold(self, study: str, why: str) -> bool:
-        """Remembers that a round waits for the owner, until they answer; False if that very reason is known."""
-        if self.held(study) == why:
-            return False
+    def hold(self, study: str, why: str) -> None:
+        """Remembers that a round waits for the owner, until they answer."""
         self._db.execute("INSERT OR REPLACE INTO held VALUES (?, ?)", (study, why))
-        return True
 
     def held(self, study: str) -> str | None:
         """Why a round of ``study`` waits for the owner; None if it doesn't."""

@@ -9,7 +9,7 @@ from silo_node.agent.answers import studies_of
 from silo_node.agent.silo import Silo
 from silo_node.dataset.catalogue import Dataset, Found
 from silo_node.errors import DatasetRefused
-from silo_node.runner.tasks import Asked, TraceTask
+from silo_node.runner.tasks import TraceTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,17 @@ def withdraw_people(silo: Silo, domain: str, people: Sequence[str]) -> int:
 def parts_of(silo: Silo, domain: str, person: str) -> tuple[Part, ...]:
     """The studies this silo computed in, on the domain's datasets, with where the person's rows stood."""
     taken = [(record, dataset) for record, dataset in _taken_part(silo) if dataset.domain == domain]
-    asked = tuple(Asked(dataset.name, record.contract.evaluation.test_share) for record, dataset in taken)
-    if not asked:
-        return ()
-    found = silo.runner.trace(TraceTask(person, asked))
-    return tuple(Part(record, one) for (record, _), one in zip(taken, found, strict=True) if one != "absent")
+    found: dict[tuple[str, float], Found] = {}
+    for name in dict.fromkeys(dataset.name for _, dataset in taken):
+        shares = tuple(sorted({_share(record) for record, dataset in taken if dataset.name == name}))
+        traced = silo.runner.trace(TraceTask(person, name, shares))
+        found |= {(name, share): one for share, one in zip(shares, traced, strict=True)}
+    parts = (Part(record, found[dataset.name, _share(record)]) for record, dataset in taken)
+    return tuple(part for part in parts if part.found != "absent")
+
+
+def _share(record: StudyRecord) -> float:
+    return record.contract.evaluation.test_share
 
 
 def _taken_part(silo: Silo) -> Iterator[tuple[StudyRecord, Dataset]]:

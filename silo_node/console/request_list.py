@@ -78,6 +78,8 @@ def _line(silo: Silo, place: int, record: StudyRecord) -> Line:
 def _due(silo: Silo, record: StudyRecord) -> str:
     if silo.name in record.paused:
         return "paused: may it go on?"
+    if silo.tasks.held(record.study) is not None:
+        return "may the next round be computed here?"
     return "may the model be released?" if record.requested else "may this be computed here?"
 
 

@@ -64,6 +64,8 @@ def _given(visit: Visit, record: StudyRecord, choice: Choice, fields: dict[str, 
     silo = visit.desk.silo
     if choice == "resume":
         return silo.tasks.resumed(record.study, record.pauses[silo.name])
+    if choice == "compute" and silo.tasks.held(record.study) is not None:
+        return False  # The yes that is kept was given before the round was held.
     return silo.tasks.answered(record.study, KEPT_AS[choice]) == " ".join(fields.get("reason", "").split())
 
 

@@ -2,30 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from pages.contract import Section, SiloLine, in_words, silo_lines
 from protocol import accounting, canonical
 from protocol.record import StudyRecord
 from protocol.study import contract_value, study_cost
-from silo_node.agent.answering import Choice, choices, question_of, verdict
+from silo_node.agent.answering import Choice, choices, explained, question_of
 from silo_node.agent.answers import standing, under_way
 from silo_node.agent.silo import Silo
 from silo_node.console.ledger_view import LedgerReading
 from silo_node.console.signing_preview import signed_fields
+from silo_node.console.verdict_view import Headlines, Verdict, verdict_view
 from silo_node.dataset.catalogue import Dataset
 from silo_node.errors import PolicyRefused
 from silo_node.ledger.budget import Balance, Refused
-from silo_node.policy.gate import Approval, Breach, Decision, Hold, Refusal
+from silo_node.policy.explanation import Explanation
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The policy's answer in sentences. ``look`` is good, bad or wait; ``rules`` are those that say something."""
-
-    look: str
-    headline: str
-    rules: tuple[Breach, ...]
-    detail: str = ""
+HEADLINES: Final = Headlines(allowed="Your policy allows it. The node answers by itself.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +75,13 @@ class RequestView:
 
 def request_view(silo: Silo, ledger: LedgerReading, record: StudyRecord, broken: str | None) -> RequestView:
     """``broken`` is the rule by which the study can't be gone on with."""
-    decision = _decision(silo, record)
+    told = _told(silo, record)
     dataset = _dataset(silo, record)
     balance = None if dataset is None else silo.ledger.balance(dataset.domain)
-    open_ = () if broken is not None else choices(silo, record, decision if not isinstance(decision, str) else None)
+    decision = told.decision if isinstance(told, Explanation) else None
+    open_ = () if broken is not None else choices(silo, record, decision)
     signed = {choice: signed_fields(silo, record, choice, dataset) for choice in open_}
-    verdict_ = _verdict(decision)
+    verdict_ = verdict_view(told, HEADLINES)
     return RequestView(
         record=record,
         words=in_words(record.contract, record.study),
@@ -120,28 +115,12 @@ def _standing(silo: Silo, record: StudyRecord, broken: str | None, open_: tuple[
     return standing(silo, record)
 
 
-def _decision(silo: Silo, record: StudyRecord) -> Decision | str | None:
+def _told(silo: Silo, record: StudyRecord) -> Explanation | str | None:
     """A text where the policy can't be used."""
     try:
-        return verdict(silo, record)
+        return explained(silo, record)
     except PolicyRefused as problem:
         return str(problem)
-
-
-def _verdict(decision: Decision | str | None) -> Verdict:
-    match decision:
-        case Approval():
-            return Verdict("good", "Your policy allows it. The node answers by itself.", ())
-        case Hold():
-            held = Breach(decision.rule, decision.reason)
-            return Verdict("wait", "Your policy refuses nothing here, and leaves the decision to you.", (held,))
-        case Refusal():
-            first = Breach(decision.rule, decision.reason)
-            headline = "Your policy refuses it. A yes of yours would not lift that: only other limits would."
-            return Verdict("bad", headline, (first, *decision.further), decision.detail)
-        case str():
-            return Verdict("bad", "Your policy can't be used, so nothing is allowed.", (), decision)
-    return Verdict("wait", "No verdict yet: the node has not read the charter.", ())
 
 
 def _dataset(silo: Silo, record: StudyRecord) -> Dataset | None:
@@ -178,7 +157,7 @@ def _answered(silo: Silo, record: StudyRecord) -> tuple[str, str] | None:
     if refusal is not None:
         return "refuse", refusal
     yes = silo.tasks.answered(record.study, question_of(record))
-    return None if yes is None else (question_of(record), yes)
+    return None if yes is None or silo.tasks.held(record.study) is not None else (question_of(record), yes)
 
 
 def _name(
@@ -190,7 +169,7 @@ def _name(
         "study": record.study,
         "approved": list(record.approved_by),
         "objections": dict(record.objections),
-        "verdict": [said.look, *(rule.rule for rule in said.rules)],
+        "verdict": said.rests_on,
         "spent": spent,
         "signed": {choice: dict(fields) for choice, fields in signed.items()},
     }

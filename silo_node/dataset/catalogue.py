@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -64,6 +64,9 @@ class Dataset(Registration):
     lists_opt_outs: bool = False
 
 
+_Registered = TypeVar("_Registered", bound=Registration)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Checked:
     """What a full reading of a source found. All but ``commitment`` is private: for the owner's eyes only."""
@@ -116,6 +119,8 @@ class Catalogue:
     """The registrations in ``folder`` (0700): ``NAME.json`` a dataset, and their keys in ``keys/``."""
 
     folder: Path
+    fetched: Path | None = None
+    """In the box of a dataset that a query gives: the file with what it gave, which stands for its source."""
 
     @property
     def keys(self) -> DatasetKeys:
@@ -177,7 +182,8 @@ class Catalogue:
         # Imported here: polars takes memory and time, and the agent's process must be able to list without it.
         from silo_node.dataset.reading import read_through
 
-        return read_through(registration, self.keys, self._opted_out(registration.domain, expected=False))
+        opted_out = self._opted_out(registration.domain, expected=False)
+        return read_through(self._within_reach(registration), self.keys, opted_out)
 
     def open(self, name: str, requirement: DataRequirement, test_share: float, unit: Unit) -> "Rows":
         """The rows of dataset ``name`` for a contract, without those of people who opted out. For the runner alone.
@@ -188,7 +194,7 @@ class Catalogue:
         from silo_node.dataset.reading import open_rows
 
         dataset = self.get(name)
-        return open_rows(dataset, self.keys, self.opted_out(dataset), requirement, test_share, unit)
+        return open_rows(self._within_reach(dataset), self.keys, self.opted_out(dataset), requirement, test_share, unit)
 
     def columns(self, name: str, columns: Sequence[str]) -> "NDArray[np.float64]":
         """Exact values (n, columns) of dataset ``name``, for reviewed code. For the runner's process alone.
@@ -198,7 +204,7 @@ class Catalogue:
         from silo_node.dataset.reading import open_columns
 
         dataset = self.get(name)
-        return open_columns(dataset, self.keys, self.opted_out(dataset), columns)
+        return open_columns(self._within_reach(dataset), self.keys, self.opted_out(dataset), columns)
 
     def opted_out(self, dataset: Dataset) -> OptOutList:
         """The people who opted out of the dataset's privacy domain."""
@@ -209,7 +215,7 @@ class Catalogue:
         from silo_node.dataset.reading import find_person
 
         try:
-            return find_person(self.get(name), self.keys, person, test_share)
+            return find_person(self._within_reach(self.get(name)), self.keys, person, test_share)
         except DatasetRefused:
             return "unreadable"
 
@@ -231,6 +237,11 @@ class Catalogue:
         """The profile that was kept when ``name`` was registered or renewed, JSON; None for one that is older."""
         path = self.folder / PROFILES / f"{self._path(name).name}"
         return read_private(path) if path.exists() else None
+
+    def _within_reach(self, registered: _Registered) -> _Registered:
+        if self.fetched is None:
+            return registered
+        return registered.model_copy(update={"source": str(self.fetched)})
 
     def _opted_out(self, domain: str, expected: bool) -> OptOutList:
         return self.opt_outs.load(domain, expected)

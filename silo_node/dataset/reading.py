@@ -83,7 +83,7 @@ def find_person(dataset: Dataset, keys: DatasetKeys, person: str, test_share: fl
 
 def _changed(dataset: Dataset, how: str) -> DatasetRefused:
     return DatasetRefused(
-        f"dataset {dataset.name}: {Path(dataset.source).name} is not what was registered, it was changed since{how}; "
+        f"dataset {dataset.name}: its source is not what was registered, it was changed since{how}; "
         f"restore it, or commit to what it holds now: consortia-silo dataset renew {dataset.name}"
     )
 

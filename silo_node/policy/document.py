@@ -158,10 +158,13 @@ def _check_set(rules: tuple[Rule, ...], origin: str) -> None:
 
 
 def _check_whole(text: str, notes: list[dict[str, str | None]], origin: str) -> None:
-    """A set whose permit names a closing comment must hold it: cut off in the middle, it would forbid too little."""
+    """A set whose permit names a closing comment must end with it: cut off in the middle, it would forbid too little.
+
+    Rules behind it could be cut off unseen, so there may be none.
+    """
     for closing in (one["closing"] or "" for one in notes if "closing" in one):
-        if closing not in comments(text):
+        if comments(text)[-1:] != [closing] or not text.rstrip().endswith(closing):
             raise PolicyRefused(
-                f"{origin}: the line {json.dumps(closing)}, which is named by @closing, is missing. The file was cut "
-                "off or is half-written; save it whole"
+                f"{origin}: doesn't end with the line {json.dumps(closing)}, which is named by @closing. The file was "
+                "cut off or is half-written: save it whole; rules of your own belong above that line"
             )

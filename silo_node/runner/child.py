@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> int:
     """Serves tasks on the datasets in the folder ``arguments[0]`` for the agent of process id ``arguments[1]``.
 
     ``arguments[2]`` is ``warm`` where training will be asked for: what it needs is then imported before the first task.
+    ``arguments[3]``, if there is one, is the file with what the dataset's query gave.
     """
     folder, parent = Path(arguments[0]), int(arguments[1])
     reading, writing = confinement.take_pipe()
@@ -33,7 +34,8 @@ def main(arguments: list[str]) -> int:
     confinement.die_with(parent, reading)
     pipe = Pipe(reading, writing)
     try:
-        hello, work = _prepare(folder, warm=arguments[2] == WARM)
+        fetched = Path(arguments[3]) if len(arguments) > 3 else None
+        hello, work = _prepare(folder, fetched, warm=arguments[2] == WARM)
         pipe.send(hello)
         if work is None:
             return 1
@@ -89,7 +91,7 @@ def _where(error: BaseException) -> str:
     return "an unknown place"
 
 
-def _prepare(folder: Path, warm: bool) -> tuple[Frame, Work | None]:
+def _prepare(folder: Path, fetched: Path | None, warm: bool) -> tuple[Frame, Work | None]:
     """Imports what tasks need: "ready" with the seconds that took and who does the work, or a failure and None."""
     started = time.monotonic()
     try:
@@ -104,4 +106,4 @@ def _prepare(folder: Path, warm: bool) -> tuple[Frame, Work | None]:
     except Exception as error:  # noqa: BLE001
         return failure(error), None
     seconds = round(time.monotonic() - started, 2)
-    return Frame({"reply": "ready", "import_s": seconds}), Workshop(Catalogue(folder), SystemNoise()).perform
+    return Frame({"reply": "ready", "import_s": seconds}), Workshop(Catalogue(folder, fetched), SystemNoise()).perform

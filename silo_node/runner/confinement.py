@@ -34,8 +34,8 @@ def leave_no_trace() -> None:
         _prctl(_PR_SET_DUMPABLE, 0)
 
 
-def die_with(parent: int, reading: int) -> None:
-    """Ends this process as soon as ``parent`` (a process id) is gone or closes the pipe ``reading``.
+def end_with(parent: int) -> None:
+    """Ends this process as soon as the thread of ``parent`` (a process id) that started it is gone (Linux alone).
 
     0 stands for a parent that can't be seen from here: then bubblewrap ends this process with it.
     """
@@ -44,6 +44,11 @@ def die_with(parent: int, reading: int) -> None:
     # The parent may have gone before the line above.
     if parent and os.getppid() != parent:
         os._exit(1)
+
+
+def die_with(parent: int, reading: int) -> None:
+    """Ends this process as ``end_with`` does, and as soon as the pipe ``reading`` is closed."""
+    end_with(parent)
     threading.Thread(target=_exit_on_hangup, args=(reading,), daemon=True, name="hangup").start()
 
 

@@ -20,6 +20,7 @@ from silo_node.dataset.catalogue import Catalogue, Checked, Found, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
 from silo_node.runner.box.box import Level
 from silo_node.runner.box.running import status_of
+from silo_node.runner.fetching import fetch
 from silo_node.runner.level import accepted_level
 from silo_node.runner.messages import BadFrame, Frame, PipeClosed, TimedOut
 from silo_node.runner.spawning import Child, reading_box, spawn
@@ -99,8 +100,11 @@ class Runner:
         """
         with self._lock:
             datasets = self._catalogue.list()
-            if len(datasets) == 1 and self.process_id is None:
-                self._launch(view_of_dataset(datasets[0], self._catalogue))
+            if len(datasets) != 1 or self.process_id is not None:
+                return
+            view = view_of_dataset(datasets[0], self._catalogue)
+            if view.query is None:  # A database is asked when a round needs it.
+                self._launch(view)
 
     def run(self, task: RoundTask, vector: BinaryIO) -> Outcome:
         """The outcome of a round, its DP vector written to ``vector``. Raises ``DatasetRefused``, or ``RunnerFailed``
@@ -117,7 +121,7 @@ class Runner:
         self._ask(task, MAX_EXTRACT_BYTES, lambda reply: extract_from(task, reply, rows))
 
     def trace(self, task: TraceTask) -> tuple[Found, ...]:
-        """Where a person's rows are in each dataset that is asked for. Raises ``RunnerFailed``."""
+        """Where a person's rows are in each split that is asked for. Raises ``RunnerFailed``."""
         return self._ask(task, 0, lambda reply: traced_from(task, reply))
 
     def close(self) -> None:
@@ -131,7 +135,10 @@ class Runner:
     def _ask(self, task: Task, most: int, read: Callable[[Frame], _Read]) -> _Read:
         """What ``read`` makes of the answer to ``task``, which has at most ``most`` bytes of payload."""
         with self._lock:
-            child = self._launch(view_of(task, self._catalogue))
+            view = view_of(task, self._catalogue)
+            if view.query is not None and isinstance(task, CheckTask):
+                self._end()  # Checked is what the query gives now.
+            child = self._launch(view)
             try:
                 self._await_ready(child)
                 deadline = self._clock() + self._limit_s
@@ -161,8 +168,10 @@ class Runner:
         if self._view != view:
             self._end()
         if self._child is None:
-            box, level = reading_box(view.paths, self._memory_mib), self._level()
-            self._child = spawn(self._folder, box, level, self._clock, self._warm)
+            level = self._level()
+            fetched = fetch(view.query, self._folder, self._limit_s) if view.query else None
+            box = reading_box((*view.paths, *([fetched] if fetched else [])), self._memory_mib)
+            self._child = spawn(self._folder, box, level, self._clock, self._warm, fetched)
             self._ready, self._view = False, view
         return self._child
 
@@ -202,8 +211,7 @@ class Runner:
             child.process.kill()
             child.process.wait()
         os.close(child.pipe.reading)
-        if child.scratch is not None:
-            child.scratch.cleanup()
+        child.clear()
 
 
 def _accepted(reply: Frame) -> Frame:

@@ -29,9 +29,17 @@ class Child:
     process: "subprocess.Popen[bytes]"
     pipe: Pipe
     scratch: "tempfile.TemporaryDirectory[str] | None" = None
+    fetched: Path | None = None
 
     def alive(self) -> bool:
         return self.process.poll() is None
+
+    def clear(self) -> None:
+        """Removes what lay on the disk for this process alone."""
+        if self.scratch is not None:
+            self.scratch.cleanup()
+        if self.fetched is not None:
+            self.fetched.unlink(missing_ok=True)
 
 
 def reading_box(seen: tuple[Path, ...], memory_mib: int) -> Box:
@@ -45,8 +53,12 @@ def _with_scratch(box: Box, folder: str) -> Box:
     return replace(box, writable=Path(folder), environment={**box.environment, "TMPDIR": folder, "HOME": folder})
 
 
-def spawn(folder: Path, box: Box, level: Level, clock: Callable[[], float], warm: bool) -> Child:
+def spawn(
+    folder: Path, box: Box, level: Level, clock: Callable[[], float], warm: bool, fetched: Path | None = None
+) -> Child:
     """The child, started by a thread that lives as long as it; a ``warm`` one imports what training needs at once.
+
+    ``fetched`` is the file with what a query gave, which ``box`` holds; it goes with the child.
 
     Linux sends the parent-death signal when the *thread* that started a child ends, so a child started from a
     short-lived worker thread would die with that one.
@@ -55,7 +67,7 @@ def spawn(folder: Path, box: Box, level: Level, clock: Callable[[], float], warm
     if scratch is not None:
         box = _with_scratch(box, scratch.name)
     parent = _UNSEEN_PARENT if level == "bubblewrap" else os.getpid()
-    arguments = [*_PROGRAM, str(folder), str(parent), "warm" if warm else "cold"]
+    arguments = [*_PROGRAM, str(folder), str(parent), "warm" if warm else "cold", *([str(fetched)] if fetched else [])]
     started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
     child_reading, writing = os.pipe()
     reading, child_writing = os.pipe()
@@ -85,4 +97,4 @@ def spawn(folder: Path, box: Box, level: Level, clock: Callable[[], float], warm
         os.close(reading)
         os.close(writing)
         raise RunnerFailed(f"the process that reads rows cannot be started: {process.strerror}")
-    return Child(process, Pipe(reading, writing, clock), scratch)
+    return Child(process, Pipe(reading, writing, clock), scratch, fetched)

@@ -70,20 +70,16 @@ class ExtractTask:
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A registered dataset and the share of it that a study holds out."""
-
-    dataset: str
-    test_share: float
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class TraceTask:
-    """On which side of each of these splits a person's rows are, if any are there. ``person`` is an id: never shown."""
+    """On which side of each of a dataset's splits, by the share held out, a person's rows are, if any are there.
+
+    ``person`` is an id: never shown.
+    """
 
     person: str
-    asked: tuple[Asked, ...]
+    dataset: str
+    test_shares: tuple[float, ...]
 
 
 RoundTask = NormaliseTask | TrainTask | EvaluateTask
@@ -160,8 +156,8 @@ def task_frame(task: Task) -> Frame:
     if isinstance(task, ExtractTask):
         return Frame({"task": "extract", "dataset": task.dataset, "columns": list(task.columns)})
     if isinstance(task, TraceTask):
-        asked = [[one.dataset, one.test_share] for one in task.asked]
-        return Frame({"task": "trace", "person": task.person, "asked": asked})
+        shares = list(task.test_shares)
+        return Frame({"task": "trace", "person": task.person, "dataset": task.dataset, "test_shares": shares})
     name = next(name for name, kind in _ROUND_TASKS.items() if isinstance(task, kind))
     header = {"task": name, "contract": contract_value(task.contract), "silo": task.silo, "round": round_of(task)}
     return Frame(header, Payload() if isinstance(task, NormaliseTask) else task.state)
@@ -178,8 +174,8 @@ def task_from(frame: Frame) -> Task:
             _only(header, "task", "dataset", "columns")
             return ExtractTask(header["dataset"], tuple(header["columns"]))
         if header.get("task") == "trace":
-            _only(header, "task", "person", "asked")
-            return _trace(header["person"], header["asked"])
+            _only(header, "task", "person", "dataset", "test_shares")
+            return _trace(header["person"], header["dataset"], header["test_shares"])
         _only(header, "task", "contract", "silo", "round")
         kind = _ROUND_TASKS[header["task"]]
         task = task_of_round(parse_contract(header["contract"]), header["silo"], header["round"], state)
@@ -190,11 +186,11 @@ def task_from(frame: Frame) -> Task:
     return task
 
 
-def _trace(person: Any, asked: Any) -> TraceTask:
-    pairs = tuple(Asked(dataset, float(share)) for dataset, share in asked)
-    if not isinstance(person, str) or not all(isinstance(one.dataset, str) for one in pairs):
+def _trace(person: Any, dataset: Any, test_shares: Any) -> TraceTask:
+    shares = tuple(float(share) for share in test_shares)
+    if not isinstance(person, str) or not isinstance(dataset, str):
         raise TypeError
-    return TraceTask(person, pairs)
+    return TraceTask(person, dataset, shares)
 
 
 def outcome_frame(vector: NDArray[np.float64], steps_run: int, left_out: int = 0) -> Frame:
@@ -258,10 +254,10 @@ def traced_frame(found: tuple[Found, ...]) -> Frame:
 
 
 def traced_from(task: TraceTask, frame: Frame) -> tuple[Found, ...]:
-    """What was found for each dataset that ``task`` asks for. Raises ``BadFrame``."""
+    """What was found for each split that ``task`` asks for. Raises ``BadFrame``."""
     _only(frame.header, "reply", "found")
     found = frame.header["found"]
-    whole = isinstance(found, list) and len(found) == len(task.asked)
+    whole = isinstance(found, list) and len(found) == len(task.test_shares)
     if frame.header["reply"] != "traced" or not whole or not set(found) <= set(get_args(Found)):
         raise BadFrame("a reply that is no trace")
     return tuple(found)

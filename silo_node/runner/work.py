@@ -55,7 +55,7 @@ class Workshop:
         if isinstance(task, ExtractTask):
             return extract_frame(self._catalogue.columns(task.dataset, task.columns))
         if isinstance(task, TraceTask):
-            found = (self._catalogue.find(one.dataset, task.person, one.test_share) for one in task.asked)
+            found = (self._catalogue.find(task.dataset, task.person, share) for share in task.test_shares)
             return traced_frame(tuple(found))
         contract = task.contract
         # Before the rows: a state that is none must not cost their reading.

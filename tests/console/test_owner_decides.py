@@ -10,8 +10,19 @@ from protocol.study import contract_value
 from silo_node.agent.answers import studies_of
 from tests.console.owner_rig import Terminal, make_owner, propose, study
 from tests.sample_study import consortium
-from tests.unit.silo_node.agent.story import run_study
+from tests.unit.silo_node.agent.conftest import BASELINE, LIMITS
+from tests.unit.silo_node.agent.story import begin_study, run_study
 from tests.unit.silo_node.agent.test_void_rounds import two_void_rounds
+
+ASKS_AT_ROUNDS = """
+@hold
+@id("each-round")
+@found("it is {now}")
+@reason("Somebody is to be here when rows are read.")
+@remedy("Say yes.")
+forbid (principal, action == Action::"round", resource)
+unless { context.owner_approved };
+"""
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +173,26 @@ def test_a_paused_study_goes_on_when_its_owner_says_so(node, terminal, tab):
     expect(tab.get_by_role("button", name="Let it go on")).to_have_count(0)
     node.go()
     assert record_of(node, peers).paused == set()
+
+
+def test_a_round_that_the_policy_holds_is_computed_when_its_owner_says_so(node, terminal, tab):
+    peers = study(node)
+    node.write(limits=LIMITS)
+    begin_study(node, peers)
+    above, last, _ = BASELINE.read_text().rpartition("// End of the rules.")
+    node.write(policy=above + ASKS_AT_ROUNDS + last, limits=LIMITS)
+    peers.open(0)
+    node.go()
+    signed_in(tab, terminal)
+    expect(tab.get_by_text("May the next round be computed here?")).to_be_visible()
+    tab.get_by_role("link", name="Heart disease").click()
+    expect(tab.get_by_text("round 0 waits for you: each-round: ")).to_be_visible()
+    assert node.runner.runs == 0
+    tab.get_by_role("button", name="Let the rounds be computed").click()
+    expect(tab.get_by_role("status")).to_contain_text("You said yes")
+    expect(tab.get_by_role("button", name="Let the rounds be computed")).to_have_count(0)
+    node.go()
+    assert (node.runner.runs, decisions(node)) == (1, ["owner: accept"])
 
 
 def test_a_link_works_once_and_enter_in_the_terminal_says_another(node, terminal, tab, browser):

@@ -117,6 +117,25 @@ def test_the_pages_show_what_the_commands_show(tab, home, studies, node):
     assert shown == ["mock-1", *map(as_text, mock)]
 
 
+def test_every_rule_says_what_it_found_and_what_would_change_it_and_those_that_pass_are_folded_away(
+    tab, home, studies, node
+):
+    rules = {rule.name: rule for rule in node.silo.rules.gate.document.rules}
+    tab.goto(f"{home}requests/{studies[2]}")
+    first = tab.locator("#policy ~ dl.rules").locator("dt").first
+    expect(first).to_have_text("purpose-allowed refuses")
+    said = tab.locator("#policy ~ dl.rules").locator("dd").first
+    expect(said).to_contain_text("fraud-detection")
+    expect(said).to_contain_text(rules["purpose-allowed"].reason)
+    expect(said).to_contain_text("What would change it: ")
+    folded = tab.locator("#policy ~ details")
+    expect(folded.locator("dl")).to_be_hidden()
+    folded.locator("summary").click()
+    expect(folded.get_by_text("not-expired passes")).to_be_visible()
+    shown = tab.locator(".rules dt code").all_inner_texts()
+    assert sorted(shown) == sorted(rules)
+
+
 def test_a_page_prints_without_its_buttons_and_with_the_whole_exact_text(tab, home, studies):
     tab.goto(f"{home}requests/{studies[1]}")
     tab.emulate_media(media="print")

@@ -27,6 +27,7 @@ from hub.errors import SetupRefused
 from protocol import translog, words
 from protocol.authority import SPEAKERS
 from protocol.draft import parse_draft
+from protocol.errors import ProtocolError
 from protocol.ids import UNPRINTABLE
 from protocol.sealing import envelope, parameters, secret, wire
 from protocol.statement import Statement
@@ -275,7 +276,16 @@ def wrong_sample(info, content, folder):
             json.loads(content)
         elif info == "python":
             _read_python(content)
-    except (ClientError, SiloError, SetupRefused, ValueError, SyntaxError, ImportError, AttributeError) as problem:
+    except (
+        ClientError,
+        ProtocolError,
+        SiloError,
+        SetupRefused,
+        ValueError,
+        SyntaxError,
+        ImportError,
+        AttributeError,
+    ) as problem:
         return f"{type(problem).__name__}: {problem}"
     return None
 

@@ -22,7 +22,8 @@ def test_the_limits_shown_are_accepted_and_write_down_every_field() -> None:
 
 def test_the_rule_shown_can_be_added_to_the_baseline() -> None:
     (shown,) = blocks("cedar")
-    document = parse_policy(catalogue.policy_text("baseline") + shown, "docs/policy.md")
+    above, last, _ = catalogue.policy_text("baseline").rpartition("// End of the rules.")
+    document = parse_policy(above + shown + last, "docs/policy.md")
     assert document.rules[-1].name == "a-week-at-least"
 
 

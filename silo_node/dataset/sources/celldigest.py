@@ -1,10 +1,16 @@
 """A digest of the cells that a database gave, column by column, whatever batches they came in."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
+import pyarrow
 from numpy.typing import NDArray
+
+from silo_node.dataset.schema import Schema
+from silo_node.dataset.sources.parquet_file import frame_of
+from silo_node.dataset.sources.source import Take
 
 
 class CellDigest:
@@ -33,6 +39,16 @@ class CellDigest:
         for name, (cells, lengths) in self._digests.items():
             whole.update(name.encode() + b"\0" + cells.digest() + lengths.digest())
         return whole.digest()
+
+
+def digested(batches: Iterable[pyarrow.RecordBatch], schema: Schema, take: Take) -> Iterator[pl.DataFrame]:
+    """What PostgreSQL gave, as frames; ``take`` gets the digest of all cells at the end."""
+    digest = CellDigest(schema.wanted, as_text=schema.identifying)
+    for batch in batches:
+        frame = frame_of(batch).select(schema.wanted)
+        digest.take(frame)
+        yield frame
+    take(digest.digest())
 
 
 def _numbers(series: pl.Series) -> NDArray[np.float64]:

@@ -16,6 +16,8 @@ from silo_node.errors import DatasetRefused
 MAX_DESCRIPTION_BYTES: Final = 64 * 1024
 MAX_QUERY_BYTES: Final = 256 * 1024
 DESCRIPTIONS: Final = (".yaml", ".yml")
+FETCHED: Final = ".fetched"
+"""How the file's name ends that holds what a query gave."""
 
 Place = Annotated[Printable, Field(min_length=1, max_length=4096)]
 Word = Annotated[Printable, Field(min_length=1, max_length=255)]
@@ -77,6 +79,16 @@ def parse_description(text: str, origin: str) -> PostgresqlDescription | SqliteD
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
         raise DatasetRefused(f"source {origin} refused: {explain(error)}") from None
+
+
+def needs_network(source: Path) -> bool:
+    """Whether reading ``source`` takes a network, which the process that computes has not."""
+    if source.suffix not in DESCRIPTIONS:
+        return False
+    try:
+        return isinstance(read_description(source), PostgresqlDescription)
+    except DatasetRefused:
+        return False
 
 
 def files_of(source: Path) -> tuple[Path, ...]:

@@ -6,6 +6,7 @@ from typing import Final
 from silo_node.dataset.sources.csv_file import CsvFile
 from silo_node.dataset.sources.description import (
     DESCRIPTIONS,
+    FETCHED,
     ImagesDescription,
     SqliteDescription,
     read_description,
@@ -21,6 +22,10 @@ FORMATS: Final = (".csv", ".parquet", *DESCRIPTIONS)
 def open_source(path: Path) -> Source:
     """The table file at ``path``, or what the description there names. Raises ``DatasetRefused``; reads no row."""
     _check_file(path)
+    if path.suffix == FETCHED:
+        from silo_node.dataset.sources.fetched import FetchedQuery
+
+        return FetchedQuery(path)
     if path.suffix in DESCRIPTIONS:
         return _described(path)
     return _file(path)

@@ -13,9 +13,8 @@ import pyarrow
 from adbc_driver_postgresql import dbapi
 
 from silo_node.dataset.schema import Schema
-from silo_node.dataset.sources.celldigest import CellDigest
+from silo_node.dataset.sources.celldigest import digested
 from silo_node.dataset.sources.description import PostgresqlDescription
-from silo_node.dataset.sources.parquet_file import frame_of
 from silo_node.dataset.sources.read_ahead import read_ahead
 from silo_node.dataset.sources.source import Take, check_header
 from silo_node.dataset.sources.sqlite import ordered
@@ -43,7 +42,10 @@ class PostgresqlQuery:
         return f"<PostgresqlQuery at {self.place.host}>"
 
     def batches(self, schema: Schema, take: Take) -> Iterator[pl.DataFrame]:
-        digest = CellDigest(schema.wanted, as_text=schema.identifying)
+        yield from digested(self.arrow(schema), schema, take)
+
+    def arrow(self, schema: Schema) -> Iterator[pyarrow.RecordBatch]:
+        """What the database gives, of the columns ``schema.wanted``. Raises ``DatasetRefused``."""
         try:
             # Not autocommit: the driver opens a transaction, which the session's settings make read-only.
             connection = dbapi.connect(self._conninfo())
@@ -53,12 +55,9 @@ class PostgresqlQuery:
         try:
             with connection, connection.cursor() as cursor, closing(self._ordered(cursor, schema)) as batches:
                 for batch in batches:
-                    frame = frame_of(batch).select(schema.wanted)
-                    digest.take(frame)
-                    yield frame
+                    yield batch.select(list(schema.wanted))
         except _FAILURES as error:
             raise DatasetRefused(self._why(error, self.clock() - started)) from None
-        take(digest.digest())
 
     def _ordered(self, cursor: dbapi.Cursor, schema: Schema) -> Generator[pyarrow.RecordBatch, None, None]:
         found = cursor.adbc_execute_schema(f"SELECT * FROM (\n{self.query}\n) AS declared LIMIT 0")  # noqa: S608

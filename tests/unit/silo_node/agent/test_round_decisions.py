@@ -1,6 +1,7 @@
 """The policy is asked again at every round: on the day's files, the day's time, what is left, and today's sandbox."""
 
 import re
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -11,6 +12,7 @@ from protocol.ids import moment
 from protocol.rounds import round_events
 from protocol.study_statements import ReleaseApproved, StudyAccepted, StudyWithdrawn
 from silo_node.agent import silo as silo_module
+from silo_node.agent.answering import choices, give_answer, is_due, verdict
 from silo_node.agent.answers import standing
 from silo_node.errors import PolicyRefused
 from silo_node.ledger.budget import Admitted
@@ -38,6 +40,12 @@ def decided(node):
     return [found.groups() for note in node.notes if note.kind == "decision" and (found := DIGESTS.match(note.what))]
 
 
+def offered(node, peers):
+    """Whether an answer is due, and the answers that are offered."""
+    due = is_due("alpha", peers.record, node.silo.tasks.decided())
+    return due, choices(node.silo, peers.record, verdict(node.silo, peers.record))
+
+
 def ready(node, index):
     """Whether the node computed round ``index``."""
     return index in node.runner.vectors
@@ -61,9 +69,10 @@ def test_every_decision_of_a_study_stands_in_the_journal_under_its_policy_and_fa
 def test_an_owner_who_edits_the_policy_between_two_rounds_is_heard_at_the_next_one(node, peers):
     begin_study(node, peers)
     run_round(node, peers, 0)
-    edited = BASELINE.read_text() + (
+    above, last, _ = BASELINE.read_text().rpartition("// End of the rules.")
+    edited = above + (
         '@id("no-more") @found("it is {now}") @reason("We stop here.") @remedy("Ask us.")\n'
-        'forbid (principal, action == Action::"round", resource);\n'
+        f'forbid (principal, action == Action::"round", resource);\n{last}'
     )
     node.write(policy=edited)
     peers.open(1)
@@ -139,10 +148,28 @@ def test_a_round_in_a_weaker_sandbox_than_the_owner_agreed_to_waits_for_them(mak
     assert (ready(node, 1), node.silo.tasks.halted(peers.study)) == (False, None)
     assert [what for what, *_ in decided(node)].count("round 1 waits, by sandbox-full") == 1
     assert standing(node.silo, peers.record).startswith("round 1 waits for you: sandbox-full: ")
-    node.silo.tasks.answer(peers.study, "accept", "it will do")
+    assert offered(node, peers) == (True, ("compute", "withdraw"))
+    assert give_answer(node.silo, peers.record, "accept", "yes"), "though the very same answer is kept already"
     node.go()
+    assert offered(node, peers) == (False, ("withdraw",))
+    assert not give_answer(node.silo, peers.record, "accept", "yes")
     assert ready(node, 1)
     assert decided(node)[-1][0] == "round 1 allowed by owner"
+
+
+def test_a_round_that_waits_is_noted_once_for_a_rule_though_its_sentence_tells_the_time(node, peers):
+    begin_study(node, peers)
+    above, last, _ = BASELINE.read_text().rpartition("// End of the rules.")
+    node.write(
+        policy=f'{above}@hold @id("each-round") @found("it is {{now}}") @reason("Be here.") @remedy("Say yes.")\n'
+        f'forbid (principal, action == Action::"round", resource) unless {{ context.owner_approved }};\n{last}'
+    )
+    peers.open(0)
+    for _ in range(3):
+        node.go()
+        node.now += timedelta(seconds=60)
+    assert [what for what, *_ in decided(node)].count("round 0 waits, by each-round") == 1
+    assert not ready(node, 0)
 
 
 def test_a_round_in_a_better_sandbox_than_the_owner_agreed_to_needs_no_further_yes(make_node, small, sandbox):

@@ -1,3 +1,6 @@
+import threading
+import time
+
 import pytest
 
 from protocol.follow import Follower, Verified
@@ -54,6 +57,36 @@ def test_a_statement_is_made_once_and_the_same_bytes_are_found_again(tmp_path, t
     first = tasks.say_once("accepted", lambda: statement(1))
     assert tasks.say_once("accepted", lambda: statement(2)) == first
     assert Tasks(tmp_path).say_once("accepted", lambda: statement(3)) == first
+
+
+def test_of_a_command_and_a_node_that_say_the_same_at_once_one_makes_the_statement_and_both_send_it(tmp_path, tasks):
+    making, made, said = threading.Event(), [], []
+
+    def slowly(number):
+        made.append(number)
+        making.set()
+        time.sleep(0.2)
+        return statement(number)
+
+    def say(number):
+        mine = Tasks(tmp_path)
+        said.append(mine.say_once("dataset:heart", lambda: slowly(number)))
+        mine.close()
+
+    first = threading.Thread(target=say, args=(1,))
+    first.start()
+    making.wait(10)
+    say(2)
+    first.join(10)
+    assert made == [1]
+    assert said == [statement(1), statement(1)]
+
+
+def test_what_stops_a_statement_from_being_made_leaves_nothing_kept(tasks):
+    with pytest.raises(RuntimeError):
+        tasks.say_once("accepted", lambda: (_ for _ in ()).throw(RuntimeError))
+    assert tasks.kept("accepted") is None
+    assert tasks.say_once("accepted", lambda: statement(1)) == statement(1)
 
 
 def test_an_owners_newest_answer_takes_back_the_opposite_one(tasks):

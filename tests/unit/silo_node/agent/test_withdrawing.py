@@ -41,9 +41,8 @@ def test_the_owner_is_told_which_studies_a_person_was_part_of(node, peers):
     node.runner.trace = trace
     (part,) = parts_of(node.silo, "patients", "4711")
     assert (part.record.study, part.found) == (peers.study, "held out")
-    assert [(one.dataset, one.test_share) for one in asked[0].asked] == [
-        ("heart", part.record.contract.evaluation.test_share)
-    ]
+    share = part.record.contract.evaluation.test_share
+    assert [(one.person, one.dataset, one.test_shares) for one in asked] == [("4711", "heart", (share,))]
     node.runner.trace = lambda task: ("absent",)
     assert parts_of(node.silo, "patients", "4711") == ()
 

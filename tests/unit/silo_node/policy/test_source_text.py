@@ -35,11 +35,10 @@ def test_a_statement_without_its_end_is_still_a_statement() -> None:
 @settings(deadline=None, max_examples=200)
 @given(text=st.text(alphabet='";/\\\n a', max_size=40))
 def test_statements_stand_in_the_text_on_the_line_that_they_name(text: str) -> None:
-    place = 0
+    lines = text.split("\n")
     for one in statements(text):
-        place = text.index(one.text, place)
-        assert text.count("\n", 0, place) + 1 == one.line
-        place += len(one.text)
+        assert one.text.split("\n")[0] in lines[one.line - 1]
+        assert one.text in "\n".join(lines[one.line - 1 :])
 
 
 @pytest.mark.parametrize("name", catalogue.names())
@@ -87,7 +86,8 @@ CLOSED = PERMIT.replace('@id("all")', '@id("all") @closing("// End.")') + "// fo
 def test_a_set_that_names_its_closing_line_is_refused_without_it() -> None:
     whole = f'{CLOSED}@id("no") {NOTES}\nforbid (principal, action, resource);\n// End.\n'
     assert len(parse_policy(whole, "x").rules) == 2
-    assert len(parse_policy(whole + f'@id("more") {NOTES} forbid (principal, action, resource);', "x").rules) == 3
+    with pytest.raises(PolicyRefused, match="rules of your own belong above that line"):
+        parse_policy(whole + f'@id("more") {NOTES} forbid (principal, action, resource);', "x")
     for cut in range(whole.index("// End.") + len("// End")):
         with pytest.raises(PolicyRefused):
             parse_policy(whole[:cut], "x")
