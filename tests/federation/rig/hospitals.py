@@ -93,8 +93,8 @@ class Hospitals:
         return self.group.processes.running[name]
 
     def kill(self, name: str) -> list[int]:
-        """kill -9: nothing is flushed, nothing is said. The children that have not gone by themselves soon after."""
-        children = children_of(self.process(name).pid)
+        """kill -9: nothing is flushed, nothing is said. What it started and has not gone by itself soon after."""
+        children = descendants_of(self.process(name).pid)
         self.process(name).send_signal(signal.SIGKILL)
         self.process(name).wait()
         deadline = time.monotonic() + ORPHAN_S
@@ -119,9 +119,13 @@ class Hospitals:
         return re.sub(r"\s+", " ", text)
 
     def runner_of(self, name: str) -> int:
-        """The process that reads rows, once it is there."""
-        (child,) = eventually(lambda: children_of(self.process(name).pid), f"{name} has a runner")
-        return child
+        """The process that reads rows, once it is there: inside its box, not what holds the box."""
+
+        def reading() -> list[int]:
+            return [one for one in descendants_of(self.process(name).pid) if _reads_rows(one)]
+
+        (runner,) = eventually(reading, f"{name} has a runner")
+        return runner
 
     def set_in(self, silo: str, file: str, field: str, value: str) -> None:
         """Sets a field of a silo's configuration, as its owner would in an editor."""
@@ -235,6 +239,20 @@ def eventually(look: Callable[[], Any], what: str, limit_s: float = PATIENCE_S) 
             return found
         time.sleep(0.05)
     raise AssertionError(f"not within {limit_s:g} s: {what}")
+
+
+def descendants_of(process: int) -> list[int]:
+    """All that ``process`` started, and what those started."""
+    children = children_of(process)
+    return children + [one for child in children for one in descendants_of(child)]
+
+
+def _reads_rows(process: int) -> bool:
+    try:
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return b"python" in words[0] and words[1:5] == [b"-P", b"-s", b"-m", b"silo_node.runner"]
 
 
 def children_of(process: int) -> list[int]:

@@ -62,7 +62,8 @@ def test_the_box_holds_its_dataset_and_nothing_else_of_the_silo(
     for name in ("identity.key", "journal.sqlite", "ledger.sqlite", "silo.toml"):
         (two.folder.parent / name).write_text("x")
     everything = sorted(str(path) for path in tmp_path.rglob("*") if path.is_file())
-    assert len(everything) == 4 + 2 * 2 + 3
+    # Of the silo; each dataset's source, registration, profile and list of opt-outs; three keys; the lists' lock.
+    assert len(everything) == 4 + 2 * 4 + 3 + 1
     everything.append(f"/proc/{os.getpid()}/environ")
     monkeypatch.setattr(spawning, "_PROGRAM", ("-I", "-c", f"PATHS = {everything!r}\n{LOOK}"))
     with Runner(two.folder, limit_s=60, level=lambda: level) as runner, pytest.raises(DatasetRefused) as seen:
@@ -70,6 +71,7 @@ def test_the_box_holds_its_dataset_and_nothing_else_of_the_silo(
     datasets = tmp_path / "silo" / "datasets"
     needed = [tmp_path / "heart.csv", datasets / "heart.json"]
     needed += [datasets / "keys" / "fingerprint.key", datasets / "keys" / "split-patients.key"]
+    needed += [datasets / "opt-outs" / "patients.list"]
     assert json.loads(str(seen.value)) == sorted(map(str, needed))
 
 
