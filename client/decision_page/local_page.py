@@ -28,11 +28,13 @@ from client.decision_page.conversation import Conversation, Done, Place, Unclear
 from client.decision_page.guard import Guard
 from client.errors import NotDecided, UsageRefused
 from pages.local_requests import HEADERS, Turned
+from pages.local_server import quiet_server
 from pages.loopback import Loopback, PortTaken, bind_loopback
 from pages.rendering import render
 from protocol.webauthn import RP_ID
 
 STATIC: Final = {"style.css": "text/css", "decision.css": "text/css", "decision.js": "text/javascript"}
+CONNECTIONS: Final = 32
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -149,7 +151,7 @@ def serve(conversation: Conversation[Value], setting: Setting) -> Value:
 
 
 async def _serve(page: LocalPage[Value], loopback: Loopback, timeout_s: float) -> Value:
-    server = uvicorn.Server(_configuration(page.app()))
+    server = uvicorn.Server(quiet_server(page.app(), CONNECTIONS))
     running = asyncio.create_task(server.serve(list(loopback.sockets)))
     waiting = asyncio.create_task(page.answered.wait())
     await asyncio.wait({running, waiting}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -161,24 +163,6 @@ async def _serve(page: LocalPage[Value], loopback: Loopback, timeout_s: float) -
             f"nothing was decided: the page was not answered within {timeout_s / 60:g} minutes; start again"
         )
     return page.done.value
-
-
-def _configuration(app: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        loop="asyncio",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=32,
-        timeout_graceful_shutdown=2,
-        h11_max_incomplete_event_size=16 * 1024,
-    )
 
 
 @contextmanager

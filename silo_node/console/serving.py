@@ -4,12 +4,17 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 import uvicorn
 
+from pages.local_server import quiet_server
 from pages.loopback import Loopback
 from silo_node.console.site import console_site
 from silo_node.console.visit import Site
+
+CONNECTIONS: Final = 64
+"""At once: several tabs, and a browser that asks for much at a time."""
 
 
 def serve_console(site: Site, loopback: Loopback, say: Callable[[str], None]) -> None:
@@ -23,7 +28,7 @@ async def _serve(site: Site, loopback: Loopback, say: Callable[[str], None]) -> 
 
     link()
     _at_each_line(link)
-    await uvicorn.Server(_configuration(site)).serve(list(loopback.sockets))
+    await uvicorn.Server(quiet_server(console_site(site), CONNECTIONS)).serve(list(loopback.sockets))
 
 
 def _at_each_line(act: Callable[[], None]) -> None:
@@ -37,22 +42,3 @@ def _at_each_line(act: Callable[[], None]) -> None:
 
     with suppress(OSError, ValueError):  # no input that can be waited for, as under a service manager
         loop.add_reader(sys.stdin, read)
-
-
-def _configuration(site: Site) -> uvicorn.Config:
-    """Nothing is logged: paths hold a secret."""
-    return uvicorn.Config(
-        console_site(site),
-        http="h11",
-        ws="none",
-        lifespan="off",
-        loop="asyncio",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=64,
-        timeout_graceful_shutdown=2,
-        h11_max_incomplete_event_size=16 * 1024,
-    )

@@ -53,6 +53,15 @@ def test_who_opted_out_is_not_among_the_rows(people: Catalogue) -> None:
     assert extracted(people, "age") == [[30.0], [50.0]]
 
 
+def test_who_opts_out_while_the_process_is_kept_is_in_no_read_after(people: Catalogue) -> None:
+    with Runner(people.folder, limit_s=120, warm=False) as runner:
+        for left in (3, 2):
+            file = io.BytesIO()
+            runner.extract(ExtractTask("people", ("age",)), file)
+            assert len(file.getvalue()) == 8 * left
+            people.opt_outs.add("all", ["p2"], "2026-11-23T00:00:00Z")
+
+
 def test_a_column_that_is_not_declared_or_a_source_that_was_changed_gives_nothing(people: Catalogue) -> None:
     for name in ("person", "salary"):
         with pytest.raises(DatasetRefused, match=f"declares no column {name}"):
