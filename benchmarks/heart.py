@@ -31,7 +31,8 @@ from protocol.rounds import charge_id, last_round, plan_round, round_events, rou
 from protocol.sealing.addition import add_chunks
 from protocol.sealing.masks import MaskSecrets, RecoveredSeeds, masks_of_sum, own_masks
 from protocol.sealing.secret import StudySecret
-from protocol.study import StudyContract, study_id
+from protocol.study import study_id
+from protocol.training_study import TrainingContract
 from silo_node.agent.progress import Progress, apply_total, segments_of
 from silo_node.ledger.budget import Balance, PrivacyDomain, Refused
 from silo_node.ledger.sqlite import SqliteLedger
@@ -72,7 +73,7 @@ class Noiseless:
         return np.ones(rows, dtype=np.bool_)
 
 
-def run_study(contract: StudyContract, hospitals: list[Hospital], noise: NoiseSource) -> Progress:
+def run_study(contract: TrainingContract, hospitals: list[Hospital], noise: NoiseSource) -> Progress:
     """All rounds of the study; where they led, the same at all hospitals."""
     study, names, secret = study_id(contract), tuple(h.name for h in hospitals), StudySecret.generate()
     held = dict.fromkeys(names, b"")
@@ -100,7 +101,7 @@ def run_study(contract: StudyContract, hospitals: list[Hospital], noise: NoiseSo
 
 
 def _charged(
-    contract: StudyContract, study: str, hospital: Hospital, held: bytes, index: int, noise: NoiseSource
+    contract: TrainingContract, study: str, hospital: Hospital, held: bytes, index: int, noise: NoiseSource
 ) -> Floats:
     """The hospital's update of a round: reserved, computed, settled."""
     charge, events = charge_id(study, index), round_events(contract, hospital.name, index)
@@ -114,7 +115,7 @@ def _charged(
     return update
 
 
-def _update(contract: StudyContract, hospital: Hospital, held: bytes, index: int, noise: NoiseSource) -> Floats:
+def _update(contract: TrainingContract, hospital: Hospital, held: bytes, index: int, noise: NoiseSource) -> Floats:
     if plan_round(contract, index).stage == "normalisation":
         return normalisation_sums(contract, scaled(contract, hospital.training.features), noise)
     state = Progress.from_bytes(held).state
@@ -193,7 +194,7 @@ def _spent(hospital: Hospital) -> float | None:
     return round(accounting.epsilon_at(balance.spent_picos, DELTA, balance.domain.order), 6)
 
 
-def _score(contract: StudyContract, hospital: Hospital, state: StudyState) -> tuple[float, float]:
+def _score(contract: TrainingContract, hospital: Hospital, state: StudyState) -> tuple[float, float]:
     inputs = standardised(contract, hospital.held_out.features, state.mean, state.deviation)
     found = logits(contract, state.released_parameters, inputs)
     target = hospital.held_out.target

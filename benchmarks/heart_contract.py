@@ -6,7 +6,8 @@ from typing import Final
 
 from compose.heart import FEATURES, SCHEMA, TARGET
 from protocol import accounting
-from protocol.study import StudyContract, parse_contract
+from protocol.study import parse_training
+from protocol.training_study import TrainingContract
 from silo_node.dataset.schema import parse_schema
 
 DELTA: Final = 1e-3
@@ -22,7 +23,7 @@ NORMALISATION_CLIP: Final = 1.5
 AVERAGED_ROUNDS: Final = 5
 
 
-def heart_contract(epsilon: float, published: Mapping[str, int], hidden: tuple[int, ...] = ()) -> StudyContract:
+def heart_contract(epsilon: float, published: Mapping[str, int], hidden: tuple[int, ...] = ()) -> TrainingContract:
     """The study at this epsilon for these published row counts, its noise calibrated to just fit.
 
     Logistic regression, or with ``hidden`` layers an MLP. A silo weighs as the square root of its rows: between
@@ -42,7 +43,7 @@ def heart_contract(epsilon: float, published: Mapping[str, int], hidden: tuple[i
         noise = accounting.calibrate(epsilon, DELTA, order, SHARES, plans)
     schema = {column.name: column for column in parse_schema(SCHEMA, "compose.heart").expanded}
     roots = {silo: math.sqrt(rows) for silo, rows in published.items()}
-    return parse_contract(
+    return parse_training(
         {
             "format": "consortia-study/1",
             "title": "Heart disease across four hospitals",

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.models import build, vector
 from silo_node.training.noise import NoiseSource
@@ -29,7 +29,7 @@ class RoundUpdate:
 
 
 def train_round(
-    contract: StudyContract, silo: str, rows: TrainingRows, state: StudyState, noise: NoiseSource
+    contract: TrainingContract, silo: str, rows: TrainingRows, state: StudyState, noise: NoiseSource
 ) -> RoundUpdate:
     """Run the contract's local steps on the silo's training rows, from ``state``.
 

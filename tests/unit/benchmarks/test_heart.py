@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.heart import measure
 from benchmarks.heart_contract import heart_contract
-from protocol.study import parameter_count
+from protocol.training_study import parameter_count
 
 pytestmark = pytest.mark.filterwarnings("ignore::silo_node.training.noise.InsecureNoiseWarning")
 PUBLISHED = {"cleveland": 303, "hungarian": 261, "switzerland": 46, "va-long-beach": 130}
