@@ -1,16 +1,14 @@
 """``python -m silo_node.selftest DEPTH``: started by ``silo_node.runner.self_test_box``, of no use to people."""
 
 import sys
-from importlib.metadata import version
 
 from silo_node.selftest.measured import Begun, Finished, Said
-
-PACKAGES = ("consortia", "cryptography", "numpy", "opacus", "torch")
+from silo_node.selftest.versions import PACKAGES, installed_version
 
 
 def main(depth: str) -> int:
     """Says every figure as it is found. The exit status tells nothing of them."""
-    _say(Begun(versions={name: version(name) for name in PACKAGES}))
+    _say(Begun(versions={name: installed_version(name) for name in PACKAGES}))
     # Imported here: torch takes seconds, and whoever waits has seen that something happens.
     import numpy as np
 

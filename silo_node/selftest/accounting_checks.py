@@ -36,8 +36,8 @@ def accounting_figures(engine: Engine, random: np.random.Generator) -> Iterator[
     ratio = None if ran is None else cost_of(charged, 8) / cost_of(ran, 8)
     yield _figure("cost charged over cost of what was run", ratio, 1e-9)
     ratios = [ledger_over_integral(*one, order) for one in _MECHANISMS for order in _ORDERS]
-    for name, value in (("smallest", min(ratios)), ("largest", max(ratios))):
-        yield _figure(f"{name} ratio of a charge to its integral", value, _AGREES)
+    for name, value in (("least", min(ratios)), ("largest", max(ratios))):
+        yield _figure(f"{name} charge over its integral", value, _AGREES)
 
 
 def _figure(what: str, ratio: float | None, within: float) -> Measured:

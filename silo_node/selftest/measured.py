@@ -1,5 +1,6 @@
 """What a privacy self-test found, as values: figures beside their bounds. Without torch: the agent reads these."""
 
+import math
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
@@ -9,6 +10,9 @@ from protocol.ids import Sentence, Strict, Timestamp, as_sentence
 
 Depth = Literal["quick", "thorough"]
 
+NAME: Final = "privacy self-test"
+PASSED: Final = "passed"
+"""The verdict in a journal's entry, behind depth and name, where it is good; with any other nothing is computed."""
 ALARM: Final = 1e-6
 """The most a sound machine risks with one random figure: to be told that it fails. Bounds are derived from it."""
 
@@ -22,7 +26,7 @@ class Measured(Strict):
 
     type: Literal["measured"] = "measured"
     check: Annotated[str, Field(pattern=r"^[a-z-]{1,20}$")]
-    what: Annotated[Sentence, Field(max_length=60)]
+    what: Annotated[Sentence, Field(max_length=40)]
     figure: float | None
     low: float | None
     high: float | None
@@ -38,9 +42,12 @@ class Measured(Strict):
     @property
     def bound(self) -> str:
         """The range in a few characters."""
-        if self.low is not None and self.high is not None:
-            return f"{self.low:.5g} to {self.high:.5g}"
-        return f"<= {self.high:.7g}" if self.high is not None else f">= {self.low:.7g}"
+        if self.low is None:
+            return "any" if self.high is None else f"<= {self.high:.6g}"
+        if self.high is None:
+            return f">= {self.low:.6g}"
+        about_one = math.isclose(self.low + self.high, 2.0, abs_tol=1e-12)
+        return f"1 +- {self.high - 1:.2g}" if about_one else f"{self.low:.4g} to {self.high:.6g}"
 
 
 class Begun(Strict):
@@ -88,13 +95,12 @@ class SelfTestReport(Strict):
     def in_words(self) -> str:
         """One line for the journal, verdict first: what is too long for it is cut at its end."""
         good = sum(one.passed for one in self.figures)
-        verdict = "passed" if self.passed else f"failed ({self.failure or ', '.join(one.what for one in self.failed)})"
+        why = self.failure or ", ".join(one.what for one in self.failed) or "nothing was measured"
+        verdict = PASSED if self.passed else f"failed ({why})"
         run_on = ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items()))
         figures = "; ".join(f"{one.what}: {shown(one.figure)}" for one in self.figures)
-        return as_sentence(
-            f"{verdict}: {good} of {len(self.figures)} figures within bounds, {self.depth}, in {self.sandbox}, "
-            f"on {run_on}: {figures}"
-        )
+        counted = f"{good} of {len(self.figures)} figures within bounds"
+        return as_sentence(f"{self.depth} {NAME} {verdict}: {counted}, in {self.sandbox}, on {run_on}: {figures}")
 
 
 def shown(figure: float | None) -> str:

@@ -31,7 +31,7 @@ def noise_figures(engine: Engine, effort: Effort, random: np.random.Generator) -
     charged = _CLIP * _MULTIPLIER
     alarm = alarm_within(_WITHIN, first.size)
     yield _deviation("standard deviation of an empty step", first / charged, (1 - _WITHIN, 1 + _WITHIN), alarm)
-    yield _shape("Kolmogorov-Smirnov distance to the Gaussian", first / charged)
+    yield _shape("Kolmogorov-Smirnov distance to Gaussian", first / charged)
     yield _memory(first / charged, second / charged)
     step = grid_step(_CLIP)
     off_grid = int(np.count_nonzero(first / step != np.rint(first / step)))
@@ -104,7 +104,7 @@ def _memory(first: Floats, second: Floats) -> Measured:
     largest = max(
         abs(_correlation(one**power, other**power)) * math.sqrt(one.size) for one, other in pairs for power in (1, 2)
     )
-    what = "largest correlation of two draws, in sigma"
+    what = "largest correlation of draws, in sigma"
     return Measured(check="noise", what=what, figure=largest, low=None, high=farthest_correlation(6), alarm=ALARM)
 
 
@@ -119,7 +119,7 @@ def _repeats(engine: Engine) -> Measured:
     drawn = {engine.noise.add_gaussian(np.zeros(_SMALL), 1.0, grid_step(1.0)).tobytes() for _ in range(_SMALL_DRAWS)}
     # A pair agrees on a grid of 2^-40 with a chance below 2^-41 a value.
     alarm = _SMALL_DRAWS**2 * 2.0 ** (-41 * _SMALL)
-    return _none_of(f"draws of {_SMALL_DRAWS} that repeat one: a key used twice", _SMALL_DRAWS - len(drawn), alarm)
+    return _none_of(f"draws of {_SMALL_DRAWS} that repeat one", _SMALL_DRAWS - len(drawn), alarm)
 
 
 def _none_of(what: str, count: int, alarm: float = 0.0) -> Measured:

@@ -51,4 +51,4 @@ def measure(
                 started = clock()
         except Exception as problem:  # noqa: BLE001 - whatever it is, this machine can't do what privacy rests on
             what = f"stopped with {type(problem).__name__}"
-            yield Measured(check=check.name, what=what[:60], figure=None, low=None, high=0.0, alarm=0.0)
+            yield Measured(check=check.name, what=what[:40], figure=None, low=None, high=0.0, alarm=0.0)
