@@ -21,6 +21,7 @@ from silo_node.agent.decisions import may_compute
 from silo_node.agent.keying import agreed_secret
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
 from silo_node.agent.renewing import check_still_accepted
+from silo_node.agent.self_testing import require_no_failure
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.agent.uploading import send_term
@@ -79,6 +80,7 @@ def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     unmasking.check_peers(silo, current.index, current.opened.silos)
     forget_closed(silo, study)
     if silo.files.update(study.id, current.index) is None:
+        require_no_failure(silo.voice.journal)
         if not may_compute(silo, study, current):
             return False  # a person decides
         compute_update(silo, study, current)
