@@ -34,6 +34,7 @@ from protocol.sealing.secret import StudySecret
 from protocol.study import StudyContract, study_id
 from silo_node.agent.progress import Progress, apply_total, segments_of
 from silo_node.ledger.budget import Balance, PrivacyDomain, Refused
+from silo_node.ledger.caps import Use
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.sealing.sealer import OpenedTotal, seal_update
 from silo_node.statistics.queries import normalisation_sums
@@ -105,7 +106,9 @@ def _charged(
     """The hospital's update of a round: reserved, computed, settled."""
     charge, events = charge_id(study, index), round_events(contract, hospital.name, index)
     if hospital.ledger:
-        admitted = hospital.ledger.reserve(DOMAIN, charge, events)
+        admitted = hospital.ledger.reserve(
+            DOMAIN, charge, events, Use(contract.data.dataset, study, contract.recipients)
+        )
         if isinstance(admitted, Refused):
             raise SystemExit(f"{hospital.name} refuses round {index}: {admitted}")
     update = _update(contract, hospital, held, index, noise)
