@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from protocol.follow import Verified
-from protocol.membership_statements import CapDeclared, Enrolment
+from protocol.membership_statements import CapDeclared, DomainDeclared, Enrolment
 from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.signing import Signed
 from silo_node.agent.review import review
@@ -35,7 +35,7 @@ def check_newest_head(silo: Silo) -> None:
 def head_signed(signed: Signed) -> str | None:
     """The ledger's head that a statement of this silo names."""
     body = signed.body
-    return body.ledger_head if isinstance(body, SpendReserved | SpendSettled | CapDeclared) else None
+    return body.ledger_head if isinstance(body, SpendReserved | SpendSettled | CapDeclared | DomainDeclared) else None
 
 
 def _restored(signed: Signed) -> str:

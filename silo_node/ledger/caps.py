@@ -40,6 +40,11 @@ class Use:
             yield "recipient", recipient
 
 
+def unnamed(study: str) -> Use:
+    """The use of a charge of which only the study is known: it counts against all datasets and recipients."""
+    return Use(_UNNAMED, study, (_UNNAMED,))
+
+
 @dataclass(frozen=True, slots=True)
 class Cap:
     """At most ``picos`` of ``domain`` for the dataset, study or recipient ``name``, or for each; None: no such cap.
@@ -130,8 +135,7 @@ class CapTable:
 
     def count(self, domain: str, charge_id: str, use: Use | None, picos: Cost) -> None:
         """Counts ``picos`` (below 0: given back) against all that a charge names."""
-        unnamed = Use(_UNNAMED, charge_id.partition(":")[0], (_UNNAMED,))
-        for scope, name in (use or unnamed).names():
+        for scope, name in (use or unnamed(charge_id.partition(":")[0])).names():
             self._spent[domain, scope, name] += picos
 
     def spent(self, domain: str, scope: Scope, name: str) -> Cost:

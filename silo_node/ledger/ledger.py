@@ -49,6 +49,10 @@ class Ledger(Protocol):
         """Every cap in force beside the domain's own."""
         ...
 
+    def charge(self, charge_id: str) -> Admitted | Settled | None:
+        """Where a charge stands: its end if it has one, None if it was never reserved."""
+        ...
+
     def declared(self) -> tuple[Entry, ...]:
         """The entries with caps, and with the owner's word on domains beside others, oldest first."""
         ...

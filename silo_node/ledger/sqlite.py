@@ -96,6 +96,11 @@ class SqliteLedger:
         with self._entries():
             return self._book.balance(domain)
 
+    def charge(self, charge_id: str) -> Admitted | Settled | None:
+        """See `Ledger.charge`."""
+        with self._entries():
+            return self._book.charge(charge_id)
+
     def declared(self) -> tuple[Entry, ...]:
         """See `Ledger.declared`."""
         with self._entries():

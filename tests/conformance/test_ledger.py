@@ -67,6 +67,9 @@ class NaiveLedger:
     def domains(self) -> tuple[PrivacyDomain, ...]:
         return tuple(sorted((e.definition for e in self.entries if e.definition), key=lambda one: one.name))
 
+    def charge(self, charge_id: str) -> Admitted | Settled | None:
+        raise NotImplementedError
+
     def declared(self) -> tuple[Entry, ...]:
         return tuple(entry for entry in self.entries if entry.cap or entry.others)
 
