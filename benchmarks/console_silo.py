@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.heart_contract import heart_contract
+from benchmarks.cohorts.heart import heart_contract
 from compose.heart import SCHEMA
 from policies import catalogue as shipped
 from protocol.charter import Charter, Member, Person, charter_digest
