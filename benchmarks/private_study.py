@@ -20,6 +20,7 @@ from protocol.sealing.secret import StudySecret
 from protocol.study import StudyContract, study_id
 from silo_node.agent.progress import Progress, apply_total, segments_of
 from silo_node.ledger.budget import Refused
+from silo_node.ledger.caps import Use
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.sealing.sealer import OpenedTotal, seal_update
 from silo_node.statistics.queries import normalisation_sums
@@ -88,7 +89,7 @@ def _charged(
     """The silo's update of a round: reserved, computed, settled."""
     charge, events = charge_id(study, index), round_events(contract, one.name, index)
     if one.ledger:
-        admitted = one.ledger.reserve(DOMAIN, charge, events)
+        admitted = one.ledger.reserve(DOMAIN, charge, events, Use(contract.data.dataset, study, contract.recipients))
         if isinstance(admitted, Refused):
             raise SystemExit(f"{one.name} refuses round {index}: {admitted}")
     update = _update(contract, one, held, index, noise)
