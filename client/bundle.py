@@ -19,7 +19,7 @@ from client.errors import BundleRefused
 from protocol import canonical
 from protocol.errors import Malformed
 from protocol.ids import Strict, StudyId
-from protocol.study import explain, parse_contract, study_id
+from protocol.study import explain, parse_training, study_id
 from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
@@ -83,7 +83,7 @@ def read_bundle(data: bytes, study: str) -> Bundle:
         raise BundleRefused("the bundle's metadata is not a consortia release")
     try:
         value = _Metadata.model_validate_json(canonical.encode(canonical.decode(metadata["consortia"].encode())))
-        contract = parse_contract(value.contract)
+        contract = parse_training(value.contract)
     except ValidationError as error:
         raise BundleRefused(f"the bundle's metadata is refused: {explain(error)}") from None
     except Malformed as error:

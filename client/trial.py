@@ -31,8 +31,9 @@ from protocol.simulation import (
     SimulationJob,
     SimulationOutcome,
     SimulationRefused,
+    StatisticsSimulated,
 )
-from protocol.study import contract_value, parse_training
+from protocol.study import StudyContract, contract_value, parse_contract
 from protocol.training_study import TrainingContract
 
 COMMAND: Final = "consortia-silo"
@@ -40,6 +41,7 @@ INSTALL: Final = "pip install -c constraints.txt '.[silo]'"
 USUAL_ROWS: Final = 20_000
 """How many rows a silo are simulated at most, unless more are asked for."""
 
+Simulated = RoundSimulated | SimulationOutcome | StatisticsSimulated
 Progress = Callable[[RoundSimulated], None]
 
 
@@ -72,18 +74,28 @@ def try_study(
     """
     job = simulation_job(contract, registered, files, most_rows)
     rounds: list[RoundSimulated] = []
-    with _simulation() as simulation:
-        for report in _reports(simulation, job):
-            if isinstance(report, SimulationOutcome):
-                published = {terms.silo: terms.rows for terms in contract.silos}
-                return Trial(job.contract, published, tuple(sorted(files)), tuple(rounds), report)
+    for report in run_simulation(job):
+        if isinstance(report, SimulationOutcome) and isinstance(job.contract, TrainingContract):
+            published = {terms.silo: terms.rows for terms in contract.silos}
+            return Trial(job.contract, published, tuple(sorted(files)), tuple(rounds), report)
+        if isinstance(report, RoundSimulated):
             rounds.append(report)
             progress(report)
+    raise TrialFailed("the simulation ended without an outcome; is the same version of consortia-silo installed?")
+
+
+def run_simulation(job: SimulationJob) -> Iterator[Simulated]:
+    """What the simulating process tells of ``job``, to its outcome. Raises ``TrialFailed`` if it ends without one."""
+    with _simulation() as simulation:
+        for report in _reports(simulation, job):
+            yield report
+            if not isinstance(report, RoundSimulated):
+                return
         raise _ended(simulation)
 
 
 def simulation_job(
-    contract: TrainingContract,
+    contract: StudyContract,
     registered: Mapping[str, DatasetRegistered],
     files: Mapping[str, Path],
     most_rows: int,
@@ -106,25 +118,27 @@ def simulation_job(
     return SimulationJob(format="consortia-simulation/1", contract=_with_rows(contract, rows), silos=tuple(silos))
 
 
-def _with_rows(contract: TrainingContract, rows: Mapping[str, int]) -> TrainingContract:
+def _with_rows(contract: StudyContract, rows: Mapping[str, int]) -> StudyContract:
     """The same study over other row counts: weights and noise stay, the expected batches follow."""
     value = contract_value(contract)
-    kept = 1.0 - contract.evaluation.test_share
     for terms in value["silos"]:
         if terms["rows"] != rows[terms["silo"]]:
             terms["rows"] = rows[terms["silo"]]
-            terms["normaliser"] = max(1.0, terms["rows"] * kept * terms["sampling_rate"])
+            if isinstance(contract, TrainingContract):
+                kept = 1.0 - contract.evaluation.test_share
+                terms["normaliser"] = max(1.0, terms["rows"] * kept * terms["sampling_rate"])
     try:
-        return parse_training(value)
+        return parse_contract(value)
     except Malformed as error:
         raise DraftRefused(f"with the rows of this trial: {error}") from None
 
 
-def _check_size(contract: TrainingContract, rows: Mapping[str, int]) -> None:
-    values = sum(rows.values()) * (len(contract.data.features) + 1)
+def _check_size(contract: StudyContract, rows: Mapping[str, int]) -> None:
+    columns = len(contract.data.columns)
+    values = sum(rows.values()) * columns
     if values > MAX_VALUES:
         raise UsageRefused(
-            f"--rows: {sum(rows.values())} rows of {len(contract.data.features) + 1} columns are {values} values; "
+            f"--rows: {sum(rows.values())} rows of {columns} columns are {values} values; "
             f"at most {MAX_VALUES} are simulated, so take fewer rows a silo"
         )
 
@@ -180,7 +194,7 @@ def _command() -> str:
     return found
 
 
-def _reports(simulation: _Simulation, job: SimulationJob) -> Iterator[RoundSimulated | SimulationOutcome]:
+def _reports(simulation: _Simulation, job: SimulationJob) -> Iterator[Simulated]:
     try:
         with simulation.told as told:
             told.write(job.model_dump_json().encode())

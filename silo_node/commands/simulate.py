@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from protocol.errors import ProtocolError
 from protocol.ids import as_sentence
-from protocol.simulation import RoundSimulated, SimulationJob, SimulationOutcome, SimulationRefused
+from protocol.simulation import SimulationJob, SimulationRefused, Told
+from protocol.statistics_study import StatisticsContract
 from protocol.study import explain
 from silo_node.errors import SiloError
 
@@ -29,6 +30,11 @@ def simulate_() -> None:
 
 
 def _simulate(job: SimulationJob) -> None:
+    if isinstance(job.contract, StatisticsContract):
+        from silo_node.simulation.statistics import simulate_statistics
+
+        _say(simulate_statistics(job.contract, job.silos))
+        return
     # Imported here: torch takes seconds, and no other command needs it.
     from silo_node.simulation.rounds import simulate
     from silo_node.simulation.rows import rows_of
@@ -44,6 +50,6 @@ def _refuse(reason: str) -> None:
     raise typer.Exit(1)
 
 
-def _say(report: RoundSimulated | SimulationOutcome | SimulationRefused) -> None:
+def _say(report: Told) -> None:
     sys.stdout.write(report.model_dump_json() + "\n")
     sys.stdout.flush()

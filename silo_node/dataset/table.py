@@ -63,8 +63,11 @@ def read_table(
     opted_out: OptedOut | None = None,
     columns: Sequence[str] | None = None,
     in_memory: int = IN_MEMORY_BYTES,
+    gaps: bool = False,
 ) -> Table:
     """The rows of ``source``; of the expanded columns only ``columns`` are kept where given, and all are checked.
+
+    With ``gaps`` missing values are NaN, and nothing stands in for them.
 
     What was read is taken into ``seal``. Rows are counted from 1, the first below a CSV's header. Raises
     ``DatasetRefused`` with every problem found.
@@ -74,7 +77,8 @@ def read_table(
             "people of this privacy domain opted out, and without a subject or record_id in its schema this dataset "
             "cannot leave them out; declare one"
         )
-    reading = _Reading(schema, split_key, opted_out, tuple(columns if columns is not None else schema.names), in_memory)
+    kept = tuple(columns if columns is not None else schema.names)
+    reading = _Reading(schema, split_key, opted_out, kept, in_memory, gaps)
     try:
         for frame in source.batches(schema, seal.take):
             reading.take(frame)
@@ -87,11 +91,17 @@ class _Reading:
     """What has been read so far."""
 
     def __init__(
-        self, schema: Schema, split_key: bytes, opted_out: OptedOut | None, columns: tuple[str, ...], in_memory: int
+        self,
+        schema: Schema,
+        split_key: bytes,
+        opted_out: OptedOut | None,
+        columns: tuple[str, ...],
+        in_memory: int,
+        gaps: bool,
     ) -> None:
         self._schema, self._key, self._opted_out, self._columns = schema, split_key, opted_out, columns
         self._problems = Problems()
-        self._cells, self._people = CellReader(self._problems), IdentityReader(schema, self._problems)
+        self._cells, self._people = CellReader(self._problems, gaps), IdentityReader(schema, self._problems)
         self._low = np.array([column.minimum for column in schema.expanded])
         self._high = np.array([column.maximum for column in schema.expanded])
         self._all = list(range(len(self._low)))
@@ -153,7 +163,8 @@ class _Reading:
 
     def _clamp(self, values: NDArray[np.float64]) -> None:
         """Clamps each column of ``values`` (d, m) that needs it, in place, and counts what lay outside."""
-        low, high = values.min(axis=1, initial=np.inf), values.max(axis=1, initial=-np.inf)
+        # fmin and fmax pass over what is missing.
+        low, high = np.fmin.reduce(values, 1, initial=np.inf), np.fmax.reduce(values, 1, initial=-np.inf)
         for place in np.flatnonzero((low < self._low) | (high > self._high)):
             cells = values[place]
             outside = (cells < self._low[place]) | (cells > self._high[place])

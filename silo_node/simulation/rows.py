@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from protocol.mock import mock_rows
 from protocol.simulation import FileSource, MockSource, SimulatedSilo
+from protocol.study import StudyContract
 from protocol.training_study import TrainingContract
 from silo_node.errors import DatasetRefused
 from silo_node.training.rows import TrainingRows
@@ -34,30 +35,30 @@ def rows_of(contract: TrainingContract, one: SimulatedSilo) -> SiloRows:
 
     Raises ``DatasetRefused`` or ``Malformed`` where the source doesn't hold the contract's columns.
     """
-    count = contract.terms_of(one.silo).rows
-    if isinstance(one.source, MockSource):
-        values = _mock_values(contract, one.silo, one.source, count)
-    else:
-        values = _file_values(contract, one.source, count)
+    values = values_of(contract, one)
+    if not bool(np.isfinite(values).all()):
+        raise DatasetRefused("a row has no value where a model needs one; fill it in")
+    if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
+        raise DatasetRefused(f"the target {contract.data.target.name} must be 0 or 1 in every row")
     training = np.random.default_rng(_SPLIT_SEED).random(len(values)) >= contract.evaluation.test_share
     return SiloRows(_side(values[training]), _side(values[~training]))
+
+
+def values_of(contract: StudyContract, one: SimulatedSilo) -> Floats:
+    """The columns that the contract reads, in their order (n, d); NaN where a file has no value."""
+    count, names = contract.terms_of(one.silo).rows, [column.name for column in contract.data.columns]
+    if isinstance(one.source, MockSource):
+        rows = mock_rows(one.silo, one.source.dataset, one.source.columns, count)
+        return np.column_stack([rows.column(name) for name in names])
+    return _file_values(names, one.source, count)
 
 
 def _side(values: Floats) -> TrainingRows:
     return TrainingRows(np.ascontiguousarray(values[:, :-1]), values[:, -1].copy())
 
 
-def _names(contract: TrainingContract) -> list[str]:
-    return [column.name for column in (*contract.data.features, contract.data.target)]
-
-
-def _mock_values(contract: TrainingContract, silo: str, source: MockSource, count: int) -> Floats:
-    rows = mock_rows(silo, source.dataset, source.columns, count)
-    return np.column_stack([rows.column(name) for name in _names(contract)])
-
-
-def _file_values(contract: TrainingContract, source: FileSource, count: int) -> Floats:
-    path, names = Path(source.path), _names(contract)
+def _file_values(names: list[str], source: FileSource, count: int) -> Floats:
+    path = Path(source.path)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DatasetRefused(f"file {path.name} is larger than the {MAX_FILE_BYTES} bytes that are read")
@@ -69,6 +70,4 @@ def _file_values(contract: TrainingContract, source: FileSource, count: int) -> 
         # Its text may quote a value.
         needed = ", ".join(names)
         raise DatasetRefused(f"file {path.name}: it must be CSV with these columns, all numbers: {needed}") from None
-    if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
-        raise DatasetRefused(f"file {path.name}: the target {names[-1]} must be 0 or 1 in every row")
     return values.astype(np.float64, copy=False)
