@@ -24,7 +24,7 @@ Groups = tuple[int, ...] | None
 CONFIDENCE_Z: Final = 1.959964
 """Of a two-sided interval of 95 %."""
 LARGEST_ERROR: Final = 0.1
-"""A figure with a larger standard error is not told: noise alone could be it, and the delta method doesn't hold there."""
+"""A figure with a larger standard error is not told: it may be noise alone."""
 _STEP: Final = 1e-4
 
 
