@@ -19,6 +19,7 @@ from protocol.sealing.secret import StudySecret
 from silo_node.agent import sayings, unmasking
 from silo_node.agent.decisions import may_compute
 from silo_node.agent.keying import agreed_secret
+from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
 from silo_node.agent.renewing import check_still_accepted
 from silo_node.agent.silo import Silo
@@ -101,6 +102,7 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     contract, index = study.record.contract, current.index
     dataset = silo.catalogue.get(contract.data.dataset)
     check_still_accepted(silo, study, dataset)
+    check_opt_outs(silo, dataset.domain)
     admitted = silo.ledger.reserve(dataset.domain, charge_id(study.id, index), round_events(contract, silo.name, index))
     if isinstance(admitted, Refused):
         raise StudyHalted(str(admitted))

@@ -2,6 +2,7 @@
 
 from protocol.ids import timestamp
 from protocol.membership_statements import DatasetRegistered
+from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.silo import Silo, published_columns
 from silo_node.agent.voice import Opening, Saying
 from silo_node.dataset.catalogue import Checked, Dataset, Registration
@@ -16,6 +17,7 @@ def register_dataset(silo: Silo, registration: Registration) -> Dataset:
     )
 
     def check(asked: Registration) -> Checked:
+        check_opt_outs(silo, asked.domain)
         checked = silo.runner.check(asked)
         # Between the check and the record: a dataset never stands without its domain in the ledger.
         registered = silo.ledger.register(cap)

@@ -136,6 +136,18 @@ class Journal:
         rows = self._db.execute(query, (study, kind, prefix, prefix + chr(0x10FFFF)))
         return frozenset(row[0] for row in rows)
 
+    def decided(self, prefix: str) -> Iterator[JournalEntry]:
+        """The decisions about no study whose ``what`` begins with ``prefix``, newest first.
+
+        Each is held against its hash and the hash before it, as ``newest`` does.
+        """
+        query = (
+            f"SELECT entry, hash, CAST(event AS BLOB) FROM journal WHERE {_STUDY} IS NULL AND {_KIND} = 'decision' "  # noqa: S608  # names of ours
+            f"AND {_WHAT} >= ? AND {_WHAT} < ? ORDER BY entry DESC"
+        )
+        for row in self._db.execute(query, (prefix, prefix + chr(0x10FFFF))).fetchall():
+            yield self._held(*row)
+
     def close(self) -> None:
         self._db.close()
 
