@@ -93,7 +93,10 @@ def _prepared(silo: Silo, record: JobRecord, bundle: CodeBundle, folder: Path) -
     asked = record.asked
     check_opt_outs(silo, silo.catalogue.get(asked.dataset).domain)
     with writing_private(rows) as file:
-        silo.runner.extract(ExtractTask(asked.dataset, asked.columns), file)
+        left_out = silo.runner.extract(ExtractTask(asked.dataset, asked.columns), file)
+    if left_out:
+        what = f"job {record.job[:12]}: {left_out} rows of people who opted out were left out"
+        silo.voice.note("decision", what, None)
     return Analysis(code, rows, asked.columns, asked.seconds, asked.memory_mib)
 
 
