@@ -196,8 +196,10 @@ class Catalogue:
         dataset = self.get(name)
         return open_rows(self._within_reach(dataset), self.keys, self.opted_out(dataset), requirement, test_share, unit)
 
-    def columns(self, name: str, columns: Sequence[str]) -> "NDArray[np.float64]":
-        """Exact values (n, columns) of dataset ``name``, for reviewed code. For the runner's process alone.
+    def columns(self, name: str, columns: Sequence[str]) -> tuple["NDArray[np.float64]", int]:
+        """Exact values (n, columns) of dataset ``name``, for reviewed code, and how many rows were left out of them.
+
+        For the runner's process alone.
 
         Raises ``DatasetRefused`` for a column that is not declared, or a source that is not what was registered.
         """

@@ -216,17 +216,22 @@ def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
     return outcome
 
 
-def extract_frame(values: NDArray[np.float64]) -> Frame:
-    return Frame({"reply": "extracted"}, vector_payload(values.reshape(-1)))
+def extract_frame(values: NDArray[np.float64], left_out: int) -> Frame:
+    return Frame({"reply": "extracted", "left_out": left_out}, vector_payload(values.reshape(-1)))
 
 
-def extract_from(task: ExtractTask, frame: Frame, rows: BinaryIO) -> None:
-    """The granted values, written to ``rows`` as they arrive: little-endian float64 (n, columns), in C order."""
-    _only(frame.header, "reply")
-    if frame.header["reply"] != "extracted" or frame.payload.size % (8 * len(task.columns)):
+def extract_from(task: ExtractTask, frame: Frame, rows: BinaryIO) -> int:
+    """The granted values, written to ``rows`` as they arrive: little-endian float64 (n, columns), in C order.
+
+    Returns how many rows of people who opted out are not among them.
+    """
+    _only(frame.header, "reply", "left_out")
+    left_out, whole = frame.header["left_out"], frame.payload.size % (8 * len(task.columns)) == 0
+    if frame.header["reply"] != "extracted" or type(left_out) is not int or left_out < 0 or not whole:
         raise BadFrame("a reply that is no table of the columns asked for")
     for block in frame.payload.blocks:
         rows.write(block)
+    return left_out
 
 
 def checked_frame(checked: Checked) -> Frame:

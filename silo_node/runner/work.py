@@ -53,7 +53,7 @@ class Workshop:
         if isinstance(task, CheckTask):
             return checked_frame(self._catalogue.check(task.registration))
         if isinstance(task, ExtractTask):
-            return extract_frame(self._catalogue.columns(task.dataset, task.columns))
+            return extract_frame(*self._catalogue.columns(task.dataset, task.columns))
         if isinstance(task, TraceTask):
             found = (self._catalogue.find(task.dataset, task.person, share) for share in task.test_shares)
             return traced_frame(tuple(found))
