@@ -40,7 +40,7 @@ Role = Callable[["Exchange", str], int]
 ROUND: Final = 1
 ATTEMPT: Final = 1
 _BLOCK: Final = 1 << 17
-_LEAD: Final = 24
+_LEAD: Final = 32
 """Bytes before the state in a file of progress."""
 
 

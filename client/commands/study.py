@@ -152,7 +152,7 @@ def release_(
             {
                 "study": whole,
                 "confirmed_by": list(released.confirmed_by),
-                "evaluation": measured.model_dump(mode="json"),
+                "evaluation": measured.model_dump(mode="json", exclude_defaults=True),
                 "files": [str(path) for path in paths],
             }
         )
