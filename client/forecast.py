@@ -65,7 +65,9 @@ class Expected:
 
     @property
     def told_error(self) -> float | None:
-        """The mean standard error of the accuracy that a release tells; None if noise drowned one."""
+        """The mean standard error of the accuracy that a release tells; None if noise drowned one, or there is none."""
+        if self.epsilon is None:
+            return None  # a release counts with the noise that the contract names
         errors = [run.told_error for run in self.runs]
         return fmean(one for one in errors if one is not None) if errors and None not in errors else None
 

@@ -16,6 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 56, 44
 _GRID: Final = 'stroke="#d5dde5"'
 _LINE: Final = 'fill="none" stroke="#0b5cad" stroke-width="2"'
 _BASE: Final = 'stroke="#8a5a00" stroke-dasharray="6 4"'
+_HALO: Final = 'stroke="#ffffff" stroke-width="4" stroke-linejoin="round" paint-order="stroke"'
 _CEILING: Final = 'stroke="#1a6b3c" stroke-dasharray="2 3" stroke-width="2"'
 
 
@@ -35,13 +36,15 @@ def accuracy_chart(title: str, marks: Sequence[Mark], noiseless: float | None, c
     low, high = _scale(values or [0.0, 1.0])
     drawing = _Drawing(marks, low, high)
     parts = [_opened(title, marks, noiseless, commonest), *drawing.grid()]
+    texts = []
     for value, look, text in (
         (commonest, _BASE, "always the commoner answer"),
         (noiseless, _CEILING, "no noise"),
     ):
         if value is not None:
-            parts += drawing.level(value, look, f"{text}: {value:.3f}")
-    return "".join([*parts, *drawing.curve(), "</svg>\n"])
+            parts.append(drawing.level(value, look))
+            texts.append(drawing.label(value, f"{text}: {value:.3f}"))
+    return "".join([*parts, *drawing.curve(), *texts, "</svg>\n"])
 
 
 class _Drawing:
@@ -69,10 +72,13 @@ class _Drawing:
         parts += [_text(self.x(one.epsilon), HEIGHT - _BOTTOM + 18, f"{one.epsilon:g}") for one in self._marks]
         return [*parts, _text((WIDTH + _LEFT) / 2, HEIGHT - 8, "epsilon of the whole study, at each silo")]
 
-    def level(self, accuracy: float, look: str, text: str) -> list[str]:
+    def level(self, accuracy: float, look: str) -> str:
         y = self.y(accuracy)
-        line = f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" {look}/>'
-        return [line, _text(WIDTH - _RIGHT, y - 5, text, "end")]
+        return f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" {look}/>'
+
+    def label(self, accuracy: float, text: str) -> str:
+        """Above a level, and before whatever of the curve lies behind it."""
+        return f"<g {_HALO}>{_text(WIDTH - _RIGHT - 50, self.y(accuracy) - 6, text, 'end')}</g>"
 
     def curve(self) -> list[str]:
         points = " ".join(f"{self.x(one.epsilon):.1f},{self.y(one.accuracy):.1f}" for one in self._marks)

@@ -104,7 +104,7 @@ def _print(found: Forecast, draft: Path, plot: Path | None) -> None:
     say(printable(f"  {found.contract.title}"))
     if not found.whole:
         out.print("stopped early: the figures are of the runs that were done", style="yellow")
-    columns = ("epsilon", "accuracy", "one study strays", "its release is off by", "charged", "runs")
+    columns = ("epsilon", "accuracy", "one study strays", "its release errs by", "charged", "runs")
     print_table("", columns, map(_row, found.points))
     say(f"always the commoner answer: {_share(found.commonest)}; delta {found.contract.privacy.delta:g}")
     for point in found.points:
@@ -127,7 +127,8 @@ def _print(found: Forecast, draft: Path, plot: Path | None) -> None:
 def _row(point: Expected) -> tuple[str, ...]:
     name = "no noise" if point.epsilon is None else f"{point.epsilon:g}{'*' if point.beyond else ''}"
     charged = "nothing" if point.epsilon is None else "-" if point.charged is None else f"{point.charged:.3f}"
-    released = "drowned in noise" if point.runs and point.told_error is None else _within(point.told_error)
+    noised = point.epsilon is not None and bool(point.runs)
+    released = "drowned in noise" if noised and point.told_error is None else _within(point.told_error)
     mean = "-" if point.accuracy is None else f"{point.accuracy:.3f} {_within(point.error)}"
     return name, mean, _within(point.spread), "-" if not point.runs else released, charged, str(len(point.runs))
 
