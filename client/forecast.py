@@ -12,12 +12,14 @@ from client.errors import TrialFailed, UsageRefused
 from client.simulated_rows import SimulatedRows, rows_by_silo, rows_dealt_out, with_rows
 from client.simulating import simulated
 from protocol import accounting
-from protocol.calibration import contract_of
-from protocol.draft import Draft
 from protocol.errors import DraftRefused
 from protocol.membership_statements import DatasetRegistered
+from protocol.rounds import last_round
 from protocol.simulation import ForecastJob, ForecastPoint, RoundSimulated, RunForecast
-from protocol.study import StudyContract, study_cost
+from protocol.study import study_cost
+from protocol.training_calibration import training_contract
+from protocol.training_draft import TrainingDraft
+from protocol.training_study import TrainingContract
 
 EPSILONS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 REPEATS: Final = 5
@@ -37,7 +39,7 @@ class Expected:
     """
 
     epsilon: float | None
-    contract: StudyContract | None
+    contract: TrainingContract | None
     refusal: str
     beyond: tuple[str, ...]
     charged: float | None
@@ -76,7 +78,7 @@ class Expected:
 class Forecast:
     """``published``: rows by silo in the study itself; ``rows``: what was simulated. ``whole``: it was not stopped."""
 
-    contract: StudyContract
+    contract: TrainingContract
     published: dict[str, int]
     rows: SimulatedRows
     points: tuple[Expected, ...]
@@ -101,8 +103,8 @@ class Asked:
 
 
 def forecast(
-    draft: Draft,
-    contract: StudyContract,
+    draft: TrainingDraft,
+    contract: TrainingContract,
     registered: Mapping[str, DatasetRegistered],
     asked: Asked,
     progress: Progress,
@@ -128,7 +130,7 @@ def forecast(
         repeats=asked.repeats,
         silos=rows.silos,
     )
-    runs = _Runs(runnable, contract.training.rounds + 2, asked.repeats, progress)
+    runs = _Runs(runnable, last_round(contract) + 1, asked.repeats, progress)
     whole = runs.follow(job)
     published = {terms.silo: terms.rows for terms in contract.silos}
     return Forecast(contract, published, rows, tuple(map(runs.done, points)), asked.repeats, whole)
@@ -188,22 +190,22 @@ def _check(asked: Asked) -> None:
         raise UsageRefused(f"--epsilons: {wrong[0]:g} is none; each must be above 0 and at most 100")
 
 
-def _point(draft: Draft, registered: Mapping[str, DatasetRegistered], epsilon: float) -> Expected:
+def _point(draft: TrainingDraft, registered: Mapping[str, DatasetRegistered], epsilon: float) -> Expected:
     """The draft's study at another epsilon, its noise worked out as for the draft's own."""
     privacy = draft.privacy.model_copy(update={"epsilon": epsilon})
     rows = {one.silo: registered[one.silo].rows for one in draft.silos}
     try:
-        contract = contract_of(draft.model_copy(update={"privacy": privacy}), rows)
+        contract = training_contract(draft.model_copy(update={"privacy": privacy}), rows)
     except DraftRefused as refused:
         return Expected(epsilon, None, str(refused), (), None, ())
     beyond = tuple(silo for silo in contract.silo_names if not _payable(contract, silo, registered[silo]))
     return Expected(epsilon, contract, "", beyond, None, ())
 
 
-def _payable(contract: StudyContract, silo: str, domain: DatasetRegistered) -> bool:
+def _payable(contract: TrainingContract, silo: str, domain: DatasetRegistered) -> bool:
     cap = accounting.budget(domain.epsilon, domain.delta, domain.order)
     return study_cost(contract, silo, domain.order) <= cap
 
 
-def _noiseless(contract: StudyContract) -> Expected:
+def _noiseless(contract: TrainingContract) -> Expected:
     return Expected(None, contract, "", (), None, ())

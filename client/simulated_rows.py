@@ -10,7 +10,8 @@ from protocol.errors import DraftRefused, Malformed
 from protocol.membership_statements import DatasetRegistered
 from protocol.mock import MAX_VALUES
 from protocol.simulation import FileSource, MockSource, SimulatedSilo, SplitSource
-from protocol.study import StudyContract, contract_value, parse_contract
+from protocol.study import contract_value, parse_training
+from protocol.training_study import TrainingContract
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class SimulatedRows:
 
 
 def rows_by_silo(
-    contract: StudyContract, registered: Mapping[str, DatasetRegistered], files: Mapping[str, Path], most_rows: int
+    contract: TrainingContract, registered: Mapping[str, DatasetRegistered], files: Mapping[str, Path], most_rows: int
 ) -> SimulatedRows:
     """Mock rows, as many as were published; for silos that ``files`` names, the rows of its file. At most so many.
 
@@ -46,7 +47,7 @@ def rows_by_silo(
     return SimulatedRows(rows, tuple(silos), tuple(sorted(files)))
 
 
-def rows_dealt_out(contract: StudyContract, path: Path, most_rows: int) -> SimulatedRows:
+def rows_dealt_out(contract: TrainingContract, path: Path, most_rows: int) -> SimulatedRows:
     """One file's rows for all silos, shuffled, in proportion to what they published; at most so many a silo.
 
     Raises ``UsageRefused`` where the file can't be read, or has too few rows for one of them.
@@ -64,7 +65,7 @@ def rows_dealt_out(contract: StudyContract, path: Path, most_rows: int) -> Simul
     return SimulatedRows(rows, tuple(silos), contract.silo_names)
 
 
-def with_rows(contract: StudyContract, rows: Mapping[str, int]) -> StudyContract:
+def with_rows(contract: TrainingContract, rows: Mapping[str, int]) -> TrainingContract:
     """The same study over other row counts: weights and noise stay, the expected batches follow."""
     value = contract_value(contract)
     kept = 1.0 - contract.evaluation.test_share
@@ -73,12 +74,12 @@ def with_rows(contract: StudyContract, rows: Mapping[str, int]) -> StudyContract
             terms["rows"] = rows[terms["silo"]]
             terms["normaliser"] = max(1.0, terms["rows"] * kept * terms["sampling_rate"])
     try:
-        return parse_contract(value)
+        return parse_training(value)
     except Malformed as error:
         raise DraftRefused(f"with the rows of this trial: {error}") from None
 
 
-def _check_size(contract: StudyContract, rows: Mapping[str, int]) -> None:
+def _check_size(contract: TrainingContract, rows: Mapping[str, int]) -> None:
     values = sum(rows.values()) * (len(contract.data.features) + 1)
     if values > MAX_VALUES:
         raise UsageRefused(

@@ -11,7 +11,7 @@ from client.simulated_rows import rows_by_silo, with_rows
 from client.simulating import simulated
 from protocol.membership_statements import DatasetRegistered
 from protocol.simulation import RoundSimulated, SimulationJob, SimulationOutcome
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 
 USUAL_ROWS: Final = 20_000
 """How many rows a silo are simulated at most, unless more are asked for."""
@@ -27,7 +27,7 @@ class Trial:
     published: by silo, the rows that the study's own contract gives it.
     """
 
-    contract: StudyContract
+    contract: TrainingContract
     published: dict[str, int]
     files: tuple[str, ...]
     rounds: tuple[RoundSimulated, ...]
@@ -35,7 +35,7 @@ class Trial:
 
 
 def try_study(
-    contract: StudyContract,
+    contract: TrainingContract,
     registered: Mapping[str, DatasetRegistered],
     files: Mapping[str, Path],
     most_rows: int,
@@ -60,7 +60,7 @@ def try_study(
 
 
 def simulation_job(
-    contract: StudyContract,
+    contract: TrainingContract,
     registered: Mapping[str, DatasetRegistered],
     files: Mapping[str, Path],
     most_rows: int,

@@ -12,6 +12,7 @@ from silo_node.commands import (
     health,
     job,
     journal,
+    ledger,
     node,
     policy,
     privacy,
@@ -35,6 +36,7 @@ app.add_typer(console.app)
 app.add_typer(sealing.app)
 app.add_typer(simulate.app)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(subject.app, name="subject")
 app.add_typer(policy.app, name="policy")
 app.add_typer(privacy.app, name="privacy")

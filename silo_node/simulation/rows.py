@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from protocol.mock import mock_rows
 from protocol.simulation import FileSource, MockSource, SimulatedSilo, SplitSource
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.errors import DatasetRefused
 from silo_node.training.rows import TrainingRows
 
@@ -30,7 +30,7 @@ class SiloRows:
     held_out: TrainingRows
 
 
-def rows_of(contract: StudyContract, one: SimulatedSilo) -> SiloRows:
+def rows_of(contract: TrainingContract, one: SimulatedSilo) -> SiloRows:
     """As many rows as the contract says that the silo published, split by its test share.
 
     Raises ``DatasetRefused`` or ``Malformed`` where the source doesn't hold the contract's columns.
@@ -38,7 +38,7 @@ def rows_of(contract: StudyContract, one: SimulatedSilo) -> SiloRows:
     return split(contract, values_of(contract, one), _SPLIT_SEED)
 
 
-def values_of(contract: StudyContract, one: SimulatedSilo) -> Floats:
+def values_of(contract: TrainingContract, one: SimulatedSilo) -> Floats:
     """The rows (n, d + 1) before they are split, the target last; raises as ``rows_of`` does."""
     count = contract.terms_of(one.silo).rows
     match one.source:
@@ -53,7 +53,7 @@ def values_of(contract: StudyContract, one: SimulatedSilo) -> Floats:
             ]
 
 
-def split(contract: StudyContract, values: Floats, seed: int) -> SiloRows:
+def split(contract: TrainingContract, values: Floats, seed: int) -> SiloRows:
     """Each row is held out by a coin of its own; another seed gives another split."""
     training = np.random.default_rng(seed).random(len(values)) >= contract.evaluation.test_share
     return SiloRows(_side(values[training]), _side(values[~training]))
@@ -63,16 +63,16 @@ def _side(values: Floats) -> TrainingRows:
     return TrainingRows(np.ascontiguousarray(values[:, :-1]), values[:, -1].copy())
 
 
-def _names(contract: StudyContract) -> list[str]:
+def _names(contract: TrainingContract) -> list[str]:
     return [column.name for column in (*contract.data.features, contract.data.target)]
 
 
-def _mock_values(contract: StudyContract, silo: str, source: MockSource, count: int) -> Floats:
+def _mock_values(contract: TrainingContract, silo: str, source: MockSource, count: int) -> Floats:
     rows = mock_rows(silo, source.dataset, source.columns, count)
     return np.column_stack([rows.column(name) for name in _names(contract)])
 
 
-def _file_values(contract: StudyContract, path: Path, count: int | None) -> Floats:
+def _file_values(contract: TrainingContract, path: Path, count: int | None) -> Floats:
     """The first ``count`` rows; all of them for None."""
     names = _names(contract)
     try:

@@ -18,7 +18,7 @@ from client.registrations import by_members
 from client.simulated_rows import rows_dealt_out
 from protocol.draft import Draft, read_draft
 from protocol.mock import mock_rows
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from tests.unit.client.conftest import World, make_contract
 from tests.unit.client.test_command import Command, command  # noqa: F401  # the fixture
 from tests.unit.client.test_trial import commanded, draft  # noqa: F401  # the fixture
@@ -86,7 +86,7 @@ def test_on_mock_rows_it_is_said_that_the_accuracy_says_nothing(
 
 
 @pytest.fixture
-def contract(world: World) -> StudyContract:
+def contract(world: World) -> TrainingContract:
     return make_contract(world)
 
 
@@ -95,7 +95,7 @@ def read(draft: Path) -> Draft:  # noqa: F811
     return read_draft(draft)
 
 
-def run(world: World, key: Path, read: Draft, contract: StudyContract, asked: Asked) -> Forecast:
+def run(world: World, key: Path, read: Draft, contract: TrainingContract, asked: Asked) -> Forecast:
     return forecast(read, contract, by_members(world.connect(key), "heart"), asked, lambda done, total, what: None)
 
 
@@ -124,7 +124,7 @@ def test_means_and_errors_are_those_of_the_runs(
     world: World,
     grace_key: Path,
     read: Draft,
-    contract: StudyContract,
+    contract: TrainingContract,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -143,7 +143,7 @@ def test_an_epsilon_that_no_noise_gives_or_no_budget_pays_for_is_told_and_the_ot
     world: World,
     grace_key: Path,
     read: Draft,
-    contract: StudyContract,
+    contract: TrainingContract,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_process_that_ends_before_the_last_run_is_no_forecast(
     world: World,
     grace_key: Path,
     read: Draft,
-    contract: StudyContract,
+    contract: TrainingContract,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -216,7 +216,7 @@ def test_what_can_not_be_simulated_is_refused_before_anything_starts(
 
 
 def test_one_file_is_dealt_out_by_published_rows_and_no_row_goes_to_two_silos(
-    contract: StudyContract, tmp_path: Path
+    contract: TrainingContract, tmp_path: Path
 ) -> None:
     path = tmp_path / "all.csv"
     path.write_text("x\n" + "1\n" * 200)
