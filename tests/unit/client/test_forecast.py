@@ -13,6 +13,7 @@ from client import forecast as forecasting
 from client import simulating
 from client.catalogue import datasets
 from client.errors import TrialFailed, UsageRefused
+from client.federation import Federation, Study
 from client.forecast import Asked, Forecast, forecast
 from client.registrations import by_members
 from client.simulated_rows import rows_dealt_out
@@ -227,3 +228,19 @@ def test_one_file_is_dealt_out_by_published_rows_and_no_row_goes_to_two_silos(
     path.write_text("x\n" + "1\n" * 5)
     with pytest.raises(UsageRefused, match="too few"):
         rows_dealt_out(contract, path, 70)
+
+
+def test_a_draft_is_simulated_from_python_and_a_proposed_study_has_one_epsilon(
+    world: World,
+    grace_key: Path,
+    draft: Path,  # noqa: F811
+    contract: TrainingContract,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    faked(monkeypatch, tmp_path)
+    fed = Federation(world.connect(grace_key))
+    found = fed.study(draft).simulate(epsilons=(2.0,), repeats=2)
+    assert [len(point.runs) for point in found.points] == [2, 2]
+    with pytest.raises(UsageRefused, match="simulate its draft"):
+        Study(fed.connection, contract).simulate()
