@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from protocol.study import StudyContract
 from silo_node.statistics.queries import normalisation_sums
+from silo_node.training.clipping import ClippedSums
 from silo_node.training.evaluation import evaluation_counts
 from silo_node.training.noise import NoiseSource, SystemNoise
-from silo_node.training.private import ClippedSums, HardenedOptimizer, clipped_sums, sampled
+from silo_node.training.private import HardenedOptimizer, clipped_sums
 from silo_node.training.rows import TrainingRows
+from silo_node.training.sampling import sampled
 from silo_node.training.state import StudyState
 from silo_node.training.trainer import RoundUpdate, train_round
 
