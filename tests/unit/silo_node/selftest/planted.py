@@ -45,7 +45,7 @@ def none_at_all(sound: NoiseSource, sums: Any, deviation: float, step: float) ->
 class Unclipped:
     """Per-record gradients of a linear model, added as they are."""
 
-    choice = EngineChoice("hooks", "a test planted it")
+    choice = EngineChoice("hooks", "planted")
 
     def __init__(self, model: Any, clip: float) -> None:
         self.model = model
