@@ -182,7 +182,12 @@ def _stand_in(exchange: Exchange, silo: str) -> Iterator[Pipe]:
         for _ in runner.receive().payload.blocks:
             pass
         blocks = (block.astype("<f8").data.cast("B") for block in update_of(exchange, silo))
-        header = {"reply": "outcome", "steps_run": exchange.contract.training.local_steps, "left_out": 0}
+        header = {
+            "reply": "outcome",
+            "steps_run": exchange.contract.training.local_steps,
+            "left_out": 0,
+            "engine": "none",
+        }
         runner.send(Frame(header, Payload(8 * exchange.values, blocks)))
 
     serving = threading.Thread(target=serve, daemon=True)

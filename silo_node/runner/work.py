@@ -70,7 +70,7 @@ class Workshop:
 
             rows = self._rows(contract)
             update = train_round(contract, task.silo, _training(rows), state, self._noise)
-            return outcome_frame(update.vector, update.steps_run, rows.left_out)
+            return outcome_frame(update.vector, update.steps_run, rows.left_out, str(update.engine))
         from silo_node.training.evaluation import evaluation_counts
 
         rows = self._rows(contract)

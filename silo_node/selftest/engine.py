@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 class Steps(Protocol):
     """An optimizer of private steps."""
 
-    def private_step(self, inputs: Tensor, target: Tensor) -> None: ...
+    def private_step(self, inputs: Tensor, target: Tensor, units: Tensor | None = None) -> None: ...
 
 
 class MakesSteps(Protocol):
@@ -45,6 +45,7 @@ class MakesSteps(Protocol):
         noise_multiplier: float,
         normaliser: float,
         noise: NoiseSource,
+        rows_per_unit: int = 1,
     ) -> Steps: ...
 
 
