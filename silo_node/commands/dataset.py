@@ -33,13 +33,20 @@ def add(
     epsilon: Annotated[float, typer.Option(help="The privacy domain's cap, for good.")],
     delta: Annotated[float, typer.Option(help="The privacy domain's delta, for good.")],
     domain: Annotated[str, typer.Option(help="The privacy domain: whose data this is.")] = "patients",
+    other_persons: Annotated[
+        str | None, typer.Option(help="Beside another domain: why these are other persons. Signed, dated, published.")
+    ] = None,
     folder: Folder = Path("silo"),
 ) -> None:
-    """Check a dataset in full, fix its privacy budget, and publish its schema."""
+    """Check a dataset in full, fix its privacy budget, and publish its schema.
+
+    A domain's budget is never refilled. New rows of the same persons go into the domain they have; only for other
+    persons is there a new one, by --other-persons.
+    """
     declared = read_schema(schema)
     asked = register(name, source, declared, domain, epsilon, delta, best_order(epsilon, delta), rows)
     with open_silo(folder) as (silo, _):
-        dataset = register_dataset(silo, asked)
+        dataset = register_dataset(silo, asked, other_persons)
         published = try_to_publish(silo, dataset)
         unshelved = _shelve(silo)
     out.print(

@@ -114,7 +114,7 @@ class Runner:
 
     def check(self, registration: Registration) -> Checked:
         """Reads a source through. Raises ``DatasetRefused`` with what is wrong with it, or ``RunnerFailed``."""
-        return self._ask(CheckTask(registration), 0, checked_from)
+        return self._ask(CheckTask(registration), MAX_EXTRACT_BYTES, checked_from)
 
     def extract(self, task: ExtractTask, rows: BinaryIO) -> int:
         """Writes the exact values of a job's columns to ``rows``; returns how many rows of people who opted out are not

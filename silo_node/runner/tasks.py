@@ -19,6 +19,7 @@ from protocol.spend import Event, Gaussian, SampledGaussian
 from protocol.study import StudyContract, contract_value, parse_contract
 from protocol.training_study import TrainingContract, evaluation_events, normalisation_events, training_events
 from silo_node.dataset.catalogue import Checked, Found, Registration
+from silo_node.dataset.persons import TAG_BYTES
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 
 
@@ -255,15 +256,20 @@ def checked_frame(checked: Checked) -> Frame:
         "left_out": checked.left_out,
         "profile": checked.profile,
     }
-    return Frame(header)
+    return Frame(header, Payload.of(checked.persons))
 
 
 def checked_from(frame: Frame) -> Checked:
+    """What a check found. Raises ``BadFrame``."""
     _only(frame.header, "reply", "commitment", "rows", "clamped", "left_out", "profile")
     if frame.header["reply"] != "checked":
         raise BadFrame("a reply that is no check")
     header = frame.header
-    return Checked(header["commitment"], header["rows"], header["clamped"], header["left_out"], header["profile"])
+    persons = frame.payload.whole()
+    if len(persons) % TAG_BYTES:
+        raise BadFrame("a reply whose tags are cut")
+    found = (header["commitment"], header["rows"], header["clamped"], header["left_out"], header["profile"])
+    return Checked(*found, persons)
 
 
 def traced_frame(found: tuple[Found, ...]) -> Frame:
