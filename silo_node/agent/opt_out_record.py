@@ -40,7 +40,7 @@ class OptOutRecord:
         """What the journal says of the list; of a domain that it says nothing of, the list is empty."""
         what = re.compile(re.escape(self._beginning) + r"(to be )?([0-9]+) people, list ([0-9a-f]{64})")
         intended: set[str] = set()
-        for entry in self.voice.journal.decided(self._beginning):
+        for entry in self.voice.journal.newest_first("decision", self._beginning):
             found = what.fullmatch(entry.event.what)
             if found and found[1] is None:
                 return Counted(int(found[2]), found[3], frozenset(intended))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from protocol.ids import timestamp
 from protocol.record import StudyRecord
+from protocol.training_study import TrainingContract
 from silo_node.agent.answers import studies_of
 from silo_node.agent.opt_out_record import OptOutRecord
 from silo_node.agent.silo import Silo
@@ -54,7 +55,9 @@ def parts_of(silo: Silo, domain: str, person: str) -> tuple[Part, ...]:
 
 
 def _share(record: StudyRecord) -> float:
-    return record.contract.evaluation.test_share
+    match record.contract:
+        case TrainingContract():
+            return record.contract.evaluation.test_share
 
 
 def _taken_part(silo: Silo) -> Iterator[tuple[StudyRecord, Dataset]]:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from protocol import canonical
+from protocol.clauses import Unit
 from protocol.errors import Malformed
 from protocol.ids import NAME, DatasetName, Digest, DomainName, Strict, Timestamp
-from protocol.study import DataRequirement, Unit, explain
+from protocol.study import explain
+from protocol.training_study import DataRequirement
 from silo_node.dataset.create_once import create_private
 from silo_node.dataset.keys import DatasetKeys
 from silo_node.dataset.opt_outs import OptOutList, OptOuts

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import DataRequirement, Unit
+from protocol.clauses import Unit
+from protocol.training_study import DataRequirement
 from silo_node.dataset.catalogue import Checked, Dataset, Found, Registration
 from silo_node.dataset.fingerprint import Seal, same
 from silo_node.dataset.keys import DatasetKeys

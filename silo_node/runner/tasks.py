@@ -16,14 +16,8 @@ from protocol import canonical
 from protocol.errors import ProtocolError
 from protocol.rounds import plan_round
 from protocol.spend import Event, Gaussian, SampledGaussian
-from protocol.study import (
-    StudyContract,
-    contract_value,
-    evaluation_events,
-    normalisation_events,
-    parse_contract,
-    training_events,
-)
+from protocol.study import StudyContract, contract_value, parse_contract
+from protocol.training_study import TrainingContract, evaluation_events, normalisation_events, training_events
 from silo_node.dataset.catalogue import Checked, Found, Registration
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 
@@ -39,7 +33,7 @@ class CheckTask:
 class NormaliseTask:
     """This silo's noised sums of round 0."""
 
-    contract: StudyContract
+    contract: TrainingContract
     silo: str
 
 
@@ -47,7 +41,7 @@ class NormaliseTask:
 class TrainTask:
     """This silo's weighted update of a training round; ``state`` is the study's state before it."""
 
-    contract: StudyContract
+    contract: TrainingContract
     silo: str
     round: int
     state: Payload
@@ -57,7 +51,7 @@ class TrainTask:
 class EvaluateTask:
     """This silo's two noised counts of the last round; ``state`` is the study's state before it."""
 
-    contract: StudyContract
+    contract: TrainingContract
     silo: str
     state: Payload
 
@@ -102,6 +96,12 @@ class Outcome:
 def task_of_round(contract: StudyContract, silo: str, index: int, state: Payload) -> RoundTask:
     """The task of round ``index`` for ``silo``. Raises ``Malformed`` outside the contract's plan."""
     contract.terms_of(silo)
+    match contract:
+        case TrainingContract():
+            return _training_task(contract, silo, index, state)
+
+
+def _training_task(contract: TrainingContract, silo: str, index: int, state: Payload) -> RoundTask:
     stage = plan_round(contract, index).stage
     if stage == "normalisation":
         return NormaliseTask(contract, silo)

@@ -12,16 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.training.architecture import widths
 from silo_node.training.errors import TrainingRefused
+from silo_node.training.separability import trainable
 
 Floats = NDArray[np.float64]
 
 _ROWS_AT_ONCE: Final = 4096
 
 
-def build(contract: StudyContract, parameters: Floats) -> nn.Sequential:
+def build(contract: TrainingContract, parameters: Floats) -> nn.Sequential:
     """The contract's model in float64 with these parameters (p,): linear layers with ReLU between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths(contract)):
@@ -35,8 +36,10 @@ def build(contract: StudyContract, parameters: Floats) -> nn.Sequential:
 
 
 def load(model: nn.Module, parameters: Floats) -> None:
-    """Put a parameter vector (p,) into the model. Raises TrainingRefused when its length differs."""
-    held = list(model.parameters())
+    """Put a vector (p,) of the parameters that training moves into the model. Raises TrainingRefused if it
+    has another length.
+    """
+    held = trainable(model)
     wanted = sum(parameter.numel() for parameter in held)
     if parameters.dtype != np.float64 or parameters.shape != (wanted,):
         raise TrainingRefused(f"parameters: the model has {wanted} in float64, the vector doesn't fit")
@@ -49,11 +52,11 @@ def load(model: nn.Module, parameters: Floats) -> None:
 
 
 def vector(model: nn.Module) -> Floats:
-    """The model's parameters as one float64 vector (p,)."""
-    return np.concatenate([parameter.detach().numpy().ravel() for parameter in model.parameters()])
+    """The parameters that training moves as one float64 vector (p,)."""
+    return np.concatenate([parameter.detach().cpu().numpy().ravel() for parameter in trainable(model)])
 
 
-def logits(contract: StudyContract, parameters: Floats, inputs: Floats) -> Floats:
+def logits(contract: TrainingContract, parameters: Floats, inputs: Floats) -> Floats:
     """The model's logits (n,) for standardised inputs (n, d)."""
     torch.set_num_threads(1)
     model = build(contract, parameters)
