@@ -38,6 +38,8 @@ accept = "within-limits"
 release = "within-limits"
 [columns]
 heart = "registered"
+
+# End of the limits.
 """
 SCHEMA = {
     "format": "consortia-schema/1",

@@ -82,6 +82,37 @@ def test_a_requested_release_is_confirmed_and_sealed_for_its_recipient(node, pee
     assert release_commitment(content[:32], content[32:]) == word.commitment
 
 
+def test_a_model_that_was_released_to_everybody_is_removed_with_all_of_its_study_and_not_before(node, peers):
+    run_study(node, peers)
+    peers.request()
+    node.go()
+    folder = node.folder / "studies" / peers.study
+    (word,) = node.hub.logged(ReleaseApproved)
+    assert any(path.name.startswith("state-") for path in folder.iterdir())
+    peers.confirm(word.commitment)
+    node.go()
+    assert len(node.hub.logged(ReleaseSealed)) == 1
+    assert not folder.exists()
+    assert node.notes[-1].what == "the model was released: it is removed from this silo"
+    said, posted = len(node.notes), len(node.hub.posted)
+    node.restart()
+    node.go()
+    assert (len(node.notes), len(node.hub.posted)) == (said, posted)
+    assert node.silo.tasks.halted(peers.study) is None
+
+
+def test_a_silo_that_has_not_confirmed_a_release_keeps_what_it_would_confirm(node, peers):
+    run_study(node, peers)
+    node.silo.tasks.answer(peers.study, "refuse", "not yet")
+    peers.request()
+    for silo in ("silo:bravo", "silo:charlie"):
+        peers.say(ReleaseApproved, silo, commitment="e" * 64)
+    peers.say(ReleaseSealed, "silo:bravo", recipient="rosa", blob="b" * 64, size=9)
+    node.go()
+    assert peers.record.released_to == {"rosa": "b" * 64}
+    assert any(path.name.startswith("state-") for path in (node.folder / "studies" / peers.study).iterdir())
+
+
 def test_no_model_is_sealed_while_the_silos_confirm_different_ones(node, peers):
     run_study(node, peers)
     peers.request()
