@@ -144,14 +144,20 @@ class HardenedOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc] 
             # What schedulers do: the noise would follow, and what was clipped would not.
             raise TrainingRefused("optimizer: clip, noise and normaliser are the contract's, and may not be changed")
         self.zero_grad(set_to_none=True)
-        totals = [torch.zeros_like(parameter) for parameter in self.params]
-        for sums in self._piecewise(inputs, target, units):
+        pieces = self._piecewise(inputs, target, units)
+        totals = next(pieces, None) or [torch.zeros_like(parameter) for parameter in self.params]
+        for sums in pieces:
             for total, piece in zip(totals, sums, strict=True):
                 total += piece
         # Not before: Opacus' hooks clear what hangs on parameters.
         for parameter, total in zip(self.params, totals, strict=True):
             parameter.grad = total
         self.step()
+
+    def accumulate(self) -> None:
+        """Opacus' hook before the noise: the clipped sum as it is, not a copy of it."""
+        for parameter in self.params:
+            parameter.summed_grad = parameter.grad
 
     def add_noise(self) -> None:
         """Opacus' hook between clipping and scaling: noise on the integer grid, from the source."""
