@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from silo_node.dataset.cells import CellReader
 from silo_node.dataset.fingerprint import Seal
 from silo_node.dataset.identities import IdentityReader
-from silo_node.dataset.matrix import IN_MEMORY_BYTES, GrowingMatrix
+from silo_node.dataset.matrix import GrowingMatrix
 from silo_node.dataset.problems import ContentRefused, Problems
 from silo_node.dataset.schema import Schema
 from silo_node.dataset.sources.source import Source
@@ -62,7 +62,7 @@ def read_table(
     split_key: bytes,
     opted_out: OptedOut | None = None,
     columns: Sequence[str] | None = None,
-    in_memory: int = IN_MEMORY_BYTES,
+    in_memory: int | None = None,
 ) -> Table:
     """The rows of ``source``; of the expanded columns only ``columns`` are kept where given, and all are checked.
 
@@ -87,7 +87,12 @@ class _Reading:
     """What has been read so far."""
 
     def __init__(
-        self, schema: Schema, split_key: bytes, opted_out: OptedOut | None, columns: tuple[str, ...], in_memory: int
+        self,
+        schema: Schema,
+        split_key: bytes,
+        opted_out: OptedOut | None,
+        columns: tuple[str, ...],
+        in_memory: int | None,
     ) -> None:
         self._schema, self._key, self._opted_out, self._columns = schema, split_key, opted_out, columns
         self._problems = Problems()

@@ -20,8 +20,10 @@ def evaluation_counts(contract: StudyContract, rows: TrainingRows, state: StudyS
 
     A row with a missing value counts as predicted absent: it too moves one cell by 1.
     """
-    inputs = standardised(contract, rows.features, state.mean, state.deviation)
-    predicted = logits(contract, state.released_parameters, inputs) > 0
-    right = int(np.count_nonzero(predicted == (rows.target > 0.5)))
+    right = 0
+    for features, target in rows.blocks():
+        inputs = standardised(contract, features, state.mean, state.deviation)
+        predicted = logits(contract, state.released_parameters, inputs) > 0
+        right += int(np.count_nonzero(predicted == (target > 0.5)))
     counts = np.array([right, rows.count - right], dtype=np.float64)
     return noise.add_gaussian(counts, contract.evaluation.noise_multiplier, 1.0)

@@ -10,7 +10,7 @@ from protocol.study import StudyContract
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.models import build, vector
 from silo_node.training.noise import NoiseSource
-from silo_node.training.private import MAX_ROWS, HardenedOptimizer, require_covered, sampled
+from silo_node.training.private import MAX_ROWS, HardenedOptimizer, require_covered
 from silo_node.training.rows import TrainingRows, standardised
 from silo_node.training.state import StudyState
 
@@ -42,7 +42,6 @@ def train_round(
     require_covered(terms.rows, terms.sampling_rate)
     if rows.count > MAX_ROWS:
         raise TrainingRefused(f"rows: more than the {MAX_ROWS} that the charged sensitivity covers")
-    inputs = standardised(contract, rows.features, state.mean, state.deviation)
     model = build(contract, state.parameters)
     optimizer = HardenedOptimizer(
         model,
@@ -54,7 +53,9 @@ def train_round(
         noise=noise,
     )
     for _ in range(training.local_steps):
-        optimizer.private_step(*sampled(inputs, rows.target, terms.sampling_rate, noise))
+        features, target = rows.picked(noise.included(rows.count, terms.sampling_rate))
+        inputs = standardised(contract, features, state.mean, state.deviation)
+        optimizer.private_step(torch.from_numpy(inputs), torch.from_numpy(target))
     update = vector(model)
     update -= state.parameters
     update *= terms.weight

@@ -15,7 +15,7 @@ from silo_node.runner.box import landlock, system_calls
 
 REFUSED: Final = 96
 """The exit status where the box could not be closed; COMMAND was not run then."""
-_LIMITS: Final = ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC")
+_LIMITS: Final = ("AS", "CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC")
 _PARENT_DEATH, _NO_NEW_PRIVILEGES, _DROP_FROM_BOUNDS, _SECCOMP, _FILTER = 1, 38, 24, 22, 2
 _CAPABILITIES: Final = 64
 _DESCRIPTORS: Final = 65_536
