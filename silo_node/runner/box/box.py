@@ -17,7 +17,8 @@ from silo_node.runner.box.code import ROOT, SYSTEM, code_paths
 
 Level = Literal["bubblewrap", "landlock", "none"]
 MIB: Final = 2**20
-_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+# Not /dev/zero: mapped, it is shared memory that no limit counts.
+_DEVICES: Final = ("/dev/null", "/dev/urandom", "/dev/random")
 _ABOUT_THE_MACHINE: Final = ("/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu")
 
 
@@ -25,7 +26,7 @@ _ABOUT_THE_MACHINE: Final = ("/proc/cpuinfo", "/proc/meminfo", "/sys/devices/sys
 class Limits:
     """A box's bounds, of each process in it. ``cpu_s`` None: the caller watches the clock.
 
-    ``mapped_mib`` is address space beyond ``memory_mib``, for files that are mapped and no other data.
+    ``mapped_mib`` is address space beyond ``memory_mib``, for files that are mapped and for no data without a file.
     """
 
     memory_mib: int
@@ -114,7 +115,8 @@ def _bubblewrap(box: Box) -> list[str]:
         elif path.is_dir():
             words += ["--ro-bind", str(path), str(path)]
     # Folders of its own come before what is bound below them.
-    words += ["--proc", "/proc", "--dev", "/dev", "--size", scratch, "--tmpfs", "/dev/shm"]  # noqa: S108
+    words += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/dev/null", "/dev/zero"]
+    words += ["--size", scratch, "--tmpfs", "/dev/shm"]  # noqa: S108
     words += ["--remount-ro", "/dev", "--size", scratch, "--tmpfs", "/tmp"]  # noqa: S108
     for seen in (*code_paths(), *box.readable):
         words += ["--ro-bind", str(seen), str(seen)]
