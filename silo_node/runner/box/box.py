@@ -91,14 +91,14 @@ def _terms(box: Box, level: Level) -> dict[str, Any]:
     if bounds.cpu_s is not None:
         limits["CPU"] = bounds.cpu_s
     if level == "bubblewrap":
-        # Counted in the box's own user namespace. Without one all of this user's processes would count.
+        # Counted in the box's own user namespace.
         limits["NPROC"] = bounds.threads
-        return {"limits": limits, "landlock": None}
+        return {"limits": limits, "threads": None, "landlock": None}
     readable = [*SYSTEM, *map(str, code_paths()), *map(str, box.readable), *_DEVICES, *_ABOUT_THE_MACHINE]
     writable = ["/dev/null", *([str(box.writable)] if box.writable else []), *map(str, box.scratch)]
     # Python looks for packages by listing the folder that they lie in: of a checkout, names can be seen and no more.
     files = {"readable": readable, "writable": writable, "listable": [str(ROOT)]}
-    return {"limits": limits, "landlock": files}
+    return {"limits": limits, "threads": bounds.threads, "landlock": files}
 
 
 def _bubblewrap(box: Box) -> list[str]:
