@@ -56,7 +56,7 @@ class Engine:
     noise: NoiseSource
     clipped_sums: Callable[[nn.Module, float], ClippedSums] = clipped_sums
     optimizer: MakesSteps = HardenedOptimizer
-    sampled: Callable[[Floats, Floats, float, NoiseSource], tuple[Tensor, Tensor]] = sampled
+    sampled: Callable[[TrainingRows, float, NoiseSource], tuple[Floats, Floats]] = sampled
     train_round: Callable[[TrainingContract, str, TrainingRows, StudyState, NoiseSource], RoundUpdate] = train_round
     normalisation_sums: Callable[[TrainingContract, Floats, NoiseSource], Floats] = normalisation_sums
     evaluation_counts: Callable[[TrainingContract, TrainingRows, StudyState, NoiseSource], Floats] = evaluation_counts

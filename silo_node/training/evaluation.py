@@ -22,28 +22,33 @@ def evaluation_counts(contract: TrainingContract, rows: TrainingRows, state: Stu
     [right, wrong], or of a histogram the cells of groups (g, 2, bins), flat. A row with a missing value counts as
     predicted absent, in the lowest bin: it too moves one cell by 1.
     """
-    inputs = standardised(contract, rows.features, state.mean, state.deviation)
-    found = logits(contract, state.released_parameters, inputs)
-    found[np.isnan(found)] = -np.inf
-    if isinstance(contract.evaluation, ScoredEvaluation):
-        cells = _scored_cells(contract, contract.evaluation, rows, found)
-    else:
-        cells = np.where((found > 0) == (rows.target > 0.5), 0, 1)
-    counts = np.bincount(cells, minlength=contract.evaluation.values).astype(np.float64)
+    counts = np.zeros(contract.evaluation.values)
+    for features, target in rows.blocks():
+        inputs = standardised(contract, features, state.mean, state.deviation)
+        found = logits(contract, state.released_parameters, inputs)
+        counts += np.bincount(_cells(contract, features, target, found), minlength=counts.size)
     return noise.add_gaussian(counts, contract.evaluation.noise_multiplier, 1.0)
 
 
+def _cells(contract: TrainingContract, features: Floats, target: Floats, found: Floats) -> NDArray[np.int64]:
+    """The cell of each row, int64 (n,), by its logit ``found`` (n,)."""
+    found = np.where(np.isnan(found), -np.inf, found)
+    if isinstance(contract.evaluation, ScoredEvaluation):
+        return _scored_cells(contract, contract.evaluation, features, target, found)
+    return np.where((found > 0) == (target > 0.5), 0, 1)
+
+
 def _scored_cells(
-    contract: TrainingContract, evaluation: ScoredEvaluation, rows: TrainingRows, found: Floats
+    contract: TrainingContract, evaluation: ScoredEvaluation, features: Floats, target: Floats, found: Floats
 ) -> NDArray[np.int64]:
-    """The cell of each row, int64 (n,): of group, label and bin, the bin running fastest."""
+    """Of group, label and bin, the bin running fastest."""
     _, labels, bins = evaluation.shape
     edges = np.array(evaluation.edges)
     bin_of = np.searchsorted(np.log(edges / (1 - edges)), found)  # a score on an edge is not above it
-    group = np.full(rows.count, len(evaluation.groups), dtype=np.int64)
+    group = np.full(len(target), len(evaluation.groups), dtype=np.int64)
     names = [column.name for column in contract.data.features]
     for place, name in reversed(list(enumerate(evaluation.groups))):
-        group[rows.features[:, names.index(name)] > 0.5] = place
-    label = (rows.target > 0.5).astype(np.int64)
+        group[features[:, names.index(name)] > 0.5] = place
+    label = (target > 0.5).astype(np.int64)
     cells: NDArray[np.int64] = (group * labels + label) * bins + bin_of
     return cells

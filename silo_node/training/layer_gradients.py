@@ -184,7 +184,8 @@ def _affine(layer: nn.Module, normal: Tensor, error: Tensor, over_places: Callab
 
 def _squared_norms(rows: Tensor) -> Tensor:
     """Of rows (n, k), without n k squares in memory."""
-    return torch.linalg.vector_norm(rows, dim=1).square()
+    squares: Tensor = torch.linalg.vector_norm(rows, dim=1).square()
+    return squares
 
 
 def _each_once(index: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:

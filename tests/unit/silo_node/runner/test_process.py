@@ -360,6 +360,7 @@ def test_no_secret_of_the_agents_reaches_the_process(
         "MKL_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
         "POLARS_MAX_THREADS",
+        "CONSORTIA_SCRATCH",
     }
     assert "identity.key" not in str(descriptors)
     assert descriptors["0"].startswith("pipe:") and descriptors["1"].startswith("pipe:")

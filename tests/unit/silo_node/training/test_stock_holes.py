@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.noise import SystemNoise
 from silo_node.training.private import HardenedOptimizer, UnitHooks, clipped_sums
+from silo_node.training.rows import TrainingRows
 from silo_node.training.sampling import sampled
 from tests.per_record import flat
 
@@ -150,7 +151,7 @@ def test_one_row_more_changes_stock_s_rate_and_normaliser_and_nothing_here() -> 
     after = []
     for rows in (8, 9):
         model = linear()
-        inputs, target = sampled(np.ones((rows, 4)), np.zeros(rows), 0.5, watching)
+        inputs, target = map(torch.from_numpy, sampled(TrainingRows(np.ones((rows, 4)), np.zeros(rows)), 0.5, watching))
         watching.add_gaussian = lambda sums, deviation, step: sums + 1.0
         ours(model, watching).private_step(inputs, target)
         after.append(flat(list(model.parameters())))
@@ -180,7 +181,7 @@ def test_without_poisson_sampling_stock_charges_as_if_it_were_poisson_and_here_i
         spent.append(engine.get_epsilon(1e-5))
     assert sizes == [10, 10, 10, 10]  # fixed: each row exactly once an epoch
     assert spent[0] == spent[1]
-    drawn = {len(sampled(np.zeros((400, 1)), np.zeros(400), 0.25, SystemNoise())[1]) for _ in range(12)}
+    drawn = {len(sampled(TrainingRows(np.zeros((400, 1)), np.zeros(400)), 0.25, SystemNoise())[1]) for _ in range(12)}
     assert len(drawn) > 1
 
 
