@@ -13,6 +13,8 @@ from protocol.training_study import TrainingContract
 
 HALF: Final = 0.5
 NOISE_STEP: Final = 1e-4
+LEAST_SCORED: Final = 1000
+"""Held-out rows, by published counts."""
 
 
 def training_contract(draft: TrainingDraft, rows: Mapping[str, int]) -> TrainingContract:
@@ -80,7 +82,7 @@ def _contract_value(
     }
     value["privacy"] = {"unit": privacy.unit, "epsilon": privacy.epsilon, "delta": privacy.delta, "order": order}
     value["normalisation"]["noise_multiplier"] = noise["normalisation"]
-    value["evaluation"]["noise_multiplier"] = noise["evaluation"]
+    value["evaluation"] = _evaluation(draft, rows) | {"noise_multiplier": noise["evaluation"]}
     value["silos"] = [
         {
             "silo": one.silo,
@@ -92,3 +94,17 @@ def _contract_value(
         for one in draft.silos
     ]
     return value
+
+
+def _evaluation(draft: TrainingDraft, rows: Mapping[str, int]) -> dict[str, Any]:
+    """All of the contract's evaluation but its noise."""
+    share, scores = draft.evaluation.test_share, draft.evaluation.scores
+    if scores is None:
+        return {"test_share": share}
+    held_out = round(share * sum(rows[one.silo] for one in draft.silos))
+    if held_out < LEAST_SCORED:
+        raise DraftRefused(
+            f"evaluation.scores: about {held_out} rows are held out, a histogram of scores needs {LEAST_SCORED} to "
+            "tell anything under noise; leave scores out, which tells the accuracy, or hold out more"
+        )
+    return {"test_share": share, "edges": list(scores.edges), "groups": list(scores.groups)}

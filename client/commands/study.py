@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from client.commands.forecast import simulate_
 from client.commands.options import (
     AsJson,
     Charter,
@@ -19,6 +20,7 @@ from client.commands.options import (
     printable,
     say,
 )
+from client.commands.profile import profile_
 from client.commands.trial import try_
 from client.studies import Remaining, draft_contract, late, propose, status, statuses, uploads, watch
 from protocol.routes import StudyStatus
@@ -26,6 +28,8 @@ from protocol.study import contract_value
 
 app = typer.Typer(no_args_is_help=True, help="Studies: from a draft to a result.")
 app.command("try")(try_)
+app.command("simulate")(simulate_)
+app.command("profile")(profile_)
 
 
 @app.command("propose")
@@ -159,7 +163,7 @@ def release_(
     }
     match released.bundle:
         case Bundle(evaluation=measured):
-            told["evaluation"] = measured.model_dump(mode="json")
+            told["evaluation"] = measured.model_dump(mode="json", exclude_defaults=True)
         case StatisticsBundle() as bundle:
             answered = answers(bundle)
             told["answers"] = [answer_value(one) for one in answered]

@@ -1,6 +1,6 @@
-"""``consortia-silo simulate``: a study on mock rows, asked for on standard input and told on standard output.
+"""``consortia-silo simulate``: a study on mock or public rows, asked for on standard input and told on standard output.
 
-``consortia study try`` starts it. It opens no silo's folder, no dataset and no network.
+``consortia study try`` and ``consortia study simulate`` start it. It opens no silo's folder, no dataset and no network.
 """
 
 import sys
@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from protocol.errors import ProtocolError
 from protocol.ids import as_sentence
-from protocol.simulation import SimulationJob, SimulationRefused, Told
+from protocol.simulation import JOB, ForecastJob, Job, Report, SimulationJob, SimulationRefused
 from protocol.statistics_study import StatisticsContract
 from protocol.study import explain
+from protocol.training_study import TrainingContract
 from silo_node.errors import SiloError
 
 app = typer.Typer()
@@ -20,29 +21,36 @@ app = typer.Typer()
 
 @app.command("simulate", hidden=True)
 def simulate_() -> None:
-    """Simulate the study of a job (protocol.simulation) on standard input; a line of JSON a round, then the outcome."""
+    """Simulate the studies of a job (protocol.simulation) on standard input; a line of JSON a round, or an end."""
     try:
-        _simulate(SimulationJob.model_validate_json(sys.stdin.buffer.read()))
+        _simulate(JOB.validate_json(sys.stdin.buffer.read()))
     except ValidationError as error:
         _refuse(f"the job is refused: {explain(error)}")
     except (SiloError, ProtocolError) as error:
         _refuse(str(error))
 
 
-def _simulate(job: SimulationJob) -> None:
-    if isinstance(job.contract, StatisticsContract):
+def _simulate(job: Job) -> None:
+    if isinstance(job, SimulationJob) and isinstance(job.contract, StatisticsContract):
         from silo_node.simulation.statistics import simulate_statistics
 
         _say(simulate_statistics(job.contract, job.silos))
         return
     # Imported here: torch takes seconds, and no other command needs it.
+    from silo_node.simulation.forecast import forecast
     from silo_node.simulation.rounds import simulate
     from silo_node.simulation.rows import rows_of
     from silo_node.training.noise import SystemNoise
 
-    rows = {one.silo: rows_of(job.contract, one) for one in job.silos}
-    for report in simulate(job.contract, rows, SystemNoise()):
-        _say(report)
+    if isinstance(job, ForecastJob):
+        for report in forecast(job, SystemNoise()):
+            _say(report)
+        return
+    contract = job.contract
+    if isinstance(contract, TrainingContract):
+        rows = {one.silo: rows_of(contract, one) for one in job.silos}
+        for done in simulate(contract, rows, SystemNoise()):
+            _say(done)
 
 
 def _refuse(reason: str) -> None:
@@ -50,6 +58,6 @@ def _refuse(reason: str) -> None:
     raise typer.Exit(1)
 
 
-def _say(report: Told) -> None:
+def _say(report: Report) -> None:
     sys.stdout.write(report.model_dump_json() + "\n")
     sys.stdout.flush()

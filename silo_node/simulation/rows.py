@@ -9,7 +9,7 @@ import polars
 from numpy.typing import NDArray
 
 from protocol.mock import mock_rows
-from protocol.simulation import FileSource, MockSource, SimulatedSilo
+from protocol.simulation import FileSource, MockSource, SimulatedSilo, SplitSource
 from protocol.study import StudyContract
 from protocol.training_study import TrainingContract
 from silo_node.errors import DatasetRefused
@@ -18,6 +18,7 @@ from silo_node.training.rows import TrainingRows
 Floats = NDArray[np.float64]
 
 MAX_FILE_BYTES: Final = 2**30
+_SHUFFLE_SEED: Final = 2
 _SPLIT_SEED: Final = 1
 """A simulation's split is no secret: its rows are not. A real one is by a keyed hash of who a row is about."""
 
@@ -35,30 +36,46 @@ def rows_of(contract: TrainingContract, one: SimulatedSilo) -> SiloRows:
 
     Raises ``DatasetRefused`` or ``Malformed`` where the source doesn't hold the contract's columns.
     """
+    return split(contract, training_values(contract, one), _SPLIT_SEED)
+
+
+def training_values(contract: TrainingContract, one: SimulatedSilo) -> Floats:
+    """The rows (n, d + 1) before they are split, the target last; raises as ``rows_of`` does."""
     values = values_of(contract, one)
-    if not bool(np.isfinite(values).all()):
-        raise DatasetRefused("a row has no value where a model needs one; fill it in")
+    target = contract.data.target.name
     if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
-        raise DatasetRefused(f"the target {contract.data.target.name} must be 0 or 1 in every row")
-    training = np.random.default_rng(_SPLIT_SEED).random(len(values)) >= contract.evaluation.test_share
-    return SiloRows(_side(values[training]), _side(values[~training]))
+        raise DatasetRefused(f"silo {one.silo}: the target {target} must be 0 or 1 in every row")
+    return values
 
 
 def values_of(contract: StudyContract, one: SimulatedSilo) -> Floats:
     """The columns that the contract reads, in their order (n, d); NaN where a file has no value."""
     count, names = contract.terms_of(one.silo).rows, [column.name for column in contract.data.columns]
-    if isinstance(one.source, MockSource):
-        rows = mock_rows(one.silo, one.source.dataset, one.source.columns, count)
-        return np.column_stack([rows.column(name) for name in names])
-    return _file_values(names, one.source, count)
+    match one.source:
+        case MockSource():
+            rows = mock_rows(one.silo, one.source.dataset, one.source.columns, count)
+            return np.column_stack([rows.column(name) for name in names])
+        case FileSource():
+            return _file_values(names, Path(one.source.path), count)
+        case SplitSource():
+            values = _file_values(names, Path(one.source.path), None)
+            return values[np.random.default_rng(_SHUFFLE_SEED).permutation(len(values))][
+                one.source.start : one.source.stop
+            ]
+
+
+def split(contract: TrainingContract, values: Floats, seed: int) -> SiloRows:
+    """Each row is held out by a coin of its own; another seed gives another split."""
+    training = np.random.default_rng(seed).random(len(values)) >= contract.evaluation.test_share
+    return SiloRows(_side(values[training]), _side(values[~training]))
 
 
 def _side(values: Floats) -> TrainingRows:
     return TrainingRows(np.ascontiguousarray(values[:, :-1]), values[:, -1].copy())
 
 
-def _file_values(names: list[str], source: FileSource, count: int) -> Floats:
-    path = Path(source.path)
+def _file_values(names: list[str], path: Path, count: int | None) -> Floats:
+    """The first ``count`` rows; all of them for None."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DatasetRefused(f"file {path.name} is larger than the {MAX_FILE_BYTES} bytes that are read")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.evaluation import ScoredEvaluation, right_and_wrong, scores_told
 from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
@@ -25,14 +26,22 @@ class AccuracyEstimate:
 
 
 def estimate_accuracy(contract: TrainingContract, totals: Floats, survivors: int) -> AccuracyEstimate:
-    """The accuracy that totals [right, wrong] (2,) of ``survivors`` silos tell.
+    """The accuracy that totals (evaluation.values,) of ``survivors`` silos tell."""
+    evaluation = contract.evaluation
+    right, wrong = right_and_wrong(evaluation, totals)
+    if isinstance(evaluation, ScoredEvaluation):
+        if not survivors:
+            return AccuracyEstimate(None, None, 0.0)
+        told = scores_told(evaluation, contract.sealing, totals, survivors).accuracy()
+        if told is None:
+            return AccuracyEstimate(None, None, right + wrong)
+        return AccuracyEstimate(told.value, told.standard_error, right + wrong)
+    return _counted(right, wrong, survivors * (evaluation.noise_multiplier**2 + 1 / 12))
 
-    Of right / (right + wrong) the noise of variance v in each cell leaves a variance of
-    v (right^2 + wrong^2) / (right + wrong)^4, to first order; rounding a count to integers adds 1/12 to v.
-    """
-    right, wrong = float(totals[0]), float(totals[1])
+
+def _counted(right: float, wrong: float, variance: float) -> AccuracyEstimate:
+    """Of right / (right + wrong) noise of ``variance`` in each leaves v (right^2 + wrong^2) / (right + wrong)^4."""
     records = right + wrong
-    variance = survivors * (contract.evaluation.noise_multiplier**2 + 1 / 12)
     if records < 1 or records < 2 * math.sqrt(2 * variance):
         return AccuracyEstimate(None, None, records)
     accuracy = min(max(right / records, 0.0), 1.0)

@@ -28,7 +28,7 @@ def drowned(contract: StudyContract) -> bytes:
     """The bundle that a silo makes when the noised counts sum to less than nothing."""
     study = study_id(contract)
     start = initial_state(contract, study)
-    return release_bundle(contract, study, Progress(start, evaluated=4, right=-3.25, wrong=1.5))
+    return release_bundle(contract, study, Progress(start, 4, np.array([-3.25, 1.5])))
 
 
 def released(world: World, contract: StudyContract, data: bytes) -> str:
