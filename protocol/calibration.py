@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from protocol import accounting
 from protocol.accounting import Plan
+from protocol.count_range import counts_fit, largest_count, least_exponent
 from protocol.draft import Draft, DraftColumn
 from protocol.errors import DraftRefused, Malformed
 from protocol.membership_statements import DatasetRegistered
@@ -42,10 +43,22 @@ def contract_of(draft: Draft, rows: Mapping[str, int]) -> StudyContract:
     for grains in range(3):
         value["training"]["noise_multiplier"] = round(noise["training"] + grains * NOISE_STEP, 4)
         try:
-            return parse_contract(value)
+            return _whole_counts(parse_contract(value))
         except Malformed as error:
             refusal = error
     raise DraftRefused(f"draft refused: {refusal}") from None
+
+
+def _whole_counts(contract: StudyContract) -> StudyContract:
+    """``contract``, if no silo's evaluation counts would be clipped."""
+    if counts_fit(contract):
+        return contract
+    silo, largest = largest_count(contract)
+    exponent = contract.sealing.evaluation_exponent
+    raise DraftRefused(
+        f"sealing.evaluation_exponent: {exponent} encodes counts up to {2.0**exponent:g}; at {silo} up to "
+        f"{largest:.0f} held-out rows are counted, and the accuracy would be wrong; give {least_exponent(contract)}"
+    )
 
 
 def weights(rows: Mapping[str, int], by: Literal["rows", "sqrt-rows"]) -> dict[str, float]:

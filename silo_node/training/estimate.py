@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.count_range import counts_fit
 from protocol.study import StudyContract
 
 Floats = NDArray[np.float64]
@@ -15,8 +16,9 @@ Floats = NDArray[np.float64]
 class AccuracyEstimate:
     """Accuracy over all survivors' held-out rows.
 
-    accuracy, standard_error: None where the noise drowned the counts. The error adds what sampling the rows
-    costs, p (1 - p) / n, to what the survivors' noise costs. records: the noised number of rows.
+    accuracy, standard_error: None where the noise drowned the counts, or the contract's encoding clips them. The
+    error adds what sampling the rows costs, p (1 - p) / n, to what the survivors' noise costs. records: the noised
+    number of rows.
     """
 
     accuracy: float | None
@@ -29,9 +31,12 @@ def estimate_accuracy(contract: StudyContract, totals: Floats, survivors: int) -
 
     Of right / (right + wrong) the noise of variance v in each cell leaves a variance of
     v (right^2 + wrong^2) / (right + wrong)^4, to first order; rounding a count to integers adds 1/12 to v.
+    Of a contract whose encoding clips such counts it is none.
     """
     right, wrong = float(totals[0]), float(totals[1])
     records = right + wrong
+    if not counts_fit(contract):
+        return AccuracyEstimate(None, None, records)
     variance = survivors * (contract.evaluation.noise_multiplier**2 + 1 / 12)
     if records < 1 or records < 2 * math.sqrt(2 * variance):
         return AccuracyEstimate(None, None, records)
