@@ -19,7 +19,8 @@ from client.errors import BundleRefused
 from protocol import canonical
 from protocol.errors import Malformed
 from protocol.ids import Strict, StudyId
-from protocol.study import StudyContract, explain, parse_contract, study_id
+from protocol.study import explain, parse_contract, study_id
+from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +60,7 @@ class Bundle:
     """A released model, its shapes checked against the contract it names."""
 
     study: StudyId
-    contract: StudyContract
+    contract: TrainingContract
     evaluation: Measured
     rounds: int
     mean: Floats
@@ -162,7 +163,7 @@ def _counts(value: Any) -> bool:
     return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**40 for one in value)
 
 
-def _shaped(contract: StudyContract, tensors: dict[str, Floats]) -> tuple[Floats, Floats, tuple[Layer, ...]]:
+def _shaped(contract: TrainingContract, tensors: dict[str, Floats]) -> tuple[Floats, Floats, tuple[Layer, ...]]:
     hidden = contract.model.hidden if contract.model.family == "mlp" else ()
     widths = (len(contract.data.features), *hidden, 1)
     columns = (len(contract.normalisation.columns),)

@@ -7,13 +7,13 @@ is of nothing, and looks as sure as any other.
 import math
 from typing import Final
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 
 DEVIATIONS: Final = 4
 """So many standard deviations of the split and of the noise are left room for: beyond is one study in ten thousand."""
 
 
-def largest_count(contract: StudyContract) -> tuple[str, float]:
+def largest_count(contract: TrainingContract) -> tuple[str, float]:
     """The silo that holds out most rows, and the largest noised count of it that has to be expected."""
     terms = max(contract.silos, key=lambda one: one.rows)
     share = contract.evaluation.test_share
@@ -21,10 +21,10 @@ def largest_count(contract: StudyContract) -> tuple[str, float]:
     return terms.silo, terms.rows * share + DEVIATIONS * math.hypot(split, contract.evaluation.noise_multiplier)
 
 
-def least_exponent(contract: StudyContract) -> int:
+def least_exponent(contract: TrainingContract) -> int:
     """The least ``sealing.evaluation_exponent`` that holds the counts of every silo of ``contract``."""
     return math.ceil(math.log2(largest_count(contract)[1]))
 
 
-def counts_fit(contract: StudyContract) -> bool:
+def counts_fit(contract: TrainingContract) -> bool:
     return contract.sealing.evaluation_exponent >= least_exponent(contract)

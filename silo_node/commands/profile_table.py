@@ -30,7 +30,7 @@ def profile_tables(value: Mapping[str, Any], before: bytes | None, declared: Sch
 
 
 def _table(name: str, *others: str) -> Table:
-    # Narrow: ten columns of numbers have to fit into 80 characters. A name is folded and never cut: two may begin alike.
+    # Narrow: ten columns of numbers have to fit into 80 characters. A name is folded, never cut: two may begin alike.
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(name, overflow="fold")
     for other in others:

@@ -14,7 +14,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
 
@@ -22,13 +22,13 @@ _INITIAL: Final = b"consortia/initial/v1\x00"
 _RUN: Final = 1 << 16
 
 
-def widths(contract: StudyContract) -> tuple[int, ...]:
+def widths(contract: TrainingContract) -> tuple[int, ...]:
     """Values into each layer, and out of the last: (features, hidden..., 1)."""
     hidden = contract.model.hidden if contract.model.family == "mlp" else ()
     return (len(contract.data.features), *hidden, 1)
 
 
-def initial_runs(contract: StudyContract, study: str) -> Iterator[Floats]:
+def initial_runs(contract: TrainingContract, study: str) -> Iterator[Floats]:
     """Where training starts, the same bits at every silo: runs, in order, of the parameters (p,) float64.
 
     Logistic regression starts at zero. An MLP's weights are uniform in [-b, b) with b = sqrt(6 / inputs) (He et

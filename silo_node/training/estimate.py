@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.count_range import counts_fit
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ class AccuracyEstimate:
     records: float
 
 
-def estimate_accuracy(contract: StudyContract, totals: Floats, survivors: int) -> AccuracyEstimate:
+def estimate_accuracy(contract: TrainingContract, totals: Floats, survivors: int) -> AccuracyEstimate:
     """The accuracy that totals [right, wrong] (2,) of ``survivors`` silos tell.
 
     Of right / (right + wrong) the noise of variance v in each cell leaves a variance of

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.training.architecture import widths
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.separability import trainable
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 _ROWS_AT_ONCE: Final = 4096
 
 
-def build(contract: StudyContract, parameters: Floats) -> nn.Sequential:
+def build(contract: TrainingContract, parameters: Floats) -> nn.Sequential:
     """The contract's model in float64 with these parameters (p,): linear layers with ReLU between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths(contract)):
@@ -56,7 +56,7 @@ def vector(model: nn.Module) -> Floats:
     return np.concatenate([parameter.detach().cpu().numpy().ravel() for parameter in trainable(model)])
 
 
-def logits(contract: StudyContract, parameters: Floats, inputs: Floats) -> Floats:
+def logits(contract: TrainingContract, parameters: Floats, inputs: Floats) -> Floats:
     """The model's logits (n,) for standardised inputs (n, d)."""
     torch.set_num_threads(1)
     model = build(contract, parameters)
