@@ -33,8 +33,9 @@ MAX_COUNTS: Final = 1 << 16
 class Measured(Strict):
     """Noised counts of the held-out rows of ``test_silos`` silos: they may be below 0, or more than there are.
 
-    ``accuracy`` and ``standard_error`` are None where the noise drowned the counts. ``counts``: of a histogram of
-    scores, by group, label and bin, flat; empty where the study counted right and wrong alone.
+    ``accuracy`` and ``standard_error`` are None where the noise drowned the counts, or their encoding cut them off.
+    ``counts``: of a histogram of scores, by group, label and bin, flat; empty where the study counted right and wrong
+    alone.
     """
 
     right: float
@@ -47,7 +48,7 @@ class Measured(Strict):
     def in_words(self) -> str:
         """The accuracy with its uncertainty, in one phrase."""
         if self.accuracy is None or self.standard_error is None:
-            return "not known: the noise that protects the records drowned the counts"
+            return "not known: the noise that protects the records drowned the counts, or their encoding cut them off"
         return f"{self.accuracy:.3f} with standard error {self.standard_error:.3f}"
 
 
