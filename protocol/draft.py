@@ -11,10 +11,10 @@ from pydantic import Field, ValidationError, model_validator
 from protocol import canonical
 from protocol.errors import DraftRefused, Malformed
 from protocol.ids import ColumnName, DatasetName, PersonId, Sentence, SiloId, Strict, Timestamp
+from protocol.model import Model
 from protocol.precision import Sealing
 from protocol.study import (
     MAX_ROUNDS,
-    Model,
     Purpose,
     ReleaseRule,
     Schedule,

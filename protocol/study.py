@@ -5,13 +5,14 @@ Nothing here may depend on private data: row counts are the published ones, clam
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from protocol import accounting, canonical
 from protocol.errors import Malformed
+from protocol.graph_plan import Plan
 from protocol.ids import (
     ColumnName,
     DatasetName,
@@ -23,6 +24,8 @@ from protocol.ids import (
     StudyId,
     Timestamp,
 )
+from protocol.model import Model, plan_model, require_weights
+from protocol.model_families import graph_of
 from protocol.precision import Sealing, check_precision
 from protocol.spend import Event, Gaussian, SampledGaussian
 
@@ -30,7 +33,6 @@ Unit = Literal["record", "subject"]
 Purpose = Literal["medical-research", "quality-improvement", "fraud-detection", "risk-modelling", "method-research"]
 
 MAX_ROUNDS = 10_000
-MAX_PARAMETERS = 100_000_000
 
 
 class Column(Strict):
@@ -91,18 +93,6 @@ class Normalisation(Strict):
     columns: Annotated[tuple[ColumnName, ...], Field(min_length=1)]
     clip: Annotated[float, Field(gt=0, le=1000)]
     noise_multiplier: Annotated[float, Field(ge=0.3, le=10_000)]
-
-
-class Logistic(Strict):
-    family: Literal["logistic"]
-
-
-class Mlp(Strict):
-    family: Literal["mlp"]
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=8)]
-
-
-Model = Annotated[Logistic | Mlp, Field(discriminator="family")]
 
 
 class Training(Strict):
@@ -185,10 +175,22 @@ class StudyContract(Strict):
     def _consistent(self) -> Self:
         _check_silos(self)
         _check_columns(self)
-        parameter_count(self)
+        require_weights(self.model, self.plan)
         check_precision(self.sealing, len(self.silos))
         _check_cost(self)
         return self
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the model computes over the contract's features: shapes and parameters. Found once a contract."""
+        graph = graph_of(self.model, self.data.features)
+        return plan_model(graph, self.data.features, self.normalisation.columns)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; the plan of what is changed is found anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("plan", None)
+        return copied
 
     @property
     def silo_names(self) -> tuple[str, ...]:
@@ -228,18 +230,13 @@ def explain(error: ValidationError) -> str:
 
 
 def tensor_lengths(contract: StudyContract) -> tuple[int, ...]:
-    """Values of each tensor in a parameter vector: from the inputs on, a layer's weights, then its biases."""
-    hidden = contract.model.hidden if contract.model.family == "mlp" else ()
-    widths = (len(contract.data.features), *hidden, 1)
-    return tuple(length for inputs, outputs in pairwise(widths) for length in (inputs * outputs, outputs))
+    """Values of each trained tensor, in the order of a parameter vector: node by node, weights, then biases."""
+    return tuple(parameter.length for parameter in contract.plan.trained)
 
 
 def parameter_count(contract: StudyContract) -> int:
-    """Trainable parameters of the contract's model: features -> hidden layers -> one logit, with biases."""
-    total = sum(tensor_lengths(contract))
-    if total > MAX_PARAMETERS:
-        raise ValueError(f"model has {total} parameters, at most {MAX_PARAMETERS} are allowed")
-    return total
+    """Trained parameters of the contract's model: values of a parameter vector."""
+    return sum(tensor_lengths(contract))
 
 
 def _check_silos(contract: StudyContract) -> None:

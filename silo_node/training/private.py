@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from silo_node.training.errors import TrainingRefused
+from silo_node.training.graph_model import GraphModel
 from silo_node.training.noise import Floats, NoiseSource, grid_step
 
 MAX_EXPECTED_BATCH: Final = 10_000
@@ -29,7 +30,11 @@ MAX_ROWS: Final = 250_000
 
 _ROWS_AT_ONCE: Final = 2048
 _LARGEST_NORM: Final = 1e100  # squares of what is below stay far inside float64
-_SEPARABLE: Final = (nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.Flatten, nn.LayerNorm, nn.GroupNorm)
+_CONTAINERS: Final = (nn.Sequential, GraphModel)
+_SEPARABLE: Final = (
+    *(nn.Linear, nn.Conv2d, nn.Embedding, nn.LayerNorm, nn.GroupNorm, nn.Flatten),
+    *(nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d),
+)
 
 
 class ClippedSums(Protocol):
@@ -48,6 +53,11 @@ def clipped_sums(model: nn.Module, clip: float) -> ClippedSums:
     return OpacusHooks(model, clip)
 
 
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that training moves, in the model's order."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def require_separable(model: nn.Module) -> None:
     """Refuse a model in which one record could move another's gradient, or a parameter that is used twice."""
     for name, layer in model.named_modules():
@@ -56,7 +66,7 @@ def require_separable(model: nn.Module) -> None:
                 f"layer {name} is a {type(layer).__name__}: it mixes the records of a batch, and frozen its running "
                 "statistics leak; use GroupNorm"
             )
-        if not isinstance(layer, nn.Sequential) and type(layer) not in _SEPARABLE:
+        if type(layer) not in _CONTAINERS + _SEPARABLE:
             raise TrainingRefused(
                 f"layer {name or 'of the model'}: {type(layer).__name__} is not on the list of layers"
             )
@@ -118,7 +128,7 @@ class OpacusHooks:
     """Clipped sums from the per-record gradients of Opacus' hooks: for every other model on the list of layers."""
 
     def __init__(self, model: nn.Module, clip: float) -> None:
-        self._parameters = list(model.parameters())
+        self._parameters = trainable(model)
         self._model = GradSampleModule(model, batch_first=True, loss_reduction="sum")
         self._clip = clip
 
@@ -161,7 +171,7 @@ class HardenedOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc] 
         noise: NoiseSource,
     ) -> None:
         super().__init__(
-            torch.optim.SGD(model.parameters(), lr=learning_rate, weight_decay=weight_decay),
+            torch.optim.SGD(trainable(model), lr=learning_rate, weight_decay=weight_decay),
             noise_multiplier=noise_multiplier,
             max_grad_norm=clip,
             expected_batch_size=normaliser,
@@ -173,12 +183,13 @@ class HardenedOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc] 
     def private_step(self, inputs: Tensor, target: Tensor) -> None:
         """One step on a sampled batch: inputs (n, d), target (n,), both float64; n may be 0."""
         self.zero_grad(set_to_none=True)
-        for parameter in self.params:
-            parameter.grad = torch.zeros_like(parameter)
+        totals = [torch.zeros_like(parameter) for parameter in self.params]
         for start in range(0, len(inputs), _ROWS_AT_ONCE):
             end = start + _ROWS_AT_ONCE
-            for parameter, total in zip(self.params, self._sums(inputs[start:end], target[start:end]), strict=True):
-                parameter.grad += total
+            for total, part in zip(totals, self._sums(inputs[start:end], target[start:end]), strict=True):
+                total += part
+        for parameter, total in zip(self.params, totals, strict=True):
+            parameter.grad = total
         self.step()
 
     def add_noise(self) -> None:
