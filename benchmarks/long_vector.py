@@ -27,7 +27,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.heart_contract import heart_contract
+from benchmarks.cohorts.heart import heart_contract
 from benchmarks.long_vector_roles import (
     Exchange,
     Role,

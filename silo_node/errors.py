@@ -29,6 +29,10 @@ class RunnerFailed(SiloError):
     """The process that reads rows failed; what it had read stays there."""
 
 
+class SelfTestFailed(SiloError):
+    """The newest privacy self-test of this machine failed; nothing is computed until one passes."""
+
+
 class Unhealthy(SiloError):
     """The node of this folder does not run, or does not come through to the hub."""
 

@@ -32,6 +32,7 @@ from silo_node.errors import (
     JobRefused,
     PolicyRefused,
     RunnerFailed,
+    SelfTestFailed,
     StudyHalted,
 )
 from silo_node.hub_client.retry import Backoff
@@ -180,6 +181,9 @@ class Agent:
         except PolicyRefused as problem:
             # Fail closed: without usable rules nothing is done, until the owner mends the file.
             log.error("policy-unusable", problem=str(problem))
+            return False
+        except SelfTestFailed as problem:
+            log.error("self-test-failed", problem=str(problem))
             return False
         except HubRefused as refusal:
             # What was said no longer fits: the next poll tells what happened meanwhile.

@@ -136,7 +136,8 @@ def _held(columns: frozenset[str], held: RegisteredDataset | None) -> Held:
         unit=held.balance.domain.unit,
         # One below the largest: a cost that had to be clipped must not come out equal to what is left.
         budget=min(held.balance.domain.cap_picos, LARGEST - 1),
-        remaining=min(held.balance.remaining_picos, LARGEST - 1),
+        remaining=min(held.room.remaining_picos, LARGEST - 1),
+        capped_by=held.room.tightest_cap,
     )
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from protocol.study import StudyContract
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.graph_model import GraphModel, is_chain, layer_of
-from silo_node.training.private import trainable
+from silo_node.training.separability import trainable
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def load(model: nn.Module, parameters: Floats) -> None:
 
 def vector(model: nn.Module) -> Floats:
     """The parameters that training moves as one float64 vector (p,)."""
-    return np.concatenate([parameter.detach().numpy().ravel() for parameter in trainable(model)])
+    return np.concatenate([parameter.detach().cpu().numpy().ravel() for parameter in trainable(model)])
 
 
 def logits(contract: StudyContract, parameters: Floats, inputs: Floats) -> Floats:

@@ -7,11 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from protocol.study import StudyContract
+from silo_node.training.clipping import MAX_ROWS, require_covered
+from silo_node.training.engine_choice import EngineChoice
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.models import build, vector
 from silo_node.training.noise import NoiseSource
-from silo_node.training.private import MAX_ROWS, HardenedOptimizer, require_covered, sampled
+from silo_node.training.private import HardenedOptimizer
 from silo_node.training.rows import TrainingRows, standardised
+from silo_node.training.sampling import sampled
 from silo_node.training.state import StudyState
 
 Floats = NDArray[np.float64]
@@ -22,10 +25,12 @@ class RoundUpdate:
     """What leaves a training round, differentially private: safe to seal.
 
     vector: float64 (p,), weight * (local - global). steps_run: what the ledger settles; it never depends on rows.
+    engine: which way clipped sums were computed, and why; it follows from the contract and the processor.
     """
 
     vector: Floats
     steps_run: int
+    engine: EngineChoice
 
 
 def train_round(
@@ -60,4 +65,4 @@ def train_round(
     update *= terms.weight
     if not bool(np.isfinite(update).all()):
         raise TrainingRefused("model: diverged in local training; lower learning_rate or weight_decay")
-    return RoundUpdate(update, training.local_steps)
+    return RoundUpdate(update, training.local_steps, optimizer.choice)

@@ -16,11 +16,13 @@ from silo_node.agent.answering import choices, give_answer, is_due, verdict
 from silo_node.agent.answers import standing
 from silo_node.errors import PolicyRefused
 from silo_node.ledger.budget import Admitted
+from silo_node.ledger.caps import Use
 from tests.unit.silo_node.agent.conftest import BASELINE, LIMITS
 from tests.unit.silo_node.agent.peers import Peers
 from tests.unit.silo_node.agent.story import begin_study, run_round, run_study
 
 HOSPITAL = catalogue.policy_text("hospital")
+OTHERS_USE = Use("heart", "0" * 64, ("grace",))
 DIGESTS = re.compile(r"^(.*?) under policy ([0-9a-f]{64}) on facts ([0-9a-f]{64})")
 
 
@@ -108,7 +110,7 @@ def test_a_budget_that_others_used_up_between_two_rounds_stops_the_next_one(node
     begin_study(node, peers)
     run_round(node, peers, 0)
     events, others = round_events(peers.contract, "alpha", 1), count()
-    while isinstance(node.silo.ledger.reserve("patients", f"{'0' * 64}:{next(others)}", events), Admitted):
+    while isinstance(node.silo.ledger.reserve("patients", f"{'0' * 64}:{next(others)}", events, OTHERS_USE), Admitted):
         pass  # another study of the same patients takes what is left
     peers.open(1)
     node.go()

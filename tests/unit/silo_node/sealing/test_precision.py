@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.heart_contract import heart_contract
+from benchmarks.cohorts.heart import heart_contract
 from protocol.precision import resolved
 from protocol.sealing.decode import MAX_STEP, Segment
 from protocol.study import StudyContract, study_id, tensor_lengths

@@ -1,0 +1,64 @@
+"""What is tested: the very objects that a round runs with, gathered so that a test may put a broken one in.
+
+The installed silo tests ``installed()`` alone. There is no flag that weakens anything: what is planted in tests to
+see a check fail is an object of theirs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from protocol.study import StudyContract
+from silo_node.statistics.queries import normalisation_sums
+from silo_node.training.evaluation import evaluation_counts
+from silo_node.training.noise import NoiseSource, SystemNoise
+from silo_node.training.private import ClippedSums, HardenedOptimizer, clipped_sums, sampled
+from silo_node.training.rows import TrainingRows
+from silo_node.training.state import StudyState
+from silo_node.training.trainer import RoundUpdate, train_round
+
+Floats = NDArray[np.float64]
+
+
+class Steps(Protocol):
+    """An optimizer of private steps."""
+
+    def private_step(self, inputs: Tensor, target: Tensor) -> None: ...
+
+
+class MakesSteps(Protocol):
+    """The optimizer's class."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        clip: float,
+        noise_multiplier: float,
+        normaliser: float,
+        noise: NoiseSource,
+    ) -> Steps: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Randomness, clipping, a step, a sample, and the three mechanisms that are charged."""
+
+    noise: NoiseSource
+    clipped_sums: Callable[[nn.Module, float], ClippedSums] = clipped_sums
+    optimizer: MakesSteps = HardenedOptimizer
+    sampled: Callable[[Floats, Floats, float, NoiseSource], tuple[Tensor, Tensor]] = sampled
+    train_round: Callable[[StudyContract, str, TrainingRows, StudyState, NoiseSource], RoundUpdate] = train_round
+    normalisation_sums: Callable[[StudyContract, Floats, NoiseSource], Floats] = normalisation_sums
+    evaluation_counts: Callable[[StudyContract, TrainingRows, StudyState, NoiseSource], Floats] = evaluation_counts
+
+
+def installed() -> Engine:
+    """What this silo computes with."""
+    return Engine(SystemNoise())
