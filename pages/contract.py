@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from pages.model import columns_in_words, model_in_words, names_in_words
 from protocol import accounting
 from protocol.ids import StudyId
 from protocol.precision import resolved
-from protocol.study import Column, StudyContract, parameter_count, study_cost
+from protocol.study import StudyContract, study_cost
 
 UNITS = {"record": "one record", "subject": "one person, with all their records"}
 
@@ -69,26 +70,17 @@ def _purpose(contract: StudyContract, study: StudyId) -> tuple[tuple[str, str], 
 def _data(contract: StudyContract) -> tuple[tuple[str, str], ...]:
     return (
         ("Dataset", f"{contract.data.dataset}, at {', '.join(contract.silo_names)}; rows never leave a silo"),
-        ("Reads", "; ".join(_column(column) for column in contract.data.features)),
+        ("Reads", columns_in_words(contract.data.features)),
         ("Predicts", contract.data.target.name),
         ("Held out", f"{contract.evaluation.test_share:.0%} of each silo's rows, for the evaluation only"),
     )
 
 
-def _column(column: Column) -> str:
-    if column.kind == "binary":
-        return f"{column.name} (yes or no)"
-    return f"{column.name} ({column.minimum:g} to {column.maximum:g} {column.unit}".rstrip() + ")"
-
-
 def _computation(contract: StudyContract) -> tuple[tuple[str, str], ...]:
-    training, model = contract.training, contract.model
-    family = "logistic regression"
-    if model.family == "mlp":
-        family = f"neural network with hidden layers of {', '.join(str(width) for width in model.hidden)}"
+    training = contract.training
     return (
-        ("Model", f"{family}, {parameter_count(contract)} parameters"),
-        ("Normalisation", f"one sealed, noised sum over {', '.join(contract.normalisation.columns)}"),
+        ("Model", model_in_words(contract)),
+        ("Normalisation", f"one sealed, noised sum over {names_in_words(contract.normalisation.columns)}"),
         (
             "Training",
             f"{training.rounds} rounds of {training.local_steps} steps at each silo; step size "
