@@ -7,7 +7,18 @@ from itertools import groupby
 from typing import Final
 
 from protocol.graph_plan import Plan
-from protocol.model import Cnn, Embedded, Embeddings, FrozenBackbone, Logistic, Lora, Mlp, Model, weights_of
+from protocol.model import (
+    Cnn,
+    Embedded,
+    Embeddings,
+    FrozenBackbone,
+    Logistic,
+    Lora,
+    Mlp,
+    Model,
+    starts_from_weights,
+    weights_of,
+)
 from protocol.study import Column, StudyContract
 
 _PIXEL: Final = re.compile(r"^(.+?)(?:_(?:red|green|blue))?_y[0-9]+_x[0-9]+$")
@@ -102,7 +113,7 @@ def _weights(model: Model) -> str:
     weights = weights_of(model)
     if weights is None:
         return ""
-    what = "all values that training starts from" if weights.start else "the frozen values"
+    what = "all values that training starts from" if starts_from_weights(model) else "the frozen values"
     return f"; {what} are those of the file of {weights.size:,} bytes with SHA-256 {weights.digest}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
-from protocol.graph_plan import Plan, plan_graph
+from protocol.graph_plan import Parameter, Plan, plan_graph
 from protocol.ids import ColumnName, Digest, Strict
 from protocol.model_graph import MAX_COLUMNS, Embedding, Graph, NodeName, Select
 
@@ -86,22 +86,22 @@ class Embeddings(Strict):
 
 
 class Weights(Strict):
-    """A safetensors file of ``size`` bytes with all frozen tensors, and with ``start`` all trained ones too.
+    """A safetensors file of ``size`` bytes; tensors are float32 or float64, named as the graph's parameters.
 
-    It stays at the silo that installed it by its digest; tensors are named as the graph's parameters.
+    A contract names it, it isn't part of it: each silo's owner installs the file of this digest.
     """
 
     digest: Digest
     size: Annotated[int, Field(ge=8, le=MAX_WEIGHTS_BYTES)]
-    start: bool = False
 
 
 class Free(Strict):
-    """A graph; ``weights`` are needed where a node is not trained."""
+    """A graph; ``weights`` hold the values of nodes that aren't trained, with ``start`` those of all others too."""
 
     family: Literal["graph"]
     graph: Graph
     weights: Weights | None = None
+    start: bool = False
 
 
 class FrozenBackbone(Strict):
@@ -147,14 +147,24 @@ def weights_of(model: Model) -> Weights | None:
     return model.weights if isinstance(model, Free | FrozenBackbone | Lora) else None
 
 
+def starts_from_weights(model: Model) -> bool:
+    """Whether the trained parameters start from the file of weights too."""
+    return isinstance(model, Free) and model.start
+
+
+def needed_tensors(model: Model, plan: Plan) -> tuple[Parameter, ...]:
+    """What the file of weights must hold."""
+    return plan.parameters if starts_from_weights(model) else plan.frozen
+
+
 def require_weights(model: Model, plan: Plan) -> None:
     """Refuses frozen parameters of which nobody could know the values. Raises ``ValueError``."""
     if plan.frozen and weights_of(model) is None:
         raise ValueError(f"model.weights: {plan.frozen[0].name} is frozen, so a file of weights must be named")
-    if not plan.frozen and (weights := weights_of(model)) is not None and not weights.start:
-        raise ValueError(
-            "model.weights: no parameter is frozen and start is false, so no weights are used; leave it out"
-        )
+    if isinstance(model, Free) and model.start and model.weights is None:
+        raise ValueError("model.start: training starts from weights, so a file of weights must be named")
+    if not plan.frozen and weights_of(model) is not None and not starts_from_weights(model):
+        raise ValueError("model.weights: no parameter is frozen and start is false, so none is used; leave it out")
 
 
 def _check_whole_numbers(graph: Graph, columns: Sequence[InputColumn], normalised: Sequence[str]) -> None:

@@ -106,7 +106,8 @@ def test_lora_trains_thin_products_beside_the_frozen_layers_that_it_names() -> N
         ("table", EMBEDDING | {"embedded": [{"columns": ["town"], "width": 2}]}, "column town is no feature"),
         ("table", lora(adapted=["norm"]), "must be distinct linear nodes"),
         ("table", lora(weights=None), "weights"),
-        ("table", {"family": "graph", "graph": lora()["graph"], "weights": WEIGHTS}, "no weights are used"),
+        ("table", {"family": "graph", "graph": lora()["graph"], "start": True}, "a file of weights must be named"),
+        ("table", {"family": "graph", "graph": lora()["graph"], "weights": WEIGHTS}, "so none is used; leave it out"),
         (
             "table",
             {
