@@ -22,7 +22,8 @@ from protocol.sealing.masks import MaskOffer, MaskSecrets, RecoveredSeeds, masks
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.term import verify_sum
-from protocol.study import StudyContract, study_id
+from protocol.study import study_id
+from protocol.training_study import TrainingContract
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
 from silo_node.agent.study_files import StudyFiles
 from silo_node.private_files import write_private
@@ -48,7 +49,7 @@ class Exchange:
     """What every role knows, and where its files lie."""
 
     folder: Path
-    contract: StudyContract
+    contract: TrainingContract
     freeze: bytes
 
     @property

@@ -55,7 +55,8 @@ def benchmark_schema() -> "Schema":
 
 def ours(folder: Path, uri: str) -> Callable[[], object]:
     """Reads the table as a study does: the same path as the runner's, up to features and target."""
-    from protocol.study import Column, DataRequirement
+    from protocol.clauses import Column
+    from protocol.training_study import DataRequirement
     from silo_node.dataset.fingerprint import Seal
     from silo_node.dataset.rows import needed_columns, rows_for
     from silo_node.dataset.sources import postgresql  # noqa: F401  # Imports are not measured.

@@ -16,8 +16,9 @@ from client.errors import BundleRefused
 from protocol import canonical
 from protocol.errors import Malformed
 from protocol.ids import Strict, StudyId
-from protocol.study import StudyContract, explain, parse_contract, study_id
+from protocol.study import explain, parse_contract, study_id
 from protocol.tensor_file import read_tensors
+from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +47,7 @@ class Bundle:
     """A released model, its shapes checked against the contract it names."""
 
     study: StudyId
-    contract: StudyContract
+    contract: TrainingContract
     evaluation: Measured
     rounds: int
     mean: Floats
@@ -89,7 +90,7 @@ def read_safetensors(data: bytes) -> tuple[dict[str, str], dict[str, Floats]]:
         raise BundleRefused(str(error)) from None
 
 
-def _shaped(contract: StudyContract, tensors: dict[str, Floats]) -> tuple[Floats, Floats, dict[str, Floats]]:
+def _shaped(contract: TrainingContract, tensors: dict[str, Floats]) -> tuple[Floats, Floats, dict[str, Floats]]:
     """Mean, deviation, and the trained tensors, each of the shape that the contract's model gives it."""
     columns = (len(contract.normalisation.columns),)
     shapes: dict[str, tuple[int, ...]] = {"mean": columns, "std": columns}

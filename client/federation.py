@@ -30,6 +30,7 @@ from client.registrations import by_members
 from client.release import Released, release, write_release
 from client.studies import Proposal, draft_contract, propose, watch
 from client.trial import USUAL_ROWS, Trial, try_study
+from protocol.rounds import last_round
 from protocol.routes import StudyStatus
 from protocol.study import StudyContract, study_id
 
@@ -74,7 +75,7 @@ class Study:
         """
         published = by_members(self.connection, self.contract.data.dataset)
         files = {silo: Path(path) for silo, path in (data or {}).items()}
-        last = self.contract.training.rounds + 2
+        last = last_round(self.contract) + 1
         return try_study(self.contract, published, files, rows, lambda done: _line(done.stage, done.index + 1, last))
 
     def propose(self) -> Proposal:

@@ -32,7 +32,8 @@ from protocol.simulation import (
     SimulationOutcome,
     SimulationRefused,
 )
-from protocol.study import StudyContract, contract_value, parse_contract
+from protocol.study import contract_value, parse_training
+from protocol.training_study import TrainingContract
 
 COMMAND: Final = "consortia-silo"
 INSTALL: Final = "pip install -c constraints.txt '.[silo]'"
@@ -50,7 +51,7 @@ class Trial:
     published: by silo, the rows that the study's own contract gives it.
     """
 
-    contract: StudyContract
+    contract: TrainingContract
     published: dict[str, int]
     files: tuple[str, ...]
     rounds: tuple[RoundSimulated, ...]
@@ -58,7 +59,7 @@ class Trial:
 
 
 def try_study(
-    contract: StudyContract,
+    contract: TrainingContract,
     registered: Mapping[str, DatasetRegistered],
     files: Mapping[str, Path],
     most_rows: int,
@@ -82,7 +83,7 @@ def try_study(
 
 
 def simulation_job(
-    contract: StudyContract,
+    contract: TrainingContract,
     registered: Mapping[str, DatasetRegistered],
     files: Mapping[str, Path],
     most_rows: int,
@@ -105,7 +106,7 @@ def simulation_job(
     return SimulationJob(format="consortia-simulation/1", contract=_with_rows(contract, rows), silos=tuple(silos))
 
 
-def _with_rows(contract: StudyContract, rows: Mapping[str, int]) -> StudyContract:
+def _with_rows(contract: TrainingContract, rows: Mapping[str, int]) -> TrainingContract:
     """The same study over other row counts: weights and noise stay, the expected batches follow."""
     value = contract_value(contract)
     kept = 1.0 - contract.evaluation.test_share
@@ -114,12 +115,12 @@ def _with_rows(contract: StudyContract, rows: Mapping[str, int]) -> StudyContrac
             terms["rows"] = rows[terms["silo"]]
             terms["normaliser"] = max(1.0, terms["rows"] * kept * terms["sampling_rate"])
     try:
-        return parse_contract(value)
+        return parse_training(value)
     except Malformed as error:
         raise DraftRefused(f"with the rows of this trial: {error}") from None
 
 
-def _check_size(contract: StudyContract, rows: Mapping[str, int]) -> None:
+def _check_size(contract: TrainingContract, rows: Mapping[str, int]) -> None:
     values = sum(rows.values()) * (len(contract.data.features) + 1)
     if values > MAX_VALUES:
         raise UsageRefused(

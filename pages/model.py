@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
+from protocol.clauses import Column
 from protocol.graph_plan import Plan
 from protocol.model import (
     Cnn,
@@ -19,14 +20,14 @@ from protocol.model import (
     starts_from_weights,
     weights_of,
 )
-from protocol.study import Column, StudyContract
+from protocol.training_study import TrainingContract
 
 _PIXEL: Final = re.compile(r"^(.+?)(?:_(?:red|green|blue))?_y[0-9]+_x[0-9]+$")
 _LEAST_PIXELS: Final = 4
 _SPELLED: Final = 24
 
 
-def model_in_words(contract: StudyContract) -> str:
+def model_in_words(contract: TrainingContract) -> str:
     """One sentence: the family, its parameters, how many of them are trained, and where frozen ones come from."""
     return f"{_kind(contract.model, contract.plan)}; {_size(contract.plan)}{_weights(contract.model)}"
 

@@ -20,7 +20,7 @@ MAX_WEIGHTS_BYTES = 1 << 30
 
 
 class InputColumn(Protocol):
-    """What a model may know of a column: ``protocol.study.Column``."""
+    """What a model may know of a column: ``protocol.clauses.Column``."""
 
     @property
     def name(self) -> str: ...

@@ -8,8 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from protocol.clauses import Column
 from protocol.ids import DatasetName, Sentence, SiloId, Strict
-from protocol.study import Column, StudyContract
+from protocol.training_study import TrainingContract
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -41,7 +42,7 @@ class SimulationJob(Strict):
     """A study to simulate in full: a silo for each that the contract names."""
 
     format: Literal["consortia-simulation/1"]
-    contract: StudyContract
+    contract: TrainingContract
     silos: tuple[SimulatedSilo, ...]
 
     @model_validator(mode="after")

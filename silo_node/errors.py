@@ -13,6 +13,10 @@ class DatasetRefused(SiloError):
     """A dataset, schema or registration that cannot be used."""
 
 
+class OptOutsRefused(DatasetRefused):
+    """A list of opt-outs that is gone, edited or older than the journal; no row of its domain is read until then."""
+
+
 class PolicyRefused(SiloError):
     """A policy file that cannot be used; nothing is allowed until it is mended."""
 

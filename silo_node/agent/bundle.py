@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from protocol import canonical
-from protocol.study import StudyContract, contract_value
+from protocol.study import contract_value
+from protocol.training_study import TrainingContract
 from silo_node.agent.progress import Progress
 from silo_node.training.estimate import estimate_accuracy
 
 Floats = NDArray[np.float64]
 
 
-def release_bundle(contract: StudyContract, study: str, progress: Progress) -> bytes:
+def release_bundle(contract: TrainingContract, study: str, progress: Progress) -> bytes:
     """The bundle of a study that went through its last round. Holds nothing but what was released with noise."""
     totals = np.array([progress.right, progress.wrong])
     estimate = estimate_accuracy(contract, totals, progress.evaluated)
@@ -36,7 +37,7 @@ def release_bundle(contract: StudyContract, study: str, progress: Progress) -> b
     return save(_tensors(contract, progress), metadata={"consortia": canonical.encode(record).decode()})
 
 
-def _tensors(contract: StudyContract, progress: Progress) -> dict[str, Floats]:
+def _tensors(contract: TrainingContract, progress: Progress) -> dict[str, Floats]:
     names = [column.name for column in contract.data.features]
     places = [names.index(name) for name in contract.normalisation.columns]
     tensors = {"mean": progress.state.mean[places], "std": progress.state.deviation[places]}

@@ -16,6 +16,7 @@ from silo_node.agent import job_steps, keying, pausing, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
 from silo_node.agent.jobs import jobs_of
 from silo_node.agent.memory import check_journal, check_ledger, check_own_words, check_promises
+from silo_node.agent.opt_out_record import check_all_opt_outs
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending
 from silo_node.agent.releasing import release
@@ -30,6 +31,7 @@ from silo_node.errors import (
     HubRefused,
     HubUnreachable,
     JobRefused,
+    OptOutsRefused,
     PolicyRefused,
     RunnerFailed,
     SelfTestFailed,
@@ -56,6 +58,7 @@ class Agent:
         self._shelf = ShelfKeeper(silo)
         check_ledger(silo)
         check_journal(silo)
+        check_all_opt_outs(silo)
 
     def run(self, backoff: Backoff, pulse: Pulse) -> NoReturn:
         """Works until it is interrupted. Raises ``HubDistrusted`` when what the hub shows does not verify."""
@@ -171,6 +174,10 @@ class Agent:
             return took
         except StudyHalted as problem:
             self._halt(study, str(problem), str(problem))
+        except OptOutsRefused as problem:
+            # Fail closed, and leave no study: nothing is read until the owner mends the list.
+            log.error("opt-outs-unusable", study=study.id[:12], problem=str(problem))
+            return False
         except DatasetRefused as problem:
             self._halt(study, str(problem), UNUSABLE)
         except RunnerFailed as problem:

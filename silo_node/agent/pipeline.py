@@ -20,6 +20,7 @@ from silo_node.agent import sayings, unmasking
 from silo_node.agent.decisions import may_compute
 from silo_node.agent.keying import agreed_secret
 from silo_node.agent.memory import check_newest_head
+from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
 from silo_node.agent.renewing import check_still_accepted
 from silo_node.agent.self_testing import require_no_failure
@@ -104,6 +105,7 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     contract, index = study.record.contract, current.index
     dataset = silo.catalogue.get(contract.data.dataset)
     check_still_accepted(silo, study, dataset)
+    check_opt_outs(silo, dataset.domain)
     check_newest_head(silo)
     events, use = round_events(contract, silo.name, index), use_of(contract, study.id)
     admitted = silo.ledger.reserve(dataset.domain, charge_id(study.id, index), events, use)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from protocol.rounds import plan_round
 from protocol.sealing.decode import Segment
 from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.runner.messages import Payload
 from silo_node.statistics.queries import column_moments
 from silo_node.training.errors import TrainingRefused
@@ -55,14 +56,9 @@ def segments_of(contract: StudyContract, before: BinaryIO, index: int) -> tuple[
 
     before: the progress before the round; before round 0 nothing is read of it.
     """
-    plan = plan_round(contract, index)
-    match plan.stage:
-        case "normalisation":
-            return tuple(Segment(length, contract.sealing.normalisation_exponent) for length in plan.tensors)
-        case "training":
-            return training_segments(contract, StateFile.open(before, _LEAD.size).head)
-        case "evaluation":
-            return tuple(Segment(length, contract.sealing.evaluation_exponent) for length in plan.tensors)
+    match contract:
+        case TrainingContract():
+            return _segments_of_training(contract, before, index)
 
 
 def apply_total(
@@ -79,6 +75,41 @@ def apply_total(
     study: the contract's digest. before: the progress before the round; nothing is read of it before round 0.
     totals: the opened total over ``survivors`` in runs, in order; read to their end, and what ends them is raised.
     """
+    match contract:
+        case TrainingContract():
+            _apply_to_training(contract, study, index, before, totals, survivors, after)
+
+
+def state_in(progress: BinaryIO) -> Payload:
+    """The study's state in a file of progress, for the process that reads rows; nothing of an empty one."""
+    return Payload.rest_of(progress, _LEAD.size)
+
+
+def blocks_of(progress: BinaryIO) -> Iterator[bytes]:
+    """All of a file, from where it stands, for the state MAC."""
+    return iter(partial(progress.read, _BLOCK_BYTES), b"")
+
+
+def _segments_of_training(contract: TrainingContract, before: BinaryIO, index: int) -> tuple[Segment, ...]:
+    plan = plan_round(contract, index)
+    match plan.stage:
+        case "normalisation":
+            return tuple(Segment(length, contract.sealing.normalisation_exponent) for length in plan.tensors)
+        case "training":
+            return training_segments(contract, StateFile.open(before, _LEAD.size).head)
+        case "evaluation":
+            return tuple(Segment(length, contract.sealing.evaluation_exponent) for length in plan.tensors)
+
+
+def _apply_to_training(
+    contract: TrainingContract,
+    study: str,
+    index: int,
+    before: BinaryIO,
+    totals: Iterable[Floats],
+    survivors: tuple[str, ...],
+    after: BinaryIO,
+) -> None:
     match plan_round(contract, index).stage:
         case "normalisation":
             moments = column_moments(contract, np.concatenate(list(totals)), survivors)
@@ -93,13 +124,3 @@ def apply_total(
             after.write(_LEAD.pack(len(survivors), right, wrong))
             before.seek(_LEAD.size)
             shutil.copyfileobj(before, after, _BLOCK_BYTES)
-
-
-def state_in(progress: BinaryIO) -> Payload:
-    """The study's state in a file of progress, for the process that reads rows; nothing of an empty one."""
-    return Payload.rest_of(progress, _LEAD.size)
-
-
-def blocks_of(progress: BinaryIO) -> Iterator[bytes]:
-    """All of a file, from where it stands, for the state MAC."""
-    return iter(partial(progress.read, _BLOCK_BYTES), b"")

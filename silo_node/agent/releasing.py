@@ -5,7 +5,9 @@ import base64
 from protocol.release import release_commitment, release_context
 from protocol.rounds import last_round
 from protocol.sealing.envelope import seal_envelope
+from protocol.study import StudyContract
 from protocol.study_statements import ReleaseApproved, ReleaseSealed
+from protocol.training_study import TrainingContract
 from silo_node.agent.bundle import release_bundle
 from silo_node.agent.decisions import may_release
 from silo_node.agent.keying import agreed_secret
@@ -25,7 +27,7 @@ def release(silo: Silo, study: Study) -> bool:
     data, secret = silo.files.state(study.id, last), agreed_secret(silo, study, record.rounds[last].keying)
     if data is None or secret is None or silo.name in record.gone:
         return False
-    bundle = release_bundle(record.contract, study.id, Progress.from_bytes(data))
+    bundle = _bundle(record.contract, study.id, data)
     salt = release_salt(secret, study.id)
     mine = release_commitment(salt, bundle)
     if silo.name not in record.confirmations:
@@ -39,6 +41,13 @@ def release(silo: Silo, study: Study) -> bool:
     for recipient in waiting:
         _seal_for(silo, study, recipient, salt + bundle)
     return bool(waiting)
+
+
+def _bundle(contract: StudyContract, study: str, progress: bytes) -> bytes:
+    """The bytes that are released of a study which ended, as all silos agree, in ``progress``."""
+    match contract:
+        case TrainingContract():
+            return release_bundle(contract, study, Progress.from_bytes(progress))
 
 
 def _sealer(study: Study) -> str | None:

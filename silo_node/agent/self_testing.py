@@ -114,7 +114,7 @@ def require_no_failure(journal: Journal) -> None:
     A machine on which none was ever run is no reason to refuse: its engine is the one that the tests of the product
     pass with.
     """
-    for entry in (journal.newest_of(_KIND), journal.newest_of(_KIND, "thorough ")):
+    for entry in (next(journal.newest_first(_KIND, prefix), None) for prefix in ("", "thorough ")):
         if entry is not None and not _passed(entry):
             how = " --thorough" if entry.event.what.startswith("thorough ") else ""
             raise SelfTestFailed(
@@ -133,7 +133,7 @@ class Standing:
 
 def standing(journal: Journal, folder: Path) -> Standing:
     """Not good where none was run, one failed, or the newest was run on other versions than are installed now."""
-    newest = journal.newest_of(_KIND)
+    newest = next(journal.newest_first(_KIND), None)
     if newest is None:
         return Standing(False, f"never run on this machine. Run it: {COMMAND}")
     try:

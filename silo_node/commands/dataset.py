@@ -9,6 +9,7 @@ from rich.table import Table
 
 from protocol.accounting import best_order
 from protocol.charter import Charter
+from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.registering import register_dataset, try_to_publish
 from silo_node.agent.renewing import renew_dataset
 from silo_node.agent.shelving import keep_shelf, shelf_of
@@ -109,6 +110,7 @@ def profile(name: str, folder: Folder = Path("silo"), as_json: AsJson = False) -
     with open_silo(folder) as (silo, _):
         dataset = silo.catalogue.get(name)
         before = silo.catalogue.profile_before(name)
+        check_opt_outs(silo, dataset.domain)
         checked = silo.runner.check(_registration(dataset))
     if as_json:
         print_json({"unchanged": checked.commitment == dataset.commitment, **checked.profile})

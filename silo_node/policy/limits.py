@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from policies import catalogue
+from protocol.clauses import Purpose
 from protocol.ids import ColumnName, DatasetName, PersonId, SiloId
-from protocol.study import Purpose, explain
+from protocol.study import explain
 from silo_node.errors import PolicyRefused
 from silo_node.policy.owner_file import read_owner_file
 

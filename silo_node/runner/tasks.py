@@ -16,14 +16,8 @@ from protocol import canonical
 from protocol.errors import ProtocolError
 from protocol.rounds import plan_round
 from protocol.spend import Event, Gaussian, SampledGaussian
-from protocol.study import (
-    StudyContract,
-    contract_value,
-    evaluation_events,
-    normalisation_events,
-    parse_contract,
-    training_events,
-)
+from protocol.study import StudyContract, contract_value, parse_contract
+from protocol.training_study import TrainingContract, evaluation_events, normalisation_events, training_events
 from silo_node.dataset.catalogue import Checked, Found, Registration
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 
@@ -39,7 +33,7 @@ class CheckTask:
 class NormaliseTask:
     """This silo's noised sums of round 0."""
 
-    contract: StudyContract
+    contract: TrainingContract
     silo: str
 
 
@@ -47,7 +41,7 @@ class NormaliseTask:
 class TrainTask:
     """This silo's weighted update of a training round; ``state`` is the study's state before it."""
 
-    contract: StudyContract
+    contract: TrainingContract
     silo: str
     round: int
     state: Payload
@@ -57,7 +51,7 @@ class TrainTask:
 class EvaluateTask:
     """This silo's two noised counts of the last round; ``state`` is the study's state before it."""
 
-    contract: StudyContract
+    contract: TrainingContract
     silo: str
     state: Payload
 
@@ -102,6 +96,12 @@ class Outcome:
 def task_of_round(contract: StudyContract, silo: str, index: int, state: Payload) -> RoundTask:
     """The task of round ``index`` for ``silo``. Raises ``Malformed`` outside the contract's plan."""
     contract.terms_of(silo)
+    match contract:
+        case TrainingContract():
+            return _training_task(contract, silo, index, state)
+
+
+def _training_task(contract: TrainingContract, silo: str, index: int, state: Payload) -> RoundTask:
     stage = plan_round(contract, index).stage
     if stage == "normalisation":
         return NormaliseTask(contract, silo)
@@ -216,17 +216,22 @@ def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
     return outcome
 
 
-def extract_frame(values: NDArray[np.float64]) -> Frame:
-    return Frame({"reply": "extracted"}, vector_payload(values.reshape(-1)))
+def extract_frame(values: NDArray[np.float64], left_out: int) -> Frame:
+    return Frame({"reply": "extracted", "left_out": left_out}, vector_payload(values.reshape(-1)))
 
 
-def extract_from(task: ExtractTask, frame: Frame, rows: BinaryIO) -> None:
-    """The granted values, written to ``rows`` as they arrive: little-endian float64 (n, columns), in C order."""
-    _only(frame.header, "reply")
-    if frame.header["reply"] != "extracted" or frame.payload.size % (8 * len(task.columns)):
+def extract_from(task: ExtractTask, frame: Frame, rows: BinaryIO) -> int:
+    """The granted values, written to ``rows`` as they arrive: little-endian float64 (n, columns), in C order.
+
+    Returns how many rows of people who opted out are not among them.
+    """
+    _only(frame.header, "reply", "left_out")
+    left_out, whole = frame.header["left_out"], frame.payload.size % (8 * len(task.columns)) == 0
+    if frame.header["reply"] != "extracted" or type(left_out) is not int or left_out < 0 or not whole:
         raise BadFrame("a reply that is no table of the columns asked for")
     for block in frame.payload.blocks:
         rows.write(block)
+    return left_out
 
 
 def checked_frame(checked: Checked) -> Frame:

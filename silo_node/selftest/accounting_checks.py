@@ -10,12 +10,7 @@ from numpy.typing import NDArray
 
 from protocol.accounting import SENSITIVITY_SLACK, cost, cost_of
 from protocol.spend import PICOS, Event, Gaussian, SampledGaussian
-from protocol.study import (
-    StudyContract,
-    evaluation_events,
-    normalisation_events,
-    training_events,
-)
+from protocol.training_study import TrainingContract, evaluation_events, normalisation_events, training_events
 from silo_node.selftest.engine import Engine
 from silo_node.selftest.measured import Measured
 from silo_node.selftest.specimen import SILO, beginning, rows_of, study
@@ -64,7 +59,7 @@ class Watched:
         return self._source.included(rows, rate)
 
 
-def events_run(engine: Engine, contract: StudyContract, random: np.random.Generator) -> tuple[Event, ...] | None:
+def events_run(engine: Engine, contract: TrainingContract, random: np.random.Generator) -> tuple[Event, ...] | None:
     """The mechanisms that a run of all three came to, by what was asked of the noise; None for what is no event."""
     rows, state = rows_of(random, 50, len(contract.data.features)), beginning(contract)
     unit, noise = contract.privacy.unit, Watched(engine.noise)
@@ -107,6 +102,6 @@ def integrated(rate: float, noise: float, order: int) -> float:
     return (peak + math.log(total)) / (order - 1)
 
 
-def _gaussian(watched: Watched, sensitivity: float, contract: StudyContract) -> Event:
+def _gaussian(watched: Watched, sensitivity: float, contract: TrainingContract) -> Event:
     least = min(watched.deviations) / sensitivity
     return Gaussian(noise_multiplier=least, count=len(watched.deviations), unit=contract.privacy.unit)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.accounting import MAX_ORDER, MIN_ORDER, cost_of, epsilon_at
-from protocol.study import StudyContract, training_events
+from protocol.training_study import TrainingContract, training_events
 from silo_node.selftest.chance import log_binomial
 from silo_node.selftest.effort import Effort
 from silo_node.selftest.engine import Engine, Floats
@@ -40,7 +40,7 @@ def canary_figures(engine: Engine, effort: Effort, random: np.random.Generator) 
     yield Measured(check="canaries", what=what, figure=proved, low=None, high=charged, alarm=ALARM)
 
 
-def charged_epsilon(contract: StudyContract, delta: float) -> float:
+def charged_epsilon(contract: TrainingContract, delta: float) -> float:
     """What the ledger's arithmetic makes of one round's training, at the order that suits it best."""
     events = training_events(contract, SILO)
     return min(epsilon_at(cost_of(events, order), delta, order) for order in range(MIN_ORDER, MAX_ORDER + 1, 2))
@@ -67,7 +67,7 @@ def chance_of(right: int, guesses: int, epsilon: float) -> float:
     return min(1.0, tail + 2 * CANARIES * _DELTA * added)
 
 
-def _guessed(engine: Engine, contract: StudyContract, random: np.random.Generator) -> tuple[int, int]:
+def _guessed(engine: Engine, contract: TrainingContract, random: np.random.Generator) -> tuple[int, int]:
     """How many guesses are right, and of how many: the highest scores are taken for in, the lowest for out."""
     inside = random.random(CANARIES) < 0.5
     scores = _scores(engine, contract, inside)
@@ -77,7 +77,7 @@ def _guessed(engine: Engine, contract: StudyContract, random: np.random.Generato
     return int(right), _GUESSES
 
 
-def _scores(engine: Engine, contract: StudyContract, inside: NDArray[np.bool_]) -> Floats:
+def _scores(engine: Engine, contract: TrainingContract, inside: NDArray[np.bool_]) -> Floats:
     canaries = np.eye(CANARIES)[inside]
     rows = TrainingRows(canaries, np.ones(len(canaries)))
     update = engine.train_round(contract, SILO, rows, beginning(contract, _LENGTH), engine.noise).vector

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.statistics.queries import normalisation_sums
+from silo_node.training.clipping import ClippedSums
 from silo_node.training.evaluation import evaluation_counts
 from silo_node.training.noise import NoiseSource, SystemNoise
-from silo_node.training.private import ClippedSums, HardenedOptimizer, clipped_sums, sampled
+from silo_node.training.private import HardenedOptimizer, clipped_sums
 from silo_node.training.rows import TrainingRows
+from silo_node.training.sampling import sampled
 from silo_node.training.state import StudyState
 from silo_node.training.trainer import RoundUpdate, train_round
 
@@ -54,9 +56,9 @@ class Engine:
     clipped_sums: Callable[[nn.Module, float], ClippedSums] = clipped_sums
     optimizer: MakesSteps = HardenedOptimizer
     sampled: Callable[[Floats, Floats, float, NoiseSource], tuple[Tensor, Tensor]] = sampled
-    train_round: Callable[[StudyContract, str, TrainingRows, StudyState, NoiseSource], RoundUpdate] = train_round
-    normalisation_sums: Callable[[StudyContract, Floats, NoiseSource], Floats] = normalisation_sums
-    evaluation_counts: Callable[[StudyContract, TrainingRows, StudyState, NoiseSource], Floats] = evaluation_counts
+    train_round: Callable[[TrainingContract, str, TrainingRows, StudyState, NoiseSource], RoundUpdate] = train_round
+    normalisation_sums: Callable[[TrainingContract, Floats, NoiseSource], Floats] = normalisation_sums
+    evaluation_counts: Callable[[TrainingContract, TrainingRows, StudyState, NoiseSource], Floats] = evaluation_counts
 
 
 def installed() -> Engine:

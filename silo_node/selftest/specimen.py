@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from protocol.study import StudyContract, parameter_count, parse_contract, tensor_lengths
+from protocol.study import parse_training
+from protocol.training_study import TrainingContract, parameter_count, tensor_lengths
 from silo_node.training.rows import TrainingRows
 from silo_node.training.state import StudyState
 
@@ -20,7 +21,7 @@ _QUIET: Final = 10_000.0
 """Noise that costs next to nothing, for stages that a check doesn't look at."""
 
 
-def study(features: int, *, steps: int, rate: float, noise: float, clip: float, quiet: bool = True) -> StudyContract:
+def study(features: int, *, steps: int, rate: float, noise: float, clip: float, quiet: bool = True) -> TrainingContract:
     """A logistic study of three silos over ``features`` columns from -1 to 1, 1000 rows each; ``SILO`` is one."""
     column = {"kind": "number", "minimum": -1.0, "maximum": 1.0, "unit": ""}
     other = _QUIET if quiet else 4.0
@@ -68,10 +69,10 @@ def study(features: int, *, steps: int, rate: float, noise: float, clip: float, 
         "schedule": {"quorum": 3, "step_timeout_s": 60},
         "release": {"approvals": 2},
     }
-    return parse_contract(value)
+    return parse_training(value)
 
 
-def beginning(contract: StudyContract, deviation: float = 1.0) -> StudyState:
+def beginning(contract: TrainingContract, deviation: float = 1.0) -> StudyState:
     """The state before training: a model of zeros. Inputs are rows over ``deviation``."""
     features, parameters = len(contract.data.features), parameter_count(contract)
     zeros = np.zeros(parameters)
@@ -80,7 +81,7 @@ def beginning(contract: StudyContract, deviation: float = 1.0) -> StudyState:
     return StudyState(0, exponents, np.zeros(features), spread, zeros, zeros.copy(), 0)
 
 
-def summed(contract: StudyContract, update: Floats) -> Floats:
+def summed(contract: TrainingContract, update: Floats) -> Floats:
     """The noised sum of clipped gradients (p,), over all steps, that a round's update comes from."""
     terms, training = contract.terms_of(SILO), contract.training
     return -update * (terms.normaliser / (terms.weight * training.learning_rate))

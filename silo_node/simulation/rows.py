@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from protocol.mock import mock_rows
 from protocol.simulation import FileSource, MockSource, SimulatedSilo
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.errors import DatasetRefused
 from silo_node.training.rows import TrainingRows
 
@@ -29,7 +29,7 @@ class SiloRows:
     held_out: TrainingRows
 
 
-def rows_of(contract: StudyContract, one: SimulatedSilo) -> SiloRows:
+def rows_of(contract: TrainingContract, one: SimulatedSilo) -> SiloRows:
     """As many rows as the contract says that the silo published, split by its test share.
 
     Raises ``DatasetRefused`` or ``Malformed`` where the source doesn't hold the contract's columns.
@@ -47,16 +47,16 @@ def _side(values: Floats) -> TrainingRows:
     return TrainingRows(np.ascontiguousarray(values[:, :-1]), values[:, -1].copy())
 
 
-def _names(contract: StudyContract) -> list[str]:
+def _names(contract: TrainingContract) -> list[str]:
     return [column.name for column in (*contract.data.features, contract.data.target)]
 
 
-def _mock_values(contract: StudyContract, silo: str, source: MockSource, count: int) -> Floats:
+def _mock_values(contract: TrainingContract, silo: str, source: MockSource, count: int) -> Floats:
     rows = mock_rows(silo, source.dataset, source.columns, count)
     return np.column_stack([rows.column(name) for name in _names(contract)])
 
 
-def _file_values(contract: StudyContract, source: FileSource, count: int) -> Floats:
+def _file_values(contract: TrainingContract, source: FileSource, count: int) -> Floats:
     path, names = Path(source.path), _names(contract)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:

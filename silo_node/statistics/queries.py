@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.errors import SiloError
 
 Floats = NDArray[np.float64]
@@ -42,7 +42,7 @@ class ColumnMoments:
     deviation: Floats
 
 
-def normalisation_sums(contract: StudyContract, scaled: Floats, noise: GaussianNoise) -> Floats:
+def normalisation_sums(contract: TrainingContract, scaled: Floats, noise: GaussianNoise) -> Floats:
     """[sum u, sum u^2] of the contract's normalisation columns over the training rows, noised; float64 (2 k,).
 
     scaled: float64 (n, d), every feature mapped to [-1, 1]. A record with a value that isn't finite adds nothing.
@@ -59,7 +59,7 @@ def normalisation_sums(contract: StudyContract, scaled: Floats, noise: GaussianN
     return noise.add_gaussian(vectors.sum(axis=0), stage.noise_multiplier * stage.clip, step)
 
 
-def column_moments(contract: StudyContract, totals: Floats, survivors: tuple[str, ...]) -> ColumnMoments:
+def column_moments(contract: TrainingContract, totals: Floats, survivors: tuple[str, ...]) -> ColumnMoments:
     """Means and deviations from the opened total (2 k,) of these silos.
 
     The number of records is the survivors' published one times the training share, never a private one. A mean
@@ -81,6 +81,6 @@ def column_moments(contract: StudyContract, totals: Floats, survivors: tuple[str
     return ColumnMoments(mean, deviation)
 
 
-def _places(contract: StudyContract) -> list[int]:
+def _places(contract: TrainingContract) -> list[int]:
     names = [column.name for column in contract.data.features]
     return [names.index(name) for name in contract.normalisation.columns]

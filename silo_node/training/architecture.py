@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 from numpy.typing import NDArray
 
 from protocol.graph_plan import Parameter
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ _INITIAL: Final = b"consortia/initial/v1\x00"
 _RUN: Final = 1 << 16
 
 
-def initial_runs(contract: StudyContract, study: str) -> Iterator[Floats]:
+def initial_runs(contract: TrainingContract, study: str) -> Iterator[Floats]:
     """Where training starts, the same bits at every silo: runs, in order, of the parameters (p,) float64.
 
     Biases, logistic regression and what a node's ``start`` says start at zero, the weights of norms at one. Other

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ class AccuracyEstimate:
     records: float
 
 
-def estimate_accuracy(contract: StudyContract, totals: Floats, survivors: int) -> AccuracyEstimate:
+def estimate_accuracy(contract: TrainingContract, totals: Floats, survivors: int) -> AccuracyEstimate:
     """The accuracy that totals [right, wrong] (2,) of ``survivors`` silos tell.
 
     Of right / (right + wrong) the noise of variance v in each cell leaves a variance of

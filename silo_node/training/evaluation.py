@@ -6,7 +6,7 @@ One record adds 1 to one of the two cells, so the L2 sensitivity of the pair is 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.training.models import logits
 from silo_node.training.noise import NoiseSource
 from silo_node.training.rows import TrainingRows, standardised
@@ -15,7 +15,7 @@ from silo_node.training.state import StudyState
 Floats = NDArray[np.float64]
 
 
-def evaluation_counts(contract: StudyContract, rows: TrainingRows, state: StudyState, noise: NoiseSource) -> Floats:
+def evaluation_counts(contract: TrainingContract, rows: TrainingRows, state: StudyState, noise: NoiseSource) -> Floats:
     """[right, wrong] over the held-out rows, noised; whole numbers, perhaps negative. float64 (2,).
 
     A row with a missing value counts as predicted absent: it too moves one cell by 1.

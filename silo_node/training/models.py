@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.graph_model import GraphModel, is_chain, layer_of
 from silo_node.training.separability import trainable
@@ -22,7 +22,7 @@ _ROWS_AT_ONCE: Final = 4096
 _VALUES_AT_ONCE: Final = 1 << 23
 
 
-def build(contract: StudyContract, parameters: Floats) -> nn.Module:
+def build(contract: TrainingContract, parameters: Floats) -> nn.Module:
     """The contract's model in float64 with these trained parameters (p,); a chain of layers where it is one."""
     plan = contract.plan
     if is_chain(plan):
@@ -54,7 +54,7 @@ def vector(model: nn.Module) -> Floats:
     return np.concatenate([parameter.detach().cpu().numpy().ravel() for parameter in trainable(model)])
 
 
-def logits(contract: StudyContract, parameters: Floats, inputs: Floats) -> Floats:
+def logits(contract: TrainingContract, parameters: Floats, inputs: Floats) -> Floats:
     """The model's logits (n,) for standardised inputs (n, d)."""
     torch.set_num_threads(1)
     model = build(contract, parameters)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.training.clipping import MAX_ROWS, require_covered
 from silo_node.training.engine_choice import EngineChoice
 from silo_node.training.errors import TrainingRefused
@@ -34,7 +34,7 @@ class RoundUpdate:
 
 
 def train_round(
-    contract: StudyContract, silo: str, rows: TrainingRows, state: StudyState, noise: NoiseSource
+    contract: TrainingContract, silo: str, rows: TrainingRows, state: StudyState, noise: NoiseSource
 ) -> RoundUpdate:
     """Run the contract's local steps on the silo's training rows, from ``state``.
 

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from pages.contract import in_words
 from protocol import accounting, signing
-from protocol.calibration import build_contract, weights
+from protocol.calibration import build_contract
 from protocol.draft import parse_draft
 from protocol.errors import DraftRefused
 from protocol.membership_statements import DatasetRegistered
 from protocol.study import study_cost, study_id
+from protocol.training_calibration import weights
 from protocol.yaml_draft import load_yaml
 from tests.unit.client.conftest import SAMPLE, World
 

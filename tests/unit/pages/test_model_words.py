@@ -6,7 +6,8 @@ import pytest
 
 from pages.contract import in_words
 from pages.model import columns_in_words, model_in_words, names_in_words
-from protocol.study import Column, study_id
+from protocol.clauses import Column
+from protocol.study import study_id
 from tests.sample_models import MODELS, contract_named, graph, model_contract, node
 
 BACKBONE = graph(node("body", "linear", "features", outputs=6), node("cut", "relu", "body"))

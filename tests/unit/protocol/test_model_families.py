@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from protocol.errors import Malformed
-from protocol.study import parameter_count, study_id, tensor_lengths
+from protocol.study import study_id
+from protocol.training_study import parameter_count, tensor_lengths
 from silo_node.training.strategies import begin_state
 from tests.sample_models import CNN, EMBEDDING, MODELS, SIDE, contract_named, graph, model_contract, node
 from tests.sample_study import contract

@@ -16,7 +16,7 @@ from silo_node.errors import HubDistrusted, HubUnreachable, RunnerFailed
 from silo_node.errors import JobRefused as JobStopped
 from silo_node.runner.analysis_box import Ended
 from tests.unit.silo_node.agent.conftest import BASELINE, LIMITS
-from tests.unit.silo_node.agent.job_rig import CODE, OUTPUTS, FakeBox, submissions
+from tests.unit.silo_node.agent.job_rig import CODE, OUTPUTS, FakeBox, extract_two, submissions
 
 
 @pytest.fixture
@@ -63,6 +63,17 @@ def test_code_is_read_approved_run_looked_at_and_released_and_only_who_asked_can
     told = " ".join(event.what for event in node.notes)
     for what in (f"run job {job[:12]} on heart (age, ill) in a box of the tests", "its outputs are held"):
         assert what in told
+
+
+def test_how_many_rows_of_people_who_opted_out_a_run_leaves_out_stands_in_the_journal_alone(node, asked):
+    job = asked()
+    approve(node, job)
+    node.runner.extract = lambda task, rows: extract_two(rows, left_out=3)
+    released(node, job, run(node, job))
+    said = f"job {job[:12]}: 3 rows of people who opted out were left out"
+    assert [event.what for event in node.notes].count(said) == 1
+    assert len(node.hub.logged(JobReleased)) == 1
+    assert "opted out" not in node.sent
 
 
 def test_nothing_runs_before_the_log_says_that_the_owner_approved_this_very_code(node, asked):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from silo_node.training.engine_choice import EngineChoice
 from silo_node.training.noise import NoiseSource
 from silo_node.training.private import HardenedOptimizer
 from silo_node.training.trainer import train_round
@@ -43,6 +44,8 @@ def none_at_all(sound: NoiseSource, sums: Any, deviation: float, step: float) ->
 
 class Unclipped:
     """Per-record gradients of a linear model, added as they are."""
+
+    choice = EngineChoice("hooks", "planted")
 
     def __init__(self, model: Any, clip: float) -> None:
         self.model = model

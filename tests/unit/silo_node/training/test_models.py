@@ -9,7 +9,7 @@ import pytest
 import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from protocol.study import parameter_count
+from protocol.training_study import parameter_count
 from silo_node.training import architecture
 from silo_node.training.architecture import initial_runs
 from silo_node.training.errors import TrainingRefused
