@@ -89,4 +89,4 @@ def test_anything_but_a_share_or_nothing_is_no_accuracy(world: World, accuracy: 
 def test_the_model_itself_is_whole_without_an_accuracy(world: World) -> None:
     contract = make_contract(world)
     bundle = read_bundle(drowned(contract), study_id(contract))
-    assert all(np.isfinite(layer.weight).all() for layer in bundle.layers)
+    assert all(np.isfinite(one).all() for one in bundle.tensors.values())
