@@ -11,6 +11,7 @@ from client.simulated_rows import rows_by_silo, with_rows
 from client.simulating import simulated
 from protocol.membership_statements import DatasetRegistered
 from protocol.simulation import RoundSimulated, SimulationJob, SimulationOutcome
+from protocol.study import StudyContract
 from protocol.training_study import TrainingContract
 
 USUAL_ROWS: Final = 20_000
@@ -50,7 +51,7 @@ def try_study(
     rounds: list[RoundSimulated] = []
     with closing(simulated(job)) as reports:
         for report in reports:
-            if isinstance(report, SimulationOutcome):
+            if isinstance(report, SimulationOutcome) and isinstance(job.contract, TrainingContract):
                 published = {terms.silo: terms.rows for terms in contract.silos}
                 return Trial(job.contract, published, tuple(sorted(files)), tuple(rounds), report)
             if isinstance(report, RoundSimulated):
@@ -60,7 +61,7 @@ def try_study(
 
 
 def simulation_job(
-    contract: TrainingContract,
+    contract: StudyContract,
     registered: Mapping[str, DatasetRegistered],
     files: Mapping[str, Path],
     most_rows: int,

@@ -4,14 +4,17 @@
 """
 
 import sys
+from collections.abc import Iterator
 
 import typer
 from pydantic import ValidationError
 
 from protocol.errors import ProtocolError
 from protocol.ids import as_sentence
-from protocol.simulation import JOB, ForecastJob, Job, Report, SimulationRefused
+from protocol.simulation import JOB, ForecastJob, Job, Report, SimulationJob, SimulationRefused
+from protocol.statistics_study import StatisticsContract
 from protocol.study import explain
+from protocol.training_study import TrainingContract
 from silo_node.errors import SiloError
 
 app = typer.Typer()
@@ -29,26 +32,32 @@ def simulate_() -> None:
 
 
 def _simulate(job: Job) -> None:
-    # Imported here: torch takes seconds, and no other command needs it.
-    from silo_node.simulation.forecast import forecast
-    from silo_node.simulation.rounds import simulate
-    from silo_node.simulation.rows import rows_of
-    from silo_node.training.noise import SystemNoise
+    for report in _reports(job):
+        sys.stdout.write(report.model_dump_json() + "\n")
+        sys.stdout.flush()
 
-    if isinstance(job, ForecastJob):
-        for report in forecast(job, SystemNoise()):
-            _say(report)
-        return
-    rows = {one.silo: rows_of(job.contract, one) for one in job.silos}
-    for done in simulate(job.contract, rows, SystemNoise()):
-        _say(done)
+
+def _reports(job: Job) -> Iterator[Report]:
+    # Imported where they are needed: torch takes seconds.
+    match job:
+        case SimulationJob(contract=StatisticsContract() as contract):
+            from silo_node.simulation.statistics import simulate_statistics
+
+            yield simulate_statistics(contract, job.silos)
+        case SimulationJob(contract=TrainingContract() as contract):
+            from silo_node.simulation.rounds import simulate
+            from silo_node.simulation.rows import rows_of
+            from silo_node.training.noise import SystemNoise
+
+            rows = {one.silo: rows_of(contract, one) for one in job.silos}
+            yield from simulate(contract, rows, SystemNoise())
+        case ForecastJob():
+            from silo_node.simulation.forecast import forecast
+            from silo_node.training.noise import SystemNoise
+
+            yield from forecast(job, SystemNoise())
 
 
 def _refuse(reason: str) -> None:
-    _say(SimulationRefused(type="refused", reason=as_sentence(reason)))
+    sys.stdout.write(SimulationRefused(type="refused", reason=as_sentence(reason)).model_dump_json() + "\n")
     raise typer.Exit(1)
-
-
-def _say(report: Report) -> None:
-    sys.stdout.write(report.model_dump_json() + "\n")
-    sys.stdout.flush()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from protocol.mock import mock_rows
 from protocol.simulation import FileSource, MockSource, SimulatedSilo, SplitSource
+from protocol.study import StudyContract
 from protocol.training_study import TrainingContract
 from silo_node.errors import DatasetRefused
 from silo_node.training.rows import TrainingRows
@@ -38,16 +39,17 @@ def rows_of(contract: TrainingContract, one: SimulatedSilo) -> SiloRows:
     return split(contract, values_of(contract, one), _SPLIT_SEED)
 
 
-def values_of(contract: TrainingContract, one: SimulatedSilo) -> Floats:
-    """The rows (n, d + 1) before they are split, the target last; raises as ``rows_of`` does."""
-    count = contract.terms_of(one.silo).rows
+def values_of(contract: StudyContract, one: SimulatedSilo) -> Floats:
+    """The columns that the contract reads, in their order (n, d); NaN where a file has no value. As ``rows_of``."""
+    count, names = contract.terms_of(one.silo).rows, [column.name for column in contract.data.columns]
     match one.source:
         case MockSource():
-            return _mock_values(contract, one.silo, one.source, count)
+            rows = mock_rows(one.silo, one.source.dataset, one.source.columns, count)
+            return np.column_stack([rows.column(name) for name in names])
         case FileSource():
-            return _file_values(contract, Path(one.source.path), count)
+            return _file_values(names, Path(one.source.path), count)
         case SplitSource():
-            values = _file_values(contract, Path(one.source.path), None)
+            values = _file_values(names, Path(one.source.path), None)
             return values[np.random.default_rng(_SHUFFLE_SEED).permutation(len(values))][
                 one.source.start : one.source.stop
             ]
@@ -55,6 +57,10 @@ def values_of(contract: TrainingContract, one: SimulatedSilo) -> Floats:
 
 def split(contract: TrainingContract, values: Floats, seed: int) -> SiloRows:
     """Each row is held out by a coin of its own; another seed gives another split."""
+    if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
+        raise DatasetRefused(f"the target {contract.data.target.name} must be 0 or 1 in every row")
+    if not bool(np.isfinite(values).all()):
+        raise DatasetRefused("a row has no value where a model needs one; fill it in")
     training = np.random.default_rng(seed).random(len(values)) >= contract.evaluation.test_share
     return SiloRows(_side(values[training]), _side(values[~training]))
 
@@ -63,18 +69,8 @@ def _side(values: Floats) -> TrainingRows:
     return TrainingRows(np.ascontiguousarray(values[:, :-1]), values[:, -1].copy())
 
 
-def _names(contract: TrainingContract) -> list[str]:
-    return [column.name for column in (*contract.data.features, contract.data.target)]
-
-
-def _mock_values(contract: TrainingContract, silo: str, source: MockSource, count: int) -> Floats:
-    rows = mock_rows(silo, source.dataset, source.columns, count)
-    return np.column_stack([rows.column(name) for name in _names(contract)])
-
-
-def _file_values(contract: TrainingContract, path: Path, count: int | None) -> Floats:
+def _file_values(names: list[str], path: Path, count: int | None) -> Floats:
     """The first ``count`` rows; all of them for None."""
-    names = _names(contract)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DatasetRefused(f"file {path.name} is larger than the {MAX_FILE_BYTES} bytes that are read")
@@ -86,6 +82,4 @@ def _file_values(contract: TrainingContract, path: Path, count: int | None) -> F
         # Its text may quote a value.
         needed = ", ".join(names)
         raise DatasetRefused(f"file {path.name}: it must be CSV with these columns, all numbers: {needed}") from None
-    if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
-        raise DatasetRefused(f"file {path.name}: the target {names[-1]} must be 0 or 1 in every row")
     return values.astype(np.float64, copy=False)
