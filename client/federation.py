@@ -25,7 +25,7 @@ from client.bundle import Bundle, Floats
 from client.catalogue import DatasetAtSilo, datasets
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
-from client.forecast import EPSILONS, REPEATS, Asked, Forecast, forecast
+from client.forecast import EPSILONS, REPEATS, Asked, Forecast, forecast, trained
 from client.job_interface import JobDesk
 from client.model import probabilities, to_onnx
 from client.registrations import by_members
@@ -40,8 +40,6 @@ from protocol.rounds import last_round
 from protocol.routes import StudyStatus
 from protocol.statistics_study import StatisticsContract
 from protocol.study import StudyContract, study_id
-from protocol.training_draft import TrainingDraft
-from protocol.training_study import TrainingContract
 
 RELEASE_TIMEOUT_S = 3600.0
 
@@ -121,12 +119,11 @@ class Study:
         """
         if self.draft is None:
             raise UsageRefused("a study that was proposed has its epsilon; simulate its draft (.yaml)")
-        if not isinstance(self.draft, TrainingDraft) or not isinstance(self.contract, TrainingContract):
-            raise UsageRefused("a study of statistics trains nothing; its trial() shows what its answers look like")
         files = Path(data) if isinstance(data, str | os.PathLike) else _paths(data or {})
         published = by_members(self.connection, self.contract.data.dataset)
         asked = Asked(files, epsilons, repeats, rows)
-        return forecast(self.draft, self.contract, published, asked, lambda done, total, what: _line(what, done, total))
+        both = trained(self.draft, self.contract)
+        return forecast(*both, published, asked, lambda done, total, what: _line(what, done, total))
 
     def propose(self) -> Proposal:
         """Sign and post it; proposed before, it stays as it is."""

@@ -5,13 +5,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from client.bundle import Bundle, read_bundle
 from client.connection import Connection
 from client.errors import BundleRefused, HubUntrusted, StudyNotCompleted, UsageRefused
 from client.model import to_onnx
-from client.score_report import lines, scores_of
+from client.score_report import charts, figures, lines, scores_of
 from client.statistics.answers import answers
 from client.statistics.bundle import StatisticsBundle, read_statistics
 from client.statistics.files import CONFIRMED, answer_files, answer_lines
@@ -135,7 +135,8 @@ def _confirmed_by(connection: Connection, study: str, salt: bytes, data: bytes) 
 def write_release(connection: Connection, released: Released, folder: Path) -> tuple[Path, ...]:
     """Write the confirmed bytes and what is made of them; their paths.
 
-    A model: model.safetensors (as confirmed), model.onnx, metrics.json and model-card.md. Statistics: totals.json (as
+    A model: model.safetensors (as confirmed), model.onnx, metrics.json and model-card.md; where the study made a
+    histogram of scores, metrics.json has its figures, and two curves lie beside it as SVG. Statistics: totals.json (as
     confirmed), answers.json, answers.csv and report.md.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,12 +154,15 @@ def write_release(connection: Connection, released: Released, folder: Path) -> t
 
 
 def _model_files(connection: Connection, released: Released, bundle: Bundle) -> dict[str, bytes]:
-    metrics = json.dumps(bundle.evaluation.model_dump(mode="json"), indent=2) + "\n"
+    told = scores_of(bundle)
+    measured: dict[str, Any] = bundle.evaluation.model_dump(mode="json", exclude_defaults=True)
+    metrics = json.dumps(measured | ({"scores": figures(*told)} if told else {}), indent=2) + "\n"
     return {
         "model.safetensors": released.data,
         "model.onnx": to_onnx(bundle),
         "metrics.json": metrics.encode(),
         "model-card.md": model_card(connection, released, bundle).encode(),
+        **({name: chart.encode() for name, chart in charts(told[0]).items()} if told else {}),
     }
 
 

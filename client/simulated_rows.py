@@ -11,10 +11,11 @@ from protocol.errors import DraftRefused, Malformed
 from protocol.membership_statements import DatasetRegistered
 from protocol.mock import MAX_VALUES
 from protocol.simulation import FileSource, MockSource, SimulatedSilo, SplitSource
+from protocol.statistics_study import StatisticsContract
 from protocol.study import StudyContract, contract_value, parse_contract
 from protocol.training_study import TrainingContract
 
-Contract = TypeVar("Contract", bound=StudyContract)
+Kind = TypeVar("Kind", TrainingContract, StatisticsContract)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def rows_dealt_out(contract: TrainingContract, path: Path, most_rows: int) -> Si
     return SimulatedRows(rows, tuple(silos), contract.silo_names)
 
 
-def with_rows(contract: Contract, rows: Mapping[str, int]) -> Contract:
+def with_rows(contract: Kind, rows: Mapping[str, int]) -> Kind:
     """The same study over other row counts: weights and noise stay, the expected batches follow."""
     value = contract_value(contract)
     for terms in value["silos"]:
@@ -78,7 +79,7 @@ def with_rows(contract: Contract, rows: Mapping[str, int]) -> Contract:
                 kept = 1.0 - contract.evaluation.test_share
                 terms["normaliser"] = max(1.0, terms["rows"] * kept * terms["sampling_rate"])
     try:
-        return cast(Contract, parse_contract(value))
+        return cast(Kind, parse_contract(value))
     except Malformed as error:
         raise DraftRefused(f"with the rows of this trial: {error}") from None
 

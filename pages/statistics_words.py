@@ -10,6 +10,7 @@ from protocol.questions import (
     Count,
     Histogram,
     Mean,
+    Missing,
     Quantiles,
     Sum,
     Survival,
@@ -52,6 +53,8 @@ def question_in_words(question: AnyQuestion) -> str:
             what = f"the quantiles {shares} of {question.column}, from {len(question.edges) - 1} bins"
         case Contingency():
             return f"a table of {' against '.join(_axis(axis) for axis in question.by)}, with a test of independence"
+        case Missing():
+            what = f"the share of rows that have no value, of {', '.join(question.of)}"
         case Correlation():
             what = f"the correlations of {', '.join(question.of)}"
         case Survival():

@@ -87,6 +87,11 @@ class Question(Strict):
         return tuple(dict.fromkeys((*(name for axis in self.axes for name in axis.columns), *self.measured)))
 
     @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns in which a row must have a value to add anything."""
+        return self.columns
+
+    @property
     def values(self) -> int:
         return self.cells * self.components
 
@@ -274,8 +279,38 @@ class Survival(Question):
         return 1
 
 
+class Missing(Question):
+    """The share of rows that have no value, of each of d columns. A row adds (1, 1 for each column that it has a value
+    in), whose squared norm is at most 1 + d."""
+
+    kind: Literal["missing"]
+    of: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=1_000)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.of)) != len(self.of):
+            raise ValueError(f"{self.name}: a column stands in it twice")
+        return self
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return self.of
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        return tuple(name for axis in self.axes for name in axis.columns)
+
+    @property
+    def components(self) -> int:
+        return 1 + len(self.of)
+
+    @property
+    def squared_sensitivity(self) -> int:
+        return 1 + len(self.of)
+
+
 AnyQuestion = Annotated[
-    Count | Sum | Mean | Variance | Histogram | Quantiles | Contingency | Correlation | Survival,
+    Count | Missing | Sum | Mean | Variance | Histogram | Quantiles | Contingency | Correlation | Survival,
     Field(discriminator="kind"),
 ]
 

@@ -38,6 +38,7 @@ QUESTIONS: list[dict[str, Any]] = [
     {"kind": "quantiles", "name": "halves", "column": "age", "probabilities": [0.25, 0.5], "edges": AGES, "by": [SEX]},
     {"kind": "contingency", "name": "table", "by": [WARD, SEX]},
     {"kind": "correlation", "name": "together", "of": ["age", "weight", "months"], "by": []},
+    {"kind": "missing", "name": "gaps", "of": ["age", "weight", "ill"], "by": [SEX]},
     {"kind": "survival", "name": "lives", "time": "months", "event": "ill", "edges": TIMES, "by": [SEX]},
 ]
 

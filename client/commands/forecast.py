@@ -20,7 +20,7 @@ from client.commands.options import (
     say,
 )
 from client.errors import UsageRefused
-from client.forecast import EPSILONS, REPEATS, Asked, Expected, Forecast, forecast, in_words
+from client.forecast import EPSILONS, REPEATS, Asked, Expected, Forecast, forecast, in_words, trained
 from client.registrations import by_members
 from client.studies import draft_contract
 from client.trial import USUAL_ROWS
@@ -75,7 +75,7 @@ def simulate_(
         def draw(done: int, total: int, what: str) -> None:
             progress.update(task, description=what, completed=done, total=total)
 
-        found = forecast(read, contract, published, asked, draw)
+        found = forecast(*trained(read_draft(draft), contract), published, asked, draw)
     if plot is not None:
         plot.write_text(_chart(found), encoding="utf-8")
     print_json(_value(found)) if as_json else _print(found, draft, plot)

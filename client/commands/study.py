@@ -20,6 +20,7 @@ from client.commands.options import (
     printable,
     say,
 )
+from client.commands.profile import profile_
 from client.commands.trial import try_
 from client.studies import Remaining, draft_contract, late, propose, status, statuses, uploads, watch
 from protocol.routes import StudyStatus
@@ -28,6 +29,7 @@ from protocol.study import contract_value
 app = typer.Typer(no_args_is_help=True, help="Studies: from a draft to a result.")
 app.command("try")(try_)
 app.command("simulate")(simulate_)
+app.command("profile")(profile_)
 
 
 @app.command("propose")

@@ -22,6 +22,7 @@ from protocol.questions import (
     Count,
     Histogram,
     Mean,
+    Missing,
     Quantiles,
     Sum,
     Survival,
@@ -73,6 +74,9 @@ def estimates_of(question: AnyQuestion, cell: Sequence[float], noise: Noise, col
                 yield f"quantile {probability:g}", "population", Estimate(*found)
         case Correlation():
             yield from _correlations(question, cell, noise)
+        case Missing():
+            for name, present in zip(question.of, cell[1:], strict=True):
+                yield name, "rows", _missing(present, cell[0], noise)
         case Survival():
             for edge, point in zip(question.edges[1:], survival_curve(cell, noise.variance, Z), strict=True):
                 yield f"beyond {edge:g}", "population", Estimate(*point)
@@ -113,6 +117,13 @@ def _mean(column: Column, cell: Sequence[float], noise: Noise, sampling: float) 
     low, high = ratio_interval(cell[1], cell[0], noise, sampling)
     place = min(1.0, max(-1.0, cell[1] / cell[0]))
     return Estimate(middle + half * place, middle + half * low, middle + half * high)
+
+
+def _missing(present: float, count: float, noise: Noise) -> Estimate:
+    """The share of rows without a value."""
+    low, high = ratio_interval(present, count, noise, 0.0)
+    share = 1 - min(1.0, max(0.0, present / count))
+    return Estimate(share, min(share, max(0.0, 1 - high)), max(share, min(1.0, 1 - low)))
 
 
 def _spread(column: Column, cell: Sequence[float], noise: Noise) -> Iterator[Told]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.errors import TrialFailed
+from client.simulated_rows import rows_by_silo, with_rows
 from client.simulating import simulated
 from client.statistics.answers import Answer, answers
 from client.statistics.bundle import StatisticsBundle
-from client.trial import simulation_job
 from protocol.membership_statements import DatasetRegistered
-from protocol.simulation import StatisticsSimulated
+from protocol.simulation import SimulationJob, StatisticsSimulated
 from protocol.statistics_release import shown_totals
 from protocol.statistics_study import StatisticsContract
 from protocol.study import study_id
@@ -39,12 +39,14 @@ def try_statistics(
     most_rows: int,
 ) -> StatisticsTrial:
     """Simulate the study. Raises ``UsageRefused``, ``DraftRefused`` or ``TrialFailed``; see ``client.trial``."""
-    job = simulation_job(contract, registered, files, most_rows)
+    rows = rows_by_silo(contract, registered, files, most_rows)
+    simulating = with_rows(contract, rows.counts)
+    job = SimulationJob(format="consortia-simulation/1", contract=simulating, silos=rows.silos)
     with closing(simulated(job)) as reports:
         for report in reports:
-            if isinstance(report, StatisticsSimulated) and isinstance(job.contract, StatisticsContract):
-                return _trial(job.contract, report, tuple(sorted(files)))
-    raise TrialFailed("the simulation ended without its answers; is the same version of consortia-silo installed?")
+            if isinstance(report, StatisticsSimulated):
+                return _trial(simulating, report, rows.public)
+    raise TrialFailed("the trial ended before the study did")
 
 
 def _trial(contract: StatisticsContract, told: StatisticsSimulated, files: tuple[str, ...]) -> StatisticsTrial:

@@ -4,7 +4,6 @@
 """
 
 import sys
-from collections.abc import Iterator
 
 import typer
 from pydantic import ValidationError
@@ -32,32 +31,33 @@ def simulate_() -> None:
 
 
 def _simulate(job: Job) -> None:
-    for report in _reports(job):
-        sys.stdout.write(report.model_dump_json() + "\n")
-        sys.stdout.flush()
+    if isinstance(job, SimulationJob) and isinstance(job.contract, StatisticsContract):
+        from silo_node.simulation.statistics import simulate_statistics
 
+        _say(simulate_statistics(job.contract, job.silos))
+        return
+    # Imported here: torch takes seconds, and no other command needs it.
+    from silo_node.simulation.forecast import forecast
+    from silo_node.simulation.rounds import simulate
+    from silo_node.simulation.rows import rows_of
+    from silo_node.training.noise import SystemNoise
 
-def _reports(job: Job) -> Iterator[Report]:
-    # Imported where they are needed: torch takes seconds.
-    match job:
-        case SimulationJob(contract=StatisticsContract() as contract):
-            from silo_node.simulation.statistics import simulate_statistics
-
-            yield simulate_statistics(contract, job.silos)
-        case SimulationJob(contract=TrainingContract() as contract):
-            from silo_node.simulation.rounds import simulate
-            from silo_node.simulation.rows import rows_of
-            from silo_node.training.noise import SystemNoise
-
-            rows = {one.silo: rows_of(contract, one) for one in job.silos}
-            yield from simulate(contract, rows, SystemNoise())
-        case ForecastJob():
-            from silo_node.simulation.forecast import forecast
-            from silo_node.training.noise import SystemNoise
-
-            yield from forecast(job, SystemNoise())
+    if isinstance(job, ForecastJob):
+        for report in forecast(job, SystemNoise()):
+            _say(report)
+        return
+    contract = job.contract
+    if isinstance(contract, TrainingContract):
+        rows = {one.silo: rows_of(contract, one) for one in job.silos}
+        for done in simulate(contract, rows, SystemNoise()):
+            _say(done)
 
 
 def _refuse(reason: str) -> None:
     sys.stdout.write(SimulationRefused(type="refused", reason=as_sentence(reason)).model_dump_json() + "\n")
     raise typer.Exit(1)
+
+
+def _say(report: Report) -> None:
+    sys.stdout.write(report.model_dump_json() + "\n")
+    sys.stdout.flush()

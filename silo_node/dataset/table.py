@@ -82,8 +82,8 @@ def read_table(
             "cannot leave them out; declare one"
         )
     kept = tuple(columns if columns is not None else schema.names)
-    persons_key = persons_key if schema.subject else None
-    reading = _Reading(schema, split_key, opted_out, kept, in_memory, persons_key, gaps)
+    persons = persons_key if schema.subject else None
+    reading = _Reading(schema, split_key, opted_out, kept, in_memory, persons, gaps)
     try:
         for frame in source.batches(schema, seal.take):
             reading.take(frame)

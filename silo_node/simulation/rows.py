@@ -36,11 +36,20 @@ def rows_of(contract: TrainingContract, one: SimulatedSilo) -> SiloRows:
 
     Raises ``DatasetRefused`` or ``Malformed`` where the source doesn't hold the contract's columns.
     """
-    return split(contract, values_of(contract, one), _SPLIT_SEED)
+    return split(contract, training_values(contract, one), _SPLIT_SEED)
+
+
+def training_values(contract: TrainingContract, one: SimulatedSilo) -> Floats:
+    """The rows (n, d + 1) before they are split, the target last; raises as ``rows_of`` does."""
+    values = values_of(contract, one)
+    target = contract.data.target.name
+    if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
+        raise DatasetRefused(f"silo {one.silo}: the target {target} must be 0 or 1 in every row")
+    return values
 
 
 def values_of(contract: StudyContract, one: SimulatedSilo) -> Floats:
-    """The columns that the contract reads, in their order (n, d); NaN where a file has no value. As ``rows_of``."""
+    """The columns that the contract reads, in their order (n, d); NaN where a file has no value."""
     count, names = contract.terms_of(one.silo).rows, [column.name for column in contract.data.columns]
     match one.source:
         case MockSource():
@@ -57,10 +66,6 @@ def values_of(contract: StudyContract, one: SimulatedSilo) -> Floats:
 
 def split(contract: TrainingContract, values: Floats, seed: int) -> SiloRows:
     """Each row is held out by a coin of its own; another seed gives another split."""
-    if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
-        raise DatasetRefused(f"the target {contract.data.target.name} must be 0 or 1 in every row")
-    if not bool(np.isfinite(values).all()):
-        raise DatasetRefused("a row has no value where a model needs one; fill it in")
     training = np.random.default_rng(seed).random(len(values)) >= contract.evaluation.test_share
     return SiloRows(_side(values[training]), _side(values[~training]))
 

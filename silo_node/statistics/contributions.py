@@ -20,6 +20,7 @@ from protocol.questions import (
     Count,
     Histogram,
     Mean,
+    Missing,
     Quantiles,
     Sum,
     Survival,
@@ -70,7 +71,7 @@ def sensitivity_of(question: AnyQuestion) -> int:
 def sums_of(question: AnyQuestion, rows: Rows) -> Integers:
     """The exact sums (values,) of a question, cell after cell, in grains."""
     cell = cells_of(question.axes, rows)
-    cell[~rows.complete(question.columns)] = _NOWHERE
+    cell[~rows.complete(question.needed)] = _NOWHERE
     sums = np.zeros(question.values, dtype=np.int64)
     inside = cell != _NOWHERE
     for component, grains in _components(question, rows):
@@ -128,6 +129,10 @@ def _components(question: AnyQuestion, rows: Rows) -> Iterator[tuple[Integers, I
             us = [rows.grains(name) for name in question.of]
             products = [_product(one, other) for place, one in enumerate(us) for other in us[place:]]
             yield from ((at(place), grains) for place, grains in enumerate([whole, *us, *products]))
+        case Missing():
+            yield at(0), whole
+            for place, name in enumerate(question.of, start=1):
+                yield at(place), np.where(rows.complete((name,)), GRAINS, 0)
         case Survival():
             yield _ends_of(question, rows), whole
 

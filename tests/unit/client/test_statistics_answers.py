@@ -83,6 +83,13 @@ def test_sums_means_and_variances_are_those_of_numpy():
     assert values_of(quiet("spread")) == pytest.approx([weight.mean(), weight.var(ddof=1)], rel=1e-5)
 
 
+def test_missing_shares_are_those_of_the_rows():
+    values = rows(5_000, seed=4, missing=0.2)
+    women = column("sex", values) == 1
+    shares = [np.isnan(column(name, values)[women]).mean() for name in ("age", "weight", "ill")]
+    assert values_of(quiet("gaps", values))[3:] == pytest.approx(shares, abs=1e-6)
+
+
 def test_correlations_are_those_of_numpy():
     among = np.corrcoef([column("age"), column("weight"), column("months")])
     assert values_of(quiet("together")) == pytest.approx([among[0, 1], among[0, 2], among[1, 2]], abs=1e-5)

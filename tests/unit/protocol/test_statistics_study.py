@@ -24,7 +24,7 @@ def test_a_statistics_study_has_one_round_in_which_every_query_is_a_tensor():
     assert last_round(contract) == 0
     plan = plan_round(contract, 0)
     assert (plan.stage, plan.vector, len(plan.tensors)) == ("statistics", "totals", len(QUESTIONS))
-    assert plan.tensors == (1, 12, 4, 4, 3, 6, 6, 6, 10, 14)
+    assert plan.tensors == (1, 12, 4, 4, 3, 6, 6, 6, 10, 8, 14)
     assert round_layout(contract, 0, 4).part("totals").values == sum(plan.tensors)
     with pytest.raises(Malformed):
         plan_round(contract, 1)
@@ -71,7 +71,8 @@ def changed(path, value):
         (("queries", 6, "question", "probabilities"), [1.0], "probabilities"),
         (("queries", 7, "question", "by"), [SEX], "by"),
         (("queries", 8, "question", "of"), ["age", "age"], "twice"),
-        (("queries", 9, "question", "event"), "age", "must be binary"),
+        (("queries", 9, "question", "of"), ["age", "age"], "twice"),
+        (("queries", 10, "question", "event"), "age", "must be binary"),
         (("data", "reads"), [*READS, {**READS[0], "name": "height"}], "no query is about column height"),
         (("data", "reads"), [*READS, READS[0]], "may stand there once"),
         (("silos", 0, "sampling_rate"), 1.0, "sampling_rate"),

@@ -77,6 +77,14 @@ def test_a_table_and_correlations_are_those_of_numpy():
     np.testing.assert_allclose(sums("together"), expected, atol=800 / GRAINS)
 
 
+def test_missing_values_are_counted_in_rows_that_lack_others_too():
+    for sex in (0, 1):
+        here = column("sex") == sex
+        present = [(here & ~np.isnan(column(name))).sum() for name in ("age", "weight", "ill")]
+        assert sums("gaps").reshape(2, 4)[sex].tolist() == [here.sum(), *present]
+        assert max(present) < here.sum()
+
+
 def test_survival_counts_events_censored_rows_and_those_beyond_the_last_edge():
     known = whole("months", "ill", "sex") & (column("sex") == 1)
     time, event = column("months"), column("ill") == 1
