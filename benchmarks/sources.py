@@ -10,8 +10,9 @@ process's highest resident memory less what it had after its imports.
 
 ``node_*`` is the way of a silo's node: a process with the network asks the database, one in a box reads what it gave
 and answers with a study's noised sums. Seconds are from the task to its answer, with the starts of both processes and
-their imports in them (``node_start_seconds``: the same for a table of 64 rows). ``node_peak_mb`` is the larger of the
-two processes' highest resident memory, less what the box's had with those 64 rows.
+their imports in them (``node_start_seconds``: the same for a table of 64 rows). ``node_peak_mb`` is the highest
+resident memory of the process in the box, ``node_asking_peak_mb`` of the one that asks, each less what it had for 64
+rows.
 """
 
 import argparse
@@ -85,6 +86,13 @@ def _measured(prepare: Prepare, folder: Path, uri: str, end: Connection) -> None
     del kept
 
 
+def _register(folder: Path, uri: str, tables: dict[str, int], end: Connection) -> None:
+    from benchmarks.sources_node import register_all
+
+    register_all(folder, uri, tables)
+    end.send({})
+
+
 def _node(folder: Path, table: str, rows: int, end: Connection) -> None:
     from benchmarks.sources_node import measured
 
@@ -111,21 +119,21 @@ def contenders(folder: Path, uri: str, rows: int) -> Figures:
         figures |= {whose + figure: value for figure, value in found.items()}
     small, whole = run(_node, folder, "small", SMALL), run(_node, folder, "visit", rows)
     figures |= {f"node_{figure}": value for figure, value in whole.items()}
-    figures |= {"node_start_seconds": small["seconds"], "node_peak_mb": whole["peak_mb"] - small["peak_mb"]}
+    figures["node_start_seconds"] = small["seconds"]
+    for peak in ("peak_mb", "asking_peak_mb"):
+        figures[f"node_{peak}"] = whole[peak] - small[peak]
     return figures
 
 
 def measure(rows: int, runs: int) -> Figures:
     """Each figure's median of ``runs``."""
-    from benchmarks.sources_node import register_all
-
     with tempfile.TemporaryDirectory(prefix="sources-") as name:
         folder, server = Path(name), get_server(Path(name) / "postgres")
         try:
             tables = {"small": SMALL, "visit": rows}
             for table, count in tables.items():
                 fill(server.get_uri(), count, table)
-            register_all(folder, server.get_uri(), tables)
+            run(_register, folder, server.get_uri(), tables)
             found = [contenders(folder, server.get_uri(), rows) for _ in range(runs)]
         finally:
             server.cleanup()

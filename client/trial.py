@@ -52,7 +52,7 @@ def try_study(
     rounds: list[RoundSimulated] = []
     with closing(simulated(job)) as reports:
         for report in reports:
-            if isinstance(report, SimulationOutcome):
+            if isinstance(report, SimulationOutcome) and isinstance(job.contract, TrainingContract):
                 published = {terms.silo: terms.rows for terms in contract.silos}
                 return Trial(tried, published, tuple(sorted(files)), tuple(rounds), report)
             if isinstance(report, RoundSimulated):

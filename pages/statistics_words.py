@@ -1,6 +1,7 @@
 """What a statistics contract asks, and of which columns, in plain words."""
 
-from pages.training_words import Lines, column_in_words
+from pages.model import columns_in_words
+from pages.training_words import Lines
 from protocol.questions import (
     AnyQuestion,
     Axis,
@@ -21,7 +22,7 @@ from protocol.statistics_study import Query, StatisticsContract
 def columns_counted(contract: StatisticsContract) -> Lines:
     """The columns that the questions are about."""
     return (
-        ("Reads", "; ".join(column_in_words(column) for column in contract.data.reads)),
+        ("Reads", columns_in_words(contract.data.reads)),
         ("Missing values", "a row without a value adds nothing to the questions that need it"),
     )
 

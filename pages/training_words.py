@@ -1,9 +1,9 @@
 """What a training contract computes, and on what, in plain words."""
 
-from protocol.clauses import Column
+from pages.model import columns_in_words, model_in_words, names_in_words
 from protocol.evaluation import CountedEvaluation
 from protocol.precision import resolved
-from protocol.training_study import TrainingContract, parameter_count
+from protocol.training_study import TrainingContract
 
 Lines = tuple[tuple[str, str], ...]
 
@@ -11,28 +11,18 @@ Lines = tuple[tuple[str, str], ...]
 def columns_read(contract: TrainingContract) -> Lines:
     """The columns, by their part in the training."""
     return (
-        ("Reads", "; ".join(column_in_words(column) for column in contract.data.features)),
+        ("Reads", columns_in_words(contract.data.features)),
         ("Predicts", contract.data.target.name),
         ("Held out", f"{contract.evaluation.test_share:.0%} of each silo's rows, for the evaluation only"),
     )
 
 
-def column_in_words(column: Column) -> str:
-    """A column with its range, or that it is a yes or no."""
-    if column.kind == "binary":
-        return f"{column.name} (yes or no)"
-    return f"{column.name} ({column.minimum:g} to {column.maximum:g} {column.unit}".rstrip() + ")"
-
-
 def stages_run(contract: TrainingContract) -> Lines:
     """The model, and every stage with what it takes."""
-    training, model = contract.training, contract.model
-    family = "logistic regression"
-    if model.family == "mlp":
-        family = f"neural network with hidden layers of {', '.join(str(width) for width in model.hidden)}"
+    training = contract.training
     return (
-        ("Model", f"{family}, {parameter_count(contract)} parameters"),
-        ("Normalisation", f"one sealed, noised sum over {', '.join(contract.normalisation.columns)}"),
+        ("Model", model_in_words(contract)),
+        ("Normalisation", f"one sealed, noised sum over {names_in_words(contract.normalisation.columns)}"),
         (
             "Training",
             f"{training.rounds} rounds of {training.local_steps} steps at each silo; step size "

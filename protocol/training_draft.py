@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from protocol.draft_clauses import DraftClauses, DraftColumn, DraftPrivacy, DraftRead, DraftSilo, Share
 from protocol.evaluation import MAX_BINS, MAX_GROUPS, TestShare
 from protocol.ids import ColumnName, Strict
+from protocol.model import Model
 from protocol.precision import Sealing
-from protocol.training_study import MAX_ROUNDS, Model
+from protocol.training_study import MAX_ROUNDS
 
 USUAL_PER_SLOT: Final = 3
 

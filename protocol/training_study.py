@@ -3,8 +3,9 @@
 Everything a silo computes in it is a function of the contract, its own rows and its own noise.
 """
 
-from itertools import pairwise
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,12 +13,14 @@ from protocol import accounting
 from protocol.clauses import Clauses, Column, DataRead, SiloTerms, check_cost
 from protocol.errors import Malformed
 from protocol.evaluation import Evaluation, ScoredEvaluation
+from protocol.graph_plan import Plan
 from protocol.ids import ColumnName, Strict
+from protocol.model import Model, plan_model, require_weights
+from protocol.model_families import graph_of
 from protocol.precision import Sealing
 from protocol.spend import Event, Gaussian, SampledGaussian
 
 MAX_ROUNDS = 10_000
-MAX_PARAMETERS = 100_000_000
 
 
 class DataRequirement(DataRead):
@@ -50,18 +53,6 @@ class Normalisation(Strict):
     columns: Annotated[tuple[ColumnName, ...], Field(min_length=1)]
     clip: Annotated[float, Field(gt=0, le=1000)]
     noise_multiplier: Annotated[float, Field(ge=0.3, le=10_000)]
-
-
-class Logistic(Strict):
-    family: Literal["logistic"]
-
-
-class Mlp(Strict):
-    family: Literal["mlp"]
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=8)]
-
-
-Model = Annotated[Logistic | Mlp, Field(discriminator="family")]
 
 
 class Training(Strict):
@@ -111,9 +102,21 @@ class TrainingContract(Clauses):
     def _consistent(self) -> Self:
         _check_terms(self)
         _check_columns(self)
-        parameter_count(self)
+        require_weights(self.model, self.plan)
         check_cost(self)
         return self
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the model computes over the contract's features: shapes and parameters. Found once a contract."""
+        graph = graph_of(self.model, self.data.features)
+        return plan_model(graph, self.data.features, self.normalisation.columns)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; the plan of what is changed is found anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("plan", None)
+        return copied
 
     def cost(self, silo: str, order: int) -> int:
         """What the whole study costs ``silo`` at ``order``, in 1e-12 of Renyi divergence."""
@@ -128,18 +131,13 @@ class TrainingContract(Clauses):
 
 
 def tensor_lengths(contract: TrainingContract) -> tuple[int, ...]:
-    """Values of each tensor in a parameter vector: from the inputs on, a layer's weights, then its biases."""
-    hidden = contract.model.hidden if contract.model.family == "mlp" else ()
-    widths = (len(contract.data.features), *hidden, 1)
-    return tuple(length for inputs, outputs in pairwise(widths) for length in (inputs * outputs, outputs))
+    """Values of each trained tensor, in the order of a parameter vector: node by node, weights, then biases."""
+    return tuple(parameter.length for parameter in contract.plan.trained)
 
 
 def parameter_count(contract: TrainingContract) -> int:
-    """Trainable parameters of the contract's model: features -> hidden layers -> one logit, with biases."""
-    total = sum(tensor_lengths(contract))
-    if total > MAX_PARAMETERS:
-        raise ValueError(f"model has {total} parameters, at most {MAX_PARAMETERS} are allowed")
-    return total
+    """Trained parameters of the contract's model: values of a parameter vector."""
+    return sum(tensor_lengths(contract))
 
 
 def _check_terms(contract: TrainingContract) -> None:

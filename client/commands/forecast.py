@@ -27,6 +27,8 @@ from client.trial import USUAL_ROWS
 from pages.accuracy_chart import Mark, accuracy_chart
 from protocol.draft import read_draft
 from protocol.study import contract_value
+from protocol.training_draft import TrainingDraft
+from protocol.training_study import TrainingContract
 
 INTERRUPTED: Final = 130
 USUAL: Final = ",".join(f"{one:g}" for one in EPSILONS)
@@ -62,7 +64,9 @@ def simulate_(
     """
     asked = Asked(_data(data or []), _numbers(epsilons), repeats, rows)
     connection = open_connection(hub, key, charter)
-    contract = draft_contract(connection, draft)
+    read, contract = read_draft(draft), draft_contract(connection, draft)
+    if not isinstance(read, TrainingDraft) or not isinstance(contract, TrainingContract):
+        raise UsageRefused(f"{draft} is of a study that trains nothing; consortia study try shows its answers")
     published = by_members(connection, contract.data.dataset)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, disable=as_json, transient=True) as progress:

@@ -16,7 +16,7 @@ from silo_node.agent.shelving import keep_shelf, shelf_of
 from silo_node.agent.silo import Silo
 from silo_node.app import open_silo
 from silo_node.commands.options import AsJson, Folder, out, print_json
-from silo_node.commands.profile_table import profile_table
+from silo_node.commands.profile_table import profile_tables
 from silo_node.dataset.catalogue import Dataset, Registration, register
 from silo_node.dataset.schema import read_schema
 from silo_node.errors import DatasetRefused
@@ -122,7 +122,8 @@ def profile(name: str, folder: Folder = Path("silo"), as_json: AsJson = False) -
     if as_json:
         print_json({"unchanged": checked.commitment == dataset.commitment, **checked.profile})
         return
-    out.print(profile_table(checked.profile, before))
+    for table in profile_tables(checked.profile, before, dataset.declared):
+        out.print(table)
     if checked.commitment != dataset.commitment:
         out.print(
             "[yellow]It is not what was registered: no study reads it.[/yellow] "

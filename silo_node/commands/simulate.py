@@ -54,7 +54,7 @@ def _simulate(job: Job) -> None:
 
 
 def _refuse(reason: str) -> None:
-    _say(SimulationRefused(type="refused", reason=as_sentence(reason)))
+    sys.stdout.write(SimulationRefused(type="refused", reason=as_sentence(reason)).model_dump_json() + "\n")
     raise typer.Exit(1)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.count_range import counts_fit
 from protocol.evaluation import ScoredEvaluation, right_and_wrong, scores_told
 from protocol.training_study import TrainingContract
 
@@ -16,8 +17,9 @@ Floats = NDArray[np.float64]
 class AccuracyEstimate:
     """Accuracy over all survivors' held-out rows.
 
-    accuracy, standard_error: None where the noise drowned the counts. The error adds what sampling the rows
-    costs, p (1 - p) / n, to what the survivors' noise costs. records: the noised number of rows.
+    accuracy, standard_error: None where the noise drowned the counts, or the contract's encoding clips them. The
+    error adds what sampling the rows costs, p (1 - p) / n, to what the survivors' noise costs. records: the noised
+    number of rows.
     """
 
     accuracy: float | None
@@ -26,12 +28,15 @@ class AccuracyEstimate:
 
 
 def estimate_accuracy(contract: TrainingContract, totals: Floats, survivors: int) -> AccuracyEstimate:
-    """The accuracy that totals (evaluation.values,) of ``survivors`` silos tell."""
+    """The accuracy that totals (evaluation.values,) of ``survivors`` silos tell.
+
+    Of a contract whose encoding clips such counts it is none.
+    """
     evaluation = contract.evaluation
     right, wrong = right_and_wrong(evaluation, totals)
+    if not survivors or not counts_fit(contract):
+        return AccuracyEstimate(None, None, right + wrong)
     if isinstance(evaluation, ScoredEvaluation):
-        if not survivors:
-            return AccuracyEstimate(None, None, 0.0)
         told = scores_told(evaluation, contract.sealing, totals, survivors).accuracy()
         if told is None:
             return AccuracyEstimate(None, None, right + wrong)

@@ -95,6 +95,12 @@ def test_a_draft_whose_precision_cannot_hold_its_silos_is_refused(world: World) 
         build_contract(parse_draft(changed("values_per_slot: 3", "bits: 44")), published(world))
 
 
+def test_a_range_too_small_for_a_silos_held_out_rows_is_refused_with_the_one_that_holds_them(world: World) -> None:
+    draft = changed("evaluation_exponent: 8", "evaluation_exponent: 6")
+    with pytest.raises(DraftRefused, match=r"evaluation_exponent: 6 encodes counts up to 64; at cleveland .* give 8"):
+        build_contract(parse_draft(draft), published(world))
+
+
 def test_a_study_above_a_silos_whole_cap_is_refused_before_it_is_proposed(world: World, sample: Path) -> None:
     registered = published(world)
     registered["switzerland"] = registered["switzerland"].model_copy(update={"epsilon": 2.0})

@@ -81,7 +81,7 @@ def test_features_beyond_their_range_count_as_its_end_and_only_named_columns_are
     inputs = np.full(13, -1.0)
     places = [names.index(name) for name in contract.normalisation.columns]
     inputs[places] = (-1.0 - bundle.mean) / bundle.std
-    logit = bundle.layers[0].weight[0] @ inputs + bundle.layers[0].bias[0]
+    logit = bundle.tensors["layer0.weight"][0] @ inputs + bundle.tensors["layer0.bias"][0]
     assert probabilities(bundle, low)[0] == pytest.approx(1 / (1 + np.exp(-logit)))
 
 
