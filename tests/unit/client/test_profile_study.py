@@ -109,4 +109,4 @@ def test_a_forecast_of_accuracy_is_refused_for_a_study_that_has_none(
     draft = tmp_path / "profile.yaml"
     assert profile(command, grace_key, draft)[0] == 0
     code, _, err = command("study", "simulate", str(draft), "--key", str(grace_key))
-    assert code != 0 and "no accuracy to expect" in " ".join(err.split())
+    assert code != 0 and "trains nothing; consortia study try shows its answers" in " ".join(err.split())
