@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from protocol.canonical import digest
-from protocol.clauses import Column
+from protocol.published_column import PublishedColumn
 from protocol.round_record import RoundRecord
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
@@ -126,6 +126,6 @@ def registered_dataset(catalogue: Catalogue, ledger: Ledger, use: Use) -> Regist
     return RegisteredDataset(name, columns, dataset.published_rows, room.balance, sensitivity, room.caps)
 
 
-def published_columns(dataset: Dataset) -> tuple[Column, ...]:
+def published_columns(dataset: Dataset) -> tuple[PublishedColumn, ...]:
     """The columns of a dataset as the consortium learns them."""
     return dataset.declared.expanded

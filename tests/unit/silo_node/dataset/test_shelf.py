@@ -13,8 +13,8 @@ import yaml
 from syft_datasets.dataset_manager import SyftDatasetManager
 from syft_permissions import Access, AccessLevel, ACLRequest, ACLService, Rule, RuleSet, User
 
-from protocol.clauses import Column
 from protocol.mock import MARK, NOTICE, mock_rows
+from protocol.published_column import PublishedColumn
 from silo_node.dataset import shelf as shelf_module
 from silo_node.dataset.audience import RULES, may_read, person_address, readers_of, silo_address, write_readers
 from silo_node.dataset.catalogue import Catalogue, Registration
@@ -25,8 +25,8 @@ from tests.unit.silo_node.dataset.conftest import TABLE
 
 OWNER = silo_address("berlin")
 COLUMNS = (
-    Column(name="age", kind="number", minimum=18.0, maximum=100.0, unit="years"),
-    Column(name="ill", kind="binary", minimum=0.0, maximum=1.0),
+    PublishedColumn(name="age", kind="number", minimum=18.0, maximum=100.0, unit="years"),
+    PublishedColumn(name="ill", kind="binary", minimum=0.0, maximum=1.0),
 )
 PEOPLE = ("ada", "grace")
 PATTERNS = ["*", "**", "?????", "gr*", "USER", "grace@people.invalid", "", "grace\n", "../grace"]
