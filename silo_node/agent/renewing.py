@@ -7,7 +7,7 @@ from protocol.study_statements import StudyAccepted
 from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
-from silo_node.dataset.catalogue import Checked, Dataset, Registration
+from silo_node.dataset.registration import Checked, Dataset, Registration
 from silo_node.errors import StudyHalted
 
 

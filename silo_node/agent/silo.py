@@ -17,7 +17,8 @@ from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Answer, Tasks
 from silo_node.agent.voice import Voice
 from silo_node.agent.voyage import Voyage
-from silo_node.dataset.catalogue import Catalogue, Dataset
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Dataset
 from silo_node.errors import HubDistrusted
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import HubSession

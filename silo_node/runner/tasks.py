@@ -18,7 +18,7 @@ from protocol.rounds import plan_round
 from protocol.spend import Event, Gaussian, SampledGaussian
 from protocol.study import StudyContract, contract_value, parse_contract
 from protocol.training_study import TrainingContract, evaluation_events, normalisation_events, training_events
-from silo_node.dataset.catalogue import Checked, Found, Registration
+from silo_node.dataset.registration import Checked, Found, Registration
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from silo_node.console.profile_view import profile_view
-from silo_node.dataset.catalogue import Catalogue, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import register
 from silo_node.dataset.schema import Schema
 
 SCHEMA = {

@@ -17,7 +17,8 @@ from protocol.mock import MARK, NOTICE, mock_rows
 from protocol.published_column import PublishedColumn
 from silo_node.dataset import shelf as shelf_module
 from silo_node.dataset.audience import RULES, may_read, person_address, readers_of, silo_address, write_readers
-from silo_node.dataset.catalogue import Catalogue, Registration
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Registration
 from silo_node.dataset.shelf import MOCK, REFERENCE, Published, Shelf
 from silo_node.errors import DatasetRefused
 from silo_node.private_files import write_private
