@@ -1,8 +1,9 @@
 """What a training contract computes, and on what, in plain words."""
 
-from protocol.clauses import Column
+from pages.model import columns_in_words, model_in_words, names_in_words
+from protocol.evaluation import CountedEvaluation
 from protocol.precision import resolved
-from protocol.training_study import TrainingContract, parameter_count
+from protocol.training_study import TrainingContract
 
 Lines = tuple[tuple[str, str], ...]
 
@@ -10,36 +11,37 @@ Lines = tuple[tuple[str, str], ...]
 def columns_read(contract: TrainingContract) -> Lines:
     """The columns, by their part in the training."""
     return (
-        ("Reads", "; ".join(column_in_words(column) for column in contract.data.features)),
+        ("Reads", columns_in_words(contract.data.features)),
         ("Predicts", contract.data.target.name),
         ("Held out", f"{contract.evaluation.test_share:.0%} of each silo's rows, for the evaluation only"),
     )
 
 
-def column_in_words(column: Column) -> str:
-    """A column with its range, or that it is a yes or no."""
-    if column.kind == "binary":
-        return f"{column.name} (yes or no)"
-    return f"{column.name} ({column.minimum:g} to {column.maximum:g} {column.unit}".rstrip() + ")"
-
-
 def stages_run(contract: TrainingContract) -> Lines:
     """The model, and every stage with what it takes."""
-    training, model = contract.training, contract.model
-    family = "logistic regression"
-    if model.family == "mlp":
-        family = f"neural network with hidden layers of {', '.join(str(width) for width in model.hidden)}"
+    training = contract.training
     return (
-        ("Model", f"{family}, {parameter_count(contract)} parameters"),
-        ("Normalisation", f"one sealed, noised sum over {', '.join(contract.normalisation.columns)}"),
+        ("Model", model_in_words(contract)),
+        ("Normalisation", f"one sealed, noised sum over {names_in_words(contract.normalisation.columns)}"),
         (
             "Training",
             f"{training.rounds} rounds of {training.local_steps} steps at each silo; step size "
             f"{training.learning_rate:g}, gradients clipped to {training.clip:g}, noise {training.noise_multiplier:g} "
             f"times that; the last {training.averaged_rounds} rounds are averaged",
         ),
-        ("Evaluation", "two noised, sealed counts a silo: how many held-out rows were right, how many wrong"),
+        ("Evaluation", _evaluation(contract)),
         ("Precision", _precision(contract)),
+    )
+
+
+def _evaluation(contract: TrainingContract) -> str:
+    evaluation = contract.evaluation
+    if isinstance(evaluation, CountedEvaluation):
+        return "two noised, sealed counts a silo: how many held-out rows were right, how many wrong"
+    by = f", told apart by {', '.join(evaluation.groups)}" if evaluation.groups else ""
+    return (
+        f"{evaluation.values} noised, sealed counts a silo: how many held-out rows, with and without the target{by}, "
+        f"got a score in each of {len(evaluation.edges) + 1} ranges; each row is in one count"
     )
 
 

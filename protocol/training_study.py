@@ -3,20 +3,24 @@
 Everything a silo computes in it is a function of the contract, its own rows and its own noise.
 """
 
-from itertools import pairwise
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from protocol import accounting
 from protocol.clauses import Clauses, Column, DataRead, SiloTerms, check_cost
 from protocol.errors import Malformed
+from protocol.evaluation import Evaluation, ScoredEvaluation
+from protocol.graph_plan import Plan
 from protocol.ids import ColumnName, Strict
+from protocol.model import Model, plan_model, require_weights
+from protocol.model_families import graph_of
 from protocol.precision import Sealing
 from protocol.spend import Event, Gaussian, SampledGaussian
 
 MAX_ROUNDS = 10_000
-MAX_PARAMETERS = 100_000_000
 
 
 class DataRequirement(DataRead):
@@ -51,18 +55,6 @@ class Normalisation(Strict):
     noise_multiplier: Annotated[float, Field(ge=0.3, le=10_000)]
 
 
-class Logistic(Strict):
-    family: Literal["logistic"]
-
-
-class Mlp(Strict):
-    family: Literal["mlp"]
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=8)]
-
-
-Model = Annotated[Logistic | Mlp, Field(discriminator="family")]
-
-
 class Training(Strict):
     """FedAvg (McMahan et al., 2017) of DP-SGD steps (Abadi et al., 2016) with Poisson sampling.
 
@@ -85,13 +77,6 @@ class Training(Strict):
         return self
 
 
-class Evaluation(Strict):
-    """Two noised counts a silo, right and wrong, over the held-out share of its rows."""
-
-    test_share: Annotated[float, Field(gt=0, lt=0.9)]
-    noise_multiplier: Annotated[float, Field(ge=0.3, le=10_000)]
-
-
 class TrainingTerms(SiloTerms):
     """The constants of one silo in training."""
 
@@ -102,7 +87,7 @@ class TrainingTerms(SiloTerms):
 
 
 class TrainingContract(Clauses):
-    """A study that ends in a model and in the counts of its right and wrong answers."""
+    """A study that ends in a model and in noised counts of its answers."""
 
     kind: Literal["training"]
     data: DataRequirement
@@ -117,9 +102,21 @@ class TrainingContract(Clauses):
     def _consistent(self) -> Self:
         _check_terms(self)
         _check_columns(self)
-        parameter_count(self)
+        require_weights(self.model, self.plan)
         check_cost(self)
         return self
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the model computes over the contract's features: shapes and parameters. Found once a contract."""
+        graph = graph_of(self.model, self.data.features)
+        return plan_model(graph, self.data.features, self.normalisation.columns)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; the plan of what is changed is found anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("plan", None)
+        return copied
 
     def cost(self, silo: str, order: int) -> int:
         """What the whole study costs ``silo`` at ``order``, in 1e-12 of Renyi divergence."""
@@ -134,18 +131,13 @@ class TrainingContract(Clauses):
 
 
 def tensor_lengths(contract: TrainingContract) -> tuple[int, ...]:
-    """Values of each tensor in a parameter vector: from the inputs on, a layer's weights, then its biases."""
-    hidden = contract.model.hidden if contract.model.family == "mlp" else ()
-    widths = (len(contract.data.features), *hidden, 1)
-    return tuple(length for inputs, outputs in pairwise(widths) for length in (inputs * outputs, outputs))
+    """Values of each trained tensor, in the order of a parameter vector: node by node, weights, then biases."""
+    return tuple(parameter.length for parameter in contract.plan.trained)
 
 
 def parameter_count(contract: TrainingContract) -> int:
-    """Trainable parameters of the contract's model: features -> hidden layers -> one logit, with biases."""
-    total = sum(tensor_lengths(contract))
-    if total > MAX_PARAMETERS:
-        raise ValueError(f"model has {total} parameters, at most {MAX_PARAMETERS} are allowed")
-    return total
+    """Trained parameters of the contract's model: values of a parameter vector."""
+    return sum(tensor_lengths(contract))
 
 
 def _check_terms(contract: TrainingContract) -> None:
@@ -165,6 +157,11 @@ def _check_columns(contract: TrainingContract) -> None:
     unknown = [name for name in contract.normalisation.columns if name not in known]
     if unknown or len(set(contract.normalisation.columns)) != len(contract.normalisation.columns):
         raise ValueError(f"normalisation.columns: must be distinct features of data; not a feature: {unknown}")
+    if isinstance(contract.evaluation, ScoredEvaluation):
+        binary = {column.name for column in contract.data.features if column.kind == "binary"}
+        other = [name for name in contract.evaluation.groups if name not in binary]
+        if other:
+            raise ValueError(f"evaluation.groups: must be binary features of data; not one: {other}")
 
 
 def normalisation_events(contract: TrainingContract) -> tuple[Event, ...]:
@@ -187,6 +184,6 @@ def training_events(contract: TrainingContract, silo: str) -> tuple[Event, ...]:
 
 
 def evaluation_events(contract: TrainingContract) -> tuple[Event, ...]:
-    """What the two evaluation counts cost any silo."""
+    """What the evaluation's counts cost any silo."""
     stage = contract.evaluation
     return (Gaussian(kind="gaussian", noise_multiplier=stage.noise_multiplier, count=1, unit=contract.privacy.unit),)

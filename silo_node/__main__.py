@@ -9,6 +9,7 @@ from protocol.errors import ProtocolError
 from silo_node.commands import (
     console,
     dataset,
+    graph,
     health,
     job,
     journal,
@@ -35,6 +36,7 @@ app.add_typer(health.app)
 app.add_typer(console.app)
 app.add_typer(sealing.app)
 app.add_typer(simulate.app)
+app.add_typer(graph.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(subject.app, name="subject")

@@ -37,7 +37,8 @@ class Registration(Strict):
 class Dataset(Registration):
     """A registered dataset: ``commitment`` is the keyed digest of schema and source.
 
-    ``lists_opt_outs``: its domain has a list of opt-outs, and without that list nothing is read.
+    ``lists_opt_outs``: its domain has a list of opt-outs, and without that list nothing is read. ``lists_persons``: all
+    subjects that it ever held stand in its domain's register of persons.
     """
 
     format: Literal["consortia-dataset/1"]
@@ -45,17 +46,22 @@ class Dataset(Registration):
     added_at: Timestamp
     renewed_at: Timestamp | None = None
     lists_opt_outs: bool = False
+    lists_persons: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Checked:
-    """What a full reading of a source found. All but ``commitment`` is private: for the owner's eyes only."""
+    """What a full reading of a source found. All but ``commitment`` is private: for the owner's eyes only.
+
+    ``persons`` are the tags of its subjects, see ``silo_node.dataset.persons``; empty where no column names them.
+    """
 
     commitment: str
     rows: int
     clamped: dict[str, int]
     left_out: int = 0
     profile: dict[str, Any] = field(default_factory=dict)
+    persons: bytes = b""
 
     def __repr__(self) -> str:
         return f"Checked(commitment={self.commitment!r}, counts redacted)"

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from silo_node.training.errors import TrainingRefused
+from silo_node.training.graph_model import GraphModel
 
-CONTAINERS: tuple[type[nn.Module], ...] = (nn.Sequential,)
+CONTAINERS: tuple[type[nn.Module], ...] = (nn.Sequential, GraphModel)
 """Modules that only pass values between their layers, each record by itself, and hold no parameters."""
 
 LAYERS: Final[tuple[type[nn.Module], ...]] = (

@@ -41,6 +41,14 @@ def test_each_round_is_charged_and_settled_once_and_computed_once(node, peers):
         assert [body.round for body in node.hub.logged(kind)] == list(rounds)
 
 
+def test_which_engine_clipped_and_why_is_logged_once_a_study(node, peers):
+    with capture_logs() as logs:
+        run_study(node, peers)
+    assert [line["study"] for line in logs if line["event"] == "engine=hooks because this is a test"] == [
+        peers.study[:12]
+    ]
+
+
 def test_nothing_was_sent_twice_in_a_study_without_trouble(node, peers):
     run_study(node, peers)
     assert len({signed.digest for signed in node.hub.posted}) == len(node.hub.posted)
