@@ -17,7 +17,7 @@ from silo_node.agent.silo import Silo
 from silo_node.app import open_silo
 from silo_node.commands.options import AsJson, Folder, out, print_json
 from silo_node.commands.profile_table import profile_tables
-from silo_node.dataset.catalogue import Dataset, Registration, register
+from silo_node.dataset.registration import Dataset, Registration, register
 from silo_node.dataset.schema import read_schema
 from silo_node.errors import DatasetRefused
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from silo_node.dataset.catalogue import Catalogue, Registration, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Registration, register
 from silo_node.dataset.schema import parse_schema
 from silo_node.errors import DatasetRefused, RunnerFailed
 from silo_node.runner.box.box import Level
