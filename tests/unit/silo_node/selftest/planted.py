@@ -71,7 +71,8 @@ class NoiseOverBatch(HardenedOptimizer):
 class NotClipping(HardenedOptimizer):
     def __init__(self, model: Any, **rest: Any) -> None:
         super().__init__(model, **rest)
-        self._sums = Unclipped(model, 0.0)
+        if rest.get("rows_per_unit", 1) == 1:
+            self._sums = Unclipped(model, 0.0)
 
 
 def trained_with(optimizer: type) -> Callable[..., Any]:
