@@ -52,7 +52,8 @@ class Unclipped:
 
     def __call__(self, inputs: Any, target: Any) -> list[Any]:
         self.model.zero_grad(set_to_none=True)
-        loss = binary_cross_entropy_with_logits(self.model(inputs)[:, 0], target, reduction="sum")
+        watched = inputs.detach().requires_grad_()  # else torch warns where hooks hang on the model
+        loss = binary_cross_entropy_with_logits(self.model(watched)[:, 0], target, reduction="sum")
         if len(inputs):
             loss.backward()
         return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.model.parameters()]
