@@ -15,7 +15,7 @@ from typing import Final
 
 from silo_node.dataset.schema import Schema
 from silo_node.dataset.sources.description import FETCHED
-from silo_node.errors import ConfigRefused, DatasetRefused, RunnerFailed
+from silo_node.errors import ConfigRefused, DatasetRefused, RunnerFailed, SourceUnreachable
 from silo_node.private_files import private_folder
 from silo_node.runner.box.code import ROOT
 
@@ -35,7 +35,8 @@ class Query:
 def fetch(query: Query, folder: Path, limit_s: float) -> Path:
     """The private file, below ``folder``, with what the query gives now; who asked removes it.
 
-    Raises ``DatasetRefused`` with what is wrong with the query or the database, or ``RunnerFailed``.
+    Raises ``DatasetRefused`` with what is wrong with the query or the database, ``SourceUnreachable`` where the
+    database doesn't answer for now, or ``RunnerFailed``.
     """
     path = _room(folder) / f"{os.getpid()}-{secrets.token_hex(8)}{FETCHED}"
     try:
@@ -63,7 +64,7 @@ def fetch(query: Query, folder: Path, limit_s: float) -> Path:
         return path
     path.unlink(missing_ok=True)
     if refusal is not None:
-        raise DatasetRefused(refusal)
+        raise refusal
     raise RunnerFailed(f"the process that asks the database ended with exit status {done.returncode}")
 
 
@@ -80,12 +81,15 @@ def _room(folder: Path) -> Path:
     return room
 
 
-def _refusal(answer: bytes) -> str | None:
+def _refusal(answer: bytes) -> DatasetRefused | None:
     try:
         said = json.loads(answer)
     except ValueError:
         return None
-    return str(said["refused"]) if isinstance(said, dict) and "refused" in said else None
+    if not isinstance(said, dict) or "refused" not in said:
+        return None
+    reason = str(said["refused"])
+    return SourceUnreachable(reason) if said.get("passes") else DatasetRefused(reason)
 
 
 def main(arguments: list[str]) -> int:
@@ -108,7 +112,7 @@ def main(arguments: list[str]) -> int:
             raise DatasetRefused("the source is no query to PostgreSQL any more; start again")
         write_fetched(Path(arguments[1]), source.arrow(schema))
     except DatasetRefused as refusal:
-        sys.stdout.write(json.dumps({"refused": str(refusal)}))
+        sys.stdout.write(json.dumps({"refused": str(refusal), "passes": isinstance(refusal, SourceUnreachable)}))
         return 1
     except OSError as error:
         sys.stdout.write(json.dumps({"refused": f"what the query gives cannot be kept: {error.strerror}"}))
