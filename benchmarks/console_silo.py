@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.heart_contract import heart_contract
+from benchmarks.cohorts.heart import heart_contract
 from compose.heart import SCHEMA
 from policies import catalogue as shipped
 from protocol.charter import Charter, Member, Person, charter_digest
@@ -33,6 +33,7 @@ from silo_node.dataset.schema import parse_schema
 from silo_node.hub_client.identity import Identity
 from silo_node.journal.chain import FILE, Journal
 from silo_node.ledger.budget import PrivacyDomain
+from silo_node.ledger.caps import Use
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.private_files import write_private
 
@@ -142,5 +143,5 @@ def _write_ledger(folder: Path, contract: StudyContract, studies: list[str]) -> 
     ledger.register(PrivacyDomain("patients", asked.unit, 10.0, privacy.delta, privacy.order))
     charge = (Gaussian(kind="gaussian", noise_multiplier=1000.0, count=1, unit=asked.unit),)
     for study in studies:
-        ledger.reserve("patients", f"{study}:0", charge)
+        ledger.reserve("patients", f"{study}:0", charge, Use(dataset, study, contract.recipients))
     ledger.close()

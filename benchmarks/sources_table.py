@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from adbc_driver_postgresql import dbapi
 
 if TYPE_CHECKING:
-    from protocol.study import DataRequirement
+    from protocol.training_study import DataRequirement
     from silo_node.dataset.schema import Schema
 
 COLUMNS: Final = 50
@@ -35,7 +35,8 @@ def benchmark_schema() -> "Schema":
 
 def requirement(dataset: str) -> "DataRequirement":
     """All columns: the numbers as features, the last as the target."""
-    from protocol.study import Column, DataRequirement
+    from protocol.clauses import Column
+    from protocol.training_study import DataRequirement
 
     return DataRequirement(
         dataset=dataset,

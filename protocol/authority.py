@@ -24,6 +24,8 @@ SPEAKERS: dict[str, Speaker] = {
     "charter-signed": "admin",
     "enrolment": "silo",
     "dataset-registered": "silo",
+    "domain-declared": "silo",
+    "cap-declared": "silo",
     "study-proposed": "researcher",
     "study-approved": "admin",
     "study-objected": "admin",

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from protocol.charter import Charter
-from protocol.ids import Base64, DatasetName, Digest, DomainName, Hex32, SiloId, Timestamp
+from protocol.clauses import Column, Unit
+from protocol.ids import Base64, DatasetName, Digest, DomainName, Hex32, PersonId, Sentence, SiloId, StudyId, Timestamp
+from protocol.spend import Cost
 from protocol.statement import Statement
-from protocol.study import Column, Unit
 from protocol.succession import CharterSignature
 
 
@@ -66,3 +67,32 @@ class DatasetRegistered(Statement):
     epsilon: Annotated[float, Field(gt=0, le=1000)]
     delta: Annotated[float, Field(gt=0, lt=0.1)]
     order: Annotated[int, Field(ge=2, le=256)]
+
+
+class DomainDeclared(Statement):
+    """A silo's owner declares that domain ``domain`` is of other persons than the domains ``beside`` it, and why.
+
+    What a domain has spent is never given back; new budget is for new persons alone. ``ledger_head`` is the entry of
+    the silo's ledger that holds the declaration.
+    """
+
+    type: Literal["domain-declared"]
+    domain: DomainName
+    beside: Annotated[tuple[DomainName, ...], Field(min_length=1, max_length=1000)]
+    reason: Sentence
+    ledger_head: Hex32
+
+
+class CapDeclared(Statement):
+    """A silo's owner caps what one dataset, study or recipient (``name``; ``*`` for each one) may cost of ``domain``.
+
+    ``picos`` is in 1e-12 of Renyi divergence at the domain's order, None where the cap is lifted. The newest counts.
+    ``ledger_head`` is the entry of the silo's ledger that holds it.
+    """
+
+    type: Literal["cap-declared"]
+    domain: DomainName
+    scope: Literal["dataset", "study", "recipient"]
+    name: DatasetName | StudyId | PersonId | Literal["*"]
+    picos: Annotated[Cost, Field(ge=0, le=10**15)] | None
+    ledger_head: Hex32

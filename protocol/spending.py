@@ -13,8 +13,9 @@ The rules, each named in the reason when one is broken:
 from dataclasses import dataclass, field
 
 from protocol import accounting
+from protocol.declarations import Declarations
 from protocol.errors import RuleBroken
-from protocol.membership_statements import DatasetRegistered
+from protocol.membership_statements import CapDeclared, DatasetRegistered, DomainDeclared
 from protocol.registration import Registrations
 from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.rounds import round_events
@@ -40,24 +41,29 @@ class Domain:
 
 @dataclass(slots=True)
 class Charge:
-    """What one round of one study takes from a domain, in units of 1e-12 at the domain's order."""
+    """What one round of one study takes from a domain, in units of 1e-12 at the domain's order.
+
+    ``reserved_at`` is when the silo says that it did so.
+    """
 
     domain: Domain
     study: str
     round: int
     events: tuple[Event, ...]
     cost: Cost
+    reserved_at: str = ""
     settled: bool = False
 
 
 @dataclass(slots=True)
 class Spending:
-    """All domains and charges of a log, by what was registered, reserved and settled so far.
+    """All domains and charges of a log, by what was registered, declared, reserved and settled so far.
 
     ``charges`` are by silo and study, then by round; ``totals`` is what each domain has spent, kept up with them.
     """
 
     registrations: Registrations = field(default_factory=Registrations)
+    declarations: Declarations = field(default_factory=Declarations)
     domains: dict[tuple[str, str], Domain] = field(default_factory=dict)
     charges: dict[tuple[str, str], dict[int, Charge]] = field(default_factory=dict)
     totals: dict[tuple[str, str], Cost] = field(default_factory=dict)
@@ -74,6 +80,9 @@ class Spending:
             _ = domain.cap
         except ValueError as error:
             raise RuleBroken(f"budget rule 1: domain {body.domain} of {silo}: {error}") from None
+
+    def declare(self, body: DomainDeclared | CapDeclared) -> None:
+        self.declarations.take(body)
 
     def reserve(self, body: SpendReserved, contract: StudyContract) -> None:
         silo = body.issuer.partition(":")[2]
@@ -94,7 +103,7 @@ class Spending:
                 f"budget rule 5: round {body.round} takes domain {domain.name} of {silo} to epsilon {reached:.4g}, "
                 f"the cap is {domain.epsilon:g} at delta {domain.delta:g}"
             )
-        charges[body.round] = Charge(domain, body.study, body.round, self._one(planned), cost)
+        charges[body.round] = Charge(domain, body.study, body.round, self._one(planned), cost, body.issued_at)
         self._add(domain, cost)
 
     def settle(self, body: SpendSettled) -> None:

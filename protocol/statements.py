@@ -6,10 +6,12 @@ from pydantic import Field
 
 from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased, JobSubmitted, JobWithdrawn
 from protocol.membership_statements import (
+    CapDeclared,
     CharterProposed,
     CharterPublished,
     CharterSigned,
     DatasetRegistered,
+    DomainDeclared,
     Enrolment,
     Invitation,
 )
@@ -53,6 +55,8 @@ Body = Annotated[
     | CharterProposed
     | CharterSigned
     | DatasetRegistered
+    | DomainDeclared
+    | CapDeclared
     | StudyProposed
     | StudyApproved
     | StudyObjected

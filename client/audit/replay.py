@@ -26,10 +26,12 @@ from protocol.job_statements import (
     JobWithdrawn,
 )
 from protocol.membership_statements import (
+    CapDeclared,
     CharterProposed,
     CharterPublished,
     CharterSigned,
     DatasetRegistered,
+    DomainDeclared,
     Enrolment,
     Invitation,
 )
@@ -102,6 +104,8 @@ class Audited:
                 self.enrolled.add((body.silo, body.signing_key, body.receiving_key))
             case DatasetRegistered():
                 self.spending.register(body)
+            case DomainDeclared() | CapDeclared():
+                self.spending.declare(body)
             case StudyProposed():
                 self._propose(body, entry)
             case JobSubmitted():

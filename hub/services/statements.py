@@ -20,10 +20,12 @@ from protocol.errors import BadSignature, ProtocolError
 from protocol.ids import person_party
 from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased, JobSubmitted, JobWithdrawn
 from protocol.membership_statements import (
+    CapDeclared,
     CharterProposed,
     CharterPublished,
     CharterSigned,
     DatasetRegistered,
+    DomainDeclared,
     Invitation,
 )
 from protocol.routes import MAX_STATEMENTS_PER_POST
@@ -91,6 +93,8 @@ class Statements:
             case DatasetRegistered():
                 self.budgets.register(recording, body, signed.digest)
                 return recording.record(signed)
+            case DomainDeclared() | CapDeclared():
+                return recording.record(signed)  # The silo's own ledger binds it; here it stands for officers to read.
             case StudyProposed():
                 return self.studies.propose(recording, signed, body, charter)
             case ReleaseSealed():

@@ -111,10 +111,8 @@ def withdraw(silo: Silo, study: Study, reason: str) -> bool:
 def facts_of_current(silo: Silo, study: Study, current: RoundRecord) -> Facts:
     """The question whether this silo computes the present round, on what is so today."""
     case = silo.case(study)
-    domain = silo.catalogue.get(study.record.contract.data.dataset).domain
-    charge = charge_id(study.id, current.index)
     # A run that crashed left its charge in the ledger: it must not count against what is left a second time.
-    charged = any(entry.charge_id == charge for entry in silo.ledger.history(domain))
+    charged = silo.ledger.charge(charge_id(study.id, current.index)) is not None
     return facts_of_round(case, current.index, len(current.opened.silos), charged)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from protocol.charter import Charter
 from protocol.job_record import JobRecord
 from silo_node.agent.silo import Silo, registered_dataset
+from silo_node.ledger.caps import Use
 from silo_node.policy.case import CodeCase, Standing
 from silo_node.policy.explanation import Explanation, explanation_of
 from silo_node.policy.facts import facts_of_analysis
@@ -49,7 +50,7 @@ def _case(silo: Silo, record: JobRecord, charter: Charter, lead_known: bool) -> 
         purpose=asked.purpose,
         dataset=asked.dataset,
         columns=asked.columns,
-        held=registered_dataset(silo.catalogue, silo.ledger, asked.dataset),
+        held=registered_dataset(silo.catalogue, silo.ledger, Use(asked.dataset, record.job, (record.researcher,))),
         standing=Standing(
             now=int(silo.clock().timestamp()),
             people=people,

@@ -5,9 +5,10 @@ of the log under this silo's key is held against what was kept. So whichever fil
 """
 
 from collections.abc import Iterable
+from itertools import chain
 
 from protocol.follow import Verified
-from protocol.membership_statements import Enrolment
+from protocol.membership_statements import CapDeclared, DomainDeclared, Enrolment
 from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.signing import Signed
 from silo_node.agent.review import review
@@ -17,18 +18,33 @@ from silo_node.errors import HubDistrusted, JournalDamaged, LedgerDamaged
 
 def check_ledger(silo: Silo) -> None:
     """Raises ``LedgerDamaged`` if this silo signed a ledger head that its ledger does not hold now."""
-    held = {
-        entry.head.digest
-        for domain in {dataset.domain for dataset in silo.catalogue.list()}
-        for entry in silo.ledger.history(domain)
-    }
-    for signed in silo.tasks.outbox():
-        body = signed.body
-        if isinstance(body, SpendReserved | SpendSettled) and body.ledger_head not in held:
-            raise LedgerDamaged(
-                f"the ledger does not hold what this silo signed as {body.type} of round {body.round}: it was restored "
-                "from an old backup, or replaced. Nothing is run; restore the newest ledger, or call the admin"
-            )
+    for signed in chain(silo.tasks.outbox(), silo.tasks.own_of_budgets(silo.identity.party)):
+        head = head_signed(signed)
+        if head is not None and not silo.ledger.extends(head):
+            raise LedgerDamaged(_restored(signed))
+
+
+def check_newest_head(silo: Silo) -> None:
+    """``check_ledger`` for what was signed last: asked before every charge, of a node that runs for months."""
+    signed = silo.tasks.newest_head()
+    if signed is not None and not silo.ledger.extends(head_signed(signed) or ""):
+        raise LedgerDamaged(_restored(signed))
+
+
+def head_signed(signed: Signed) -> str | None:
+    """The ledger's head that a statement of this silo names."""
+    body = signed.body
+    return body.ledger_head if isinstance(body, SpendReserved | SpendSettled | CapDeclared | DomainDeclared) else None
+
+
+def _restored(signed: Signed) -> str:
+    body = signed.body
+    of = f" of round {body.round}" if isinstance(body, SpendReserved | SpendSettled) else ""
+    return (
+        f"the ledger does not hold what this silo signed as {body.type}{of}: it was restored from an old backup, or "
+        "replaced. Nothing is run. Restore the newest ledger if you have it; else stop the node and rebuild what is "
+        "missing from this silo's own signed statements: consortia-silo ledger recover"
+    )
 
 
 def check_journal(silo: Silo) -> None:

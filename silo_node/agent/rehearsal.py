@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from protocol.study import StudyContract, study_id
-from silo_node.agent.silo import registered_dataset
+from silo_node.agent.silo import registered_dataset, use_of
 from silo_node.agent.studies import Studies
 from silo_node.agent.tasks import Tasks
 from silo_node.dataset.catalogue import Catalogue
@@ -44,7 +44,7 @@ class Desk:
         """The study in ``path``, asked about ``step``. Raises ``PolicyRefused`` for a file that holds none."""
         published = {dataset.name: dataset.published_rows for dataset in self.catalogue.list()}
         contract = read_study(path, self.silo, published)
-        held = registered_dataset(self.catalogue, self.ledger, contract.data.dataset)
+        held = registered_dataset(self.catalogue, self.ledger, use_of(contract, study_id(contract)))
         standing, assumed = self._standing(contract, step, int(now.timestamp()))
         case = Case(contract, self.silo, held, standing, limits, sandbox_level())
         return Rehearsal(contract, _facts(step, case), assumed)

@@ -6,11 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 from protocol.canonical import digest
+from protocol.clauses import Column
 from protocol.round_record import RoundRecord
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.sharing import bundle_bytes
-from protocol.study import Column
+from protocol.study import StudyContract
 from silo_node.agent.study import Study
 from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Answer, Tasks
@@ -21,6 +22,7 @@ from silo_node.errors import HubDistrusted
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import HubSession
 from silo_node.ledger.budget import Refused
+from silo_node.ledger.caps import Use
 from silo_node.ledger.ledger import Ledger
 from silo_node.policy.case import Case, RegisteredDataset, SandboxLevel, Standing, holds_as_well
 from silo_node.policy.rules import OwnerRules
@@ -64,7 +66,7 @@ class Silo:
             accepted_here=self.name in record.accepted and self.name not in record.withdrawn,
             lead_known=study.lead_known,
         )
-        held = registered_dataset(self.catalogue, self.ledger, record.contract.data.dataset)
+        held = registered_dataset(self.catalogue, self.ledger, use_of(record.contract, study.id))
         return Case(record.contract, self.name, held, standing, self.rules.limits, sandbox)
 
     def _owner_agreed(self, study: Study, sandbox: SandboxLevel) -> bool:
@@ -105,16 +107,23 @@ class Silo:
         return files
 
 
-def registered_dataset(catalogue: Catalogue, ledger: Ledger, name: str) -> RegisteredDataset | None:
-    """What the policy sees of a dataset: nothing that was read from its rows. None where it isn't registered."""
+def use_of(contract: StudyContract, study: str) -> Use:
+    """What the ledger counts a study's charges under, beside its domain."""
+    return Use(contract.data.dataset, study, contract.recipients)
+
+
+def registered_dataset(catalogue: Catalogue, ledger: Ledger, use: Use) -> RegisteredDataset | None:
+    """What the policy sees of a dataset that is to be used so: nothing that was read from its rows, and what such a
+    use may still take. None where it isn't registered."""
+    name = use.dataset
     if name not in [dataset.name for dataset in catalogue.list()]:
         return None
     dataset = catalogue.get(name)
-    balance = ledger.balance(dataset.domain)
-    if isinstance(balance, Refused):
+    room = ledger.room(dataset.domain, use)
+    if isinstance(room, Refused):
         return None
-    sensitivity = dataset.declared.sensitivity
-    return RegisteredDataset(name, published_columns(dataset), dataset.published_rows, balance, sensitivity)
+    columns, sensitivity = published_columns(dataset), dataset.declared.sensitivity
+    return RegisteredDataset(name, columns, dataset.published_rows, room.balance, sensitivity, room.caps)
 
 
 def published_columns(dataset: Dataset) -> tuple[Column, ...]:

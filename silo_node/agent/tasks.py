@@ -53,8 +53,8 @@ CREATE TABLE IF NOT EXISTS unverified (study TEXT, round INTEGER, PRIMARY KEY (s
 CREATE TABLE IF NOT EXISTS resumed (study TEXT, pause INTEGER, PRIMARY KEY (study, pause));
 """
 
-_HEAD, _TYPE, _ISSUER = (
-    f"json_extract(CAST(wire AS TEXT), '$.body.{name}')" for name in ("journal_head", "type", "issuer")
+_HEAD, _TYPE, _ISSUER, _LEDGER_HEAD = (
+    f"json_extract(CAST(wire AS TEXT), '$.body.{name}')" for name in ("journal_head", "type", "issuer", "ledger_head")
 )
 
 
@@ -179,6 +179,19 @@ class Tasks:
         """Every statement that was kept, in the order of keeping."""
         for (wire,) in self._db.execute("SELECT wire FROM outbox ORDER BY rowid"):
             yield parse(wire)
+
+    def own_of_budgets(self, party: str) -> Iterator[Signed]:
+        """What ``party`` said of its budgets in the log: datasets, declarations, reservations and settlements."""
+        types = "'dataset-registered', 'domain-declared', 'cap-declared', 'spend-reserved', 'spend-settled'"
+        query = f"SELECT wire FROM entries WHERE {_ISSUER} = ? AND {_TYPE} IN ({types}) ORDER BY log_index"  # noqa: S608  # names of ours
+        for (wire,) in self._db.execute(query, (party,)):
+            yield parse(wire)
+
+    def newest_head(self) -> Signed | None:
+        """The statement kept last that names a head of the ledger."""
+        query = f"SELECT wire FROM outbox WHERE {_LEDGER_HEAD} IS NOT NULL ORDER BY rowid DESC LIMIT 1"  # noqa: S608  # a name of ours
+        row = self._db.execute(query).fetchone()
+        return None if row is None else parse(row[0])
 
     def claims(self) -> Iterator[Claim]:
         """What every kept statement says of this silo's journal."""

@@ -1,4 +1,4 @@
-"""``consortia-silo join``, ``run``, ``ledger`` and ``traffic``: the node itself, and where it stands."""
+"""``consortia-silo join``, ``run`` and ``traffic``: the node itself, and where it stands."""
 
 import signal
 from contextlib import closing
@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Column, Table
 
 from pages.fingerprint import fingerprint_lines, qr_code
-from silo_node.agent.answers import balances, budget_values, bytes_moved
+from silo_node.agent.answers import bytes_moved
 from silo_node.agent.joining import join as ask_to_join
 from silo_node.agent.joining import renew_keys
 from silo_node.agent.pulse import Pulse
@@ -64,23 +63,6 @@ def rotate(
     out.print("[green]Asked for new keys.[/green] Read these six words to the admin by telephone:\n")
     out.print(f"    [bold]{words}[/bold]\n")
     out.print("The present keys serve until the admin admits these; then the node uses them by itself.")
-
-
-@app.command()
-def ledger(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
-    """What every privacy domain may spend, and has spent."""
-    with open_silo(folder) as (silo, _):
-        found = balances(silo)
-    if as_json:
-        print_json([budget_values(balance) for balance in found])
-        return
-    table = Table("domain", "unit", "cap", "delta", "epsilon spent", Column("of the budget", no_wrap=True))
-    for balance in found:
-        share = balance.spent_picos / balance.domain.cap_picos
-        bar = "█" * round(10 * share) + "░" * (10 - round(10 * share))
-        cells = (balance.domain.name, balance.domain.unit, f"{balance.domain.epsilon:g}", f"{balance.domain.delta:g}")
-        table.add_row(*cells, f"{balance.epsilon_spent:.3f}", f"{bar} {share:.0%}")
-    out.print(table)
 
 
 @app.command()

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import DataRequirement, Unit
+from protocol.clauses import Unit
+from protocol.training_study import DataRequirement
 from silo_node.dataset.catalogue import Checked, Dataset, Found, Registration
 from silo_node.dataset.fingerprint import Seal, same
 from silo_node.dataset.keys import DatasetKeys
 from silo_node.dataset.opt_outs import OptOutList
+from silo_node.dataset.persons import persons_key
 from silo_node.dataset.problems import ContentRefused
 from silo_node.dataset.profile import profile_of
 from silo_node.dataset.rows import Rows, check_requirement, check_unit, needed_columns, rows_for
@@ -22,10 +24,10 @@ from silo_node.errors import DatasetRefused
 
 def read_through(registration: Registration, keys: DatasetKeys, opted_out: OptOutList) -> Checked:
     """Everything in the source, checked against schema and unit. Raises ``DatasetRefused``."""
-    table, commitment = _read(registration, keys, opted_out, None)
+    table, commitment = _read(registration, keys, opted_out, None, persons_key(keys))
     check_unit(registration.declared, registration.unit, table.repeated_row)
     profile = profile_of(table, registration.declared).value()
-    return Checked(commitment, table.rows, table.clamped, table.left_out, profile)
+    return Checked(commitment, table.rows, table.clamped, table.left_out, profile, table.persons)
 
 
 def open_rows(
@@ -46,15 +48,17 @@ def open_rows(
 
 def open_columns(
     dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str]
-) -> NDArray[np.float64]:
-    """Exact values (n, columns) of the columns, in that order, for code that the owner read and approved.
+) -> tuple[NDArray[np.float64], int]:
+    """Exact values (n, columns) of the columns, in that order, for code that the owner read and approved; and how many
+    rows of people who opted out are not among them.
 
     Raises ``DatasetRefused`` for a column that isn't declared, or a source that is not what was registered.
     """
     unknown = [column for column in columns if column not in dataset.declared.names]
     if unknown:
         raise DatasetRefused(f"dataset {dataset.name} declares no column {unknown[0]}")
-    return _registered(dataset, keys, opted_out, columns).values
+    table = _registered(dataset, keys, opted_out, columns)
+    return table.values, table.left_out
 
 
 def _registered(dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str]) -> Table:
@@ -89,11 +93,16 @@ def _changed(dataset: Dataset, how: str) -> DatasetRefused:
 
 
 def _read(
-    registration: Registration, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str] | None
+    registration: Registration,
+    keys: DatasetKeys,
+    opted_out: OptOutList,
+    columns: Sequence[str] | None,
+    persons: bytes | None = None,
 ) -> tuple[Table, str]:
     """The table and the commitment to all that was read of it."""
     seal = Seal(keys.fingerprint(), registration.declared)
     left_out = opted_out if len(opted_out) else None
     source = open_source(Path(registration.source))
-    table = read_table(source, registration.declared, seal, keys.split(registration.domain), left_out, columns)
+    split = keys.split(registration.domain)
+    table = read_table(source, registration.declared, seal, split, left_out, columns, persons_key=persons)
     return table, seal.commitment()

@@ -77,6 +77,14 @@ class HubSession:
         answer = self._call("POST", routes.STATEMENTS, content=body, headers={"Content-Type": LINES})
         return _parsed(routes.Recorded, answer).indices
 
+    def budgets(self) -> tuple[routes.BudgetStatus, ...]:
+        """The hub's mirror of this silo's domains."""
+        answer = self._call("GET", routes.BUDGETS)
+        try:
+            return TypeAdapter(tuple[routes.BudgetStatus, ...]).validate_json(answer.content)
+        except ValidationError:
+            raise HubDistrusted("the hub's budgets are not in the protocol's form") from None
+
     def post_cosignature(self, line: str) -> None:
         """This silo's cosignature of the candidate; the same line again changes nothing."""
         self._call("POST", routes.LOG_COSIGNATURES, content=line.encode(), headers={"Content-Type": NOTE})

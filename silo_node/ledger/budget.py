@@ -18,6 +18,7 @@ class Rule(Enum):
 
     DOMAIN_UNKNOWN = "domain-unknown"
     DOMAIN_FIXED = "domain-fixed"
+    OTHER_PERSONS = "other-persons"
     CHARGE_NAME = "charge-name"
     CHARGE_UNKNOWN = "charge-unknown"
     CHARGE_FIXED = "charge-fixed"
@@ -25,6 +26,9 @@ class Rule(Enum):
     EVENTS_LISTED = "events-listed"
     UNIT_STRONG_ENOUGH = "unit-strong-enough"
     WITHIN_BUDGET = "within-budget"
+    WITHIN_CAP = "within-cap"
+    CAP_BOUNDS = "cap-bounds"
+    CHAIN_KNOWN = "chain-known"
     NEVER_UPWARD = "never-upward"
 
 
@@ -60,6 +64,14 @@ class PrivacyDomain:
     def covers(self, events: Iterable[Event]) -> bool:
         """Whether no event hides a weaker unit than the domain's: a record where a subject was promised."""
         return self.unit == "record" or all(event.unit == "subject" for event in events)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherPersons:
+    """The owner's word that a new domain is of other persons than those ``beside`` it, and why."""
+
+    beside: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,14 @@ class Settled:
     charge_id: str
     events: tuple[Event, ...]
     cost_picos: Cost
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Heads of a lost chain that this one took over from; `head` is the entry that says so."""
+
+    heads: tuple[str, ...]
     head: Head
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from protocol.accounting import admits, cost_of
 from protocol.spend import PICOS, Cost, Event, Gaussian
-from silo_node.ledger.budget import Admitted, Balance, PrivacyDomain, Refused, Rule, Settled
+from silo_node.ledger.budget import Admitted, PrivacyDomain, Refused, Rule, Settled
+from silo_node.ledger.caps import Cap, CapBalance, Room
 
 CHARGE_NAME = r"[!-~]{1,200}"
 
@@ -20,6 +21,15 @@ def fixed(known: PrivacyDomain, asked: PrivacyDomain) -> Refused:
     )
 
 
+def undeclared(asked: PrivacyDomain, others: tuple[str, ...]) -> Refused:
+    return Refused(
+        Rule.OTHER_PERSONS,
+        f"domain {asked.name} would be new beside {', '.join(others)}",
+        "new budget is for other persons alone: new rows of the same persons draw on the domain they have",
+        "use that domain, or declare that these are other persons, and why",
+    )
+
+
 def never_reserved(charge_id: str) -> Refused:
     return Refused(
         Rule.CHARGE_UNKNOWN,
@@ -29,15 +39,51 @@ def never_reserved(charge_id: str) -> Refused:
     )
 
 
-def over(balance: Balance, asked: tuple[Event, ...]) -> Refused | None:
+def over(room: Room, asked: tuple[Event, ...]) -> Refused | None:
+    """The first cap that the ask breaks: the domain's, then the dataset's, the study's and the recipients'."""
+    balance = room.balance
     cost, cap = cost_of(asked, balance.domain.order), balance.domain.cap_picos
-    if admits(balance.spent_picos, cost, cap):
+    if not admits(balance.spent_picos, cost, cap):
+        return Refused(
+            Rule.WITHIN_BUDGET,
+            f"the ask costs {_shown(cost)} beside {_shown(balance.spent_picos)} spent or reserved",
+            f"domain {balance.domain.name} has {_shown(cap)} at order {balance.domain.order}, "
+            f"{_shown(balance.remaining_picos)} of it left",
+            "ask for fewer steps or more noise",
+        )
+    for one in room.caps:
+        if not admits(one.spent_picos, cost, one.cap_picos):
+            return _capped(one, cost, balance.domain)
+    return None
+
+
+def _capped(one: CapBalance, cost: Cost, domain: PrivacyDomain) -> Refused:
+    return Refused(
+        Rule.WITHIN_CAP,
+        f"the ask costs {_shown(cost)} beside {_shown(one.spent_picos)} spent or reserved for {one}",
+        f"the cap on {one.cap} in domain {domain.name} is {_shown(one.cap_picos)} at order {domain.order}, "
+        f"{_shown(one.remaining_picos)} of it left",
+        "ask for fewer steps or more noise, or have the owner raise this cap",
+    )
+
+
+def beyond_domain(cap: Cap, domain: PrivacyDomain) -> Refused | None:
+    if cap.picos is None or cap.picos <= domain.cap_picos:
         return None
     return Refused(
-        Rule.WITHIN_BUDGET,
-        f"the ask costs {_shown(cost)} beside {_shown(balance.spent_picos)} spent or reserved",
-        f"domain {balance.domain.name} has {_shown(cap)} at order {balance.domain.order}",
-        "ask for fewer steps or more noise",
+        Rule.CAP_BOUNDS,
+        f"a cap of {_shown(cap.picos)} on {cap}",
+        f"domain {domain.name} has {_shown(domain.cap_picos)} in all, and that is never raised",
+        "choose a cap below the domain's own",
+    )
+
+
+def nothing_lost() -> Refused:
+    return Refused(
+        Rule.CHAIN_KNOWN,
+        "the chain holds every head that was named",
+        "a recovery is for heads that were signed and are not in it",
+        "nothing is to be recovered",
     )
 
 

@@ -4,8 +4,6 @@ A charge is on the disk before it is answered: WAL with synchronous=FULL, one en
 BEGIN IMMEDIATE so that processes take turns and each sees all entries before it adds its own.
 """
 
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -17,25 +15,14 @@ from typing import TypeVar
 from protocol.ids import timestamp
 from protocol.spend import Event
 from silo_node.errors import LedgerDamaged
-from silo_node.ledger.book import Book
-from silo_node.ledger.budget import Admitted, Balance, Head, PrivacyDomain, Refused, Registered, Settled
+from silo_node.ledger.book import Book, Outcome
+from silo_node.ledger.budget import Admitted, Balance, Head, PrivacyDomain, Recovered, Refused, Registered, Settled
+from silo_node.ledger.caps import Cap, CapBalance, Capped, Room, Use
 from silo_node.ledger.entry import EMPTY, Draft, Entry, read, write
 from silo_node.ledger.errors import LedgerUnavailable
-from silo_node.private_files import private_folder
+from silo_node.ledger.opening import open_file, private_file
 
-_Outcome = TypeVar("_Outcome", Registered, Admitted, Settled)
-
-_WAIT_S = 30.0
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE entry (
-    sequence INTEGER PRIMARY KEY CHECK (sequence > 0),
-    digest TEXT NOT NULL CHECK (length(digest) = 64),
-    body BLOB NOT NULL
-);
-CREATE TRIGGER entry_is_never_changed BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE TRIGGER entry_is_never_deleted BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-"""
+_Outcome = TypeVar("_Outcome", Registered, Admitted, Settled, Capped, Recovered)
 
 
 class SqliteLedger:
@@ -51,39 +38,73 @@ class SqliteLedger:
         self._book = Book()
         self._turn = threading.Lock()
         with self._failing_closed():
-            self._file = _private_file(path)
-            self._connection = _open(path)
+            self._file = private_file(path)
+            self._connection = open_file(path)
         try:
             self.head()
         except BaseException:
             self.close()
             raise
 
-    def register(self, domain: PrivacyDomain) -> Registered | Refused:
+    def register(self, domain: PrivacyDomain, reason: str | None = None) -> Registered | Refused:
         """See `Ledger.register`."""
-        with self._entries(to_write=True):
-            verdict = self._book.register(domain)
-            outcome = self._append(verdict) if isinstance(verdict, Draft) else verdict
-        return _only(outcome, Registered)
+        return _only(self._written(lambda book: book.register(domain, reason)), Registered)
 
-    def reserve(self, domain: str, charge_id: str, events: Iterable[Event]) -> Admitted | Refused:
+    def reregister(self, domain: PrivacyDomain, reason: str | None) -> Registered | Refused:
+        """See `Ledger.reregister`."""
+        return _only(self._written(lambda book: book.register(domain, reason, registered_before=True)), Registered)
+
+    def cap(self, cap: Cap) -> Capped | Refused:
+        """See `Ledger.cap`."""
+        return _only(self._written(lambda book: book.cap(cap)), Capped)
+
+    def reserve(self, domain: str, charge_id: str, events: Iterable[Event], use: Use) -> Admitted | Refused:
         """See `Ledger.reserve`."""
-        with self._entries(to_write=True):
-            verdict = self._book.reserve(domain, charge_id, events)
-            outcome = self._append(verdict) if isinstance(verdict, Draft) else verdict
-        return _only(outcome, Admitted)
+        return _only(self._written(lambda book: book.reserve(domain, charge_id, events, use)), Admitted)
 
     def settle(self, charge_id: str, events_run: Iterable[Event]) -> Settled | Refused:
         """See `Ledger.settle`."""
-        with self._entries(to_write=True):
-            verdict = self._book.settle(charge_id, events_run)
-            outcome = self._append(verdict) if isinstance(verdict, Draft) else verdict
-        return _only(outcome, Settled)
+        return _only(self._written(lambda book: book.settle(charge_id, events_run)), Settled)
+
+    def readmit(self, domain: str, charge_id: str, events: Iterable[Event], use: Use) -> Admitted | Refused:
+        """See `Ledger.readmit`."""
+        return _only(
+            self._written(lambda book: book.reserve(domain, charge_id, events, use, admitted_before=True)), Admitted
+        )
+
+    def recover(self, heads: Iterable[str]) -> Recovered | Refused:
+        """See `Ledger.recover`."""
+        return _only(self._written(lambda book: book.recover(heads)), Recovered)
+
+    def room(self, domain: str, use: Use) -> Room | Refused:
+        """See `Ledger.room`."""
+        with self._entries():
+            return self._book.room(domain, use)
+
+    def caps(self, domain: str) -> tuple[CapBalance, ...]:
+        """See `Ledger.caps`."""
+        with self._entries():
+            return self._book.caps(domain)
+
+    def domains(self) -> tuple[PrivacyDomain, ...]:
+        """See `Ledger.domains`."""
+        with self._entries():
+            return self._book.domains
 
     def balance(self, domain: str) -> Balance | Refused:
         """See `Ledger.balance`."""
         with self._entries():
             return self._book.balance(domain)
+
+    def charge(self, charge_id: str) -> Admitted | Settled | None:
+        """See `Ledger.charge`."""
+        with self._entries():
+            return self._book.charge(charge_id)
+
+    def declared(self) -> tuple[Entry, ...]:
+        """See `Ledger.declared`."""
+        with self._entries():
+            return tuple(self._book.declared)
 
     def history(self, domain: str) -> tuple[Entry, ...]:
         """See `Ledger.history`; verifies the whole chain anew."""
@@ -95,10 +116,10 @@ class SqliteLedger:
         with self._entries():
             return self._book.head
 
-    def extends(self, head: Head) -> bool:
+    def extends(self, digest: str) -> bool:
         """See `Ledger.extends`."""
         with self._entries():
-            return head == EMPTY or head.digest == self._stored_digest(head.length)
+            return self._book.holds(digest)
 
     def close(self) -> None:
         """Gives the file back. The ledger answers nothing after that."""
@@ -119,7 +140,13 @@ class SqliteLedger:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
-    def _append(self, draft: Draft) -> Registered | Admitted | Settled:
+    def _written(self, ask: Callable[[Book], Draft | Outcome | Refused]) -> Outcome | Refused:
+        """The book's answer, with what it drafted on the disk."""
+        with self._entries(to_write=True):
+            verdict = ask(self._book)
+            return self._append(verdict) if isinstance(verdict, Draft) else verdict
+
+    def _append(self, draft: Draft) -> Outcome:
         entry = write(self._book.head, draft, timestamp(self._now()))
         self._connection.execute(
             "INSERT INTO entry (sequence, digest, body) VALUES (?, ?, ?)",
@@ -181,53 +208,6 @@ class SqliteLedger:
 def _cause(problem: OSError | sqlite3.Error) -> str:
     """Without the full path, which an OSError's text would tell."""
     return problem.strerror or "input or output failed" if isinstance(problem, OSError) else str(problem)
-
-
-def _private_file(path: Path) -> tuple[int, int]:
-    """Makes the file and its folder if need be; its device and inode number."""
-    private_folder(path.parent)
-    # SQLite gives its -wal and -shm files the mode of the file itself.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        found = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    if found.st_mode & 0o077:
-        raise LedgerUnavailable(f"the ledger {path.name} is open to others; make it mode 0600")
-    return found.st_dev, found.st_ino
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
-    try:
-        # Turning WAL on ignores the waiting time, so those who open a new file at once queue at its folder.
-        with _queued_at(path.parent) as folder:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            _create(connection)
-            os.fsync(folder)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-@contextmanager
-def _queued_at(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-    elif version != _VERSION:
-        raise LedgerUnavailable(f"the ledger has format {version}; this program writes format {_VERSION}")
 
 
 def _only(outcome: object, wanted: type[_Outcome]) -> _Outcome | Refused:

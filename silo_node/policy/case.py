@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from protocol.study import Column, Purpose, StudyContract
+from protocol.clauses import Column, Purpose
+from protocol.study import StudyContract
 from silo_node.dataset.schema import Sensitivity
 from silo_node.ledger.budget import Balance
+from silo_node.ledger.caps import CapBalance, Room
 from silo_node.policy.limits import OwnerLimits
 
 SandboxLevel = Literal["bubblewrap", "landlock", "none"]
@@ -22,13 +24,20 @@ def holds_as_well(level: SandboxLevel, agreed: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class RegisteredDataset:
     """What the owner registered: columns, the row count that was published, where the budget stands, how sensitive
-    it is. A sensitivity that nobody stated counts as the highest."""
+    it is. A sensitivity that nobody stated counts as the highest. ``caps`` are those beside the domain's that hold
+    for who asks."""
 
     name: str
     columns: tuple[Column, ...]
     rows: int
     balance: Balance
     sensitivity: Sensitivity = "special-category"
+    caps: tuple[CapBalance, ...] = ()
+
+    @property
+    def room(self) -> Room:
+        """What who asks may still take."""
+        return Room(self.balance, self.caps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import Literal
 
 from protocol.accounting import cost_of
+from protocol.clauses import Column
 from protocol.ids import StudyId, moment
 from protocol.rounds import round_events
-from protocol.study import Column, StudyContract, study_cost, study_id
+from protocol.study import StudyContract, study_cost, study_id
 from silo_node.policy.case import Case, CodeCase, RegisteredDataset
 from silo_node.policy.limits import OwnerLimits
 from silo_node.policy.question import (
@@ -136,7 +137,8 @@ def _held(columns: frozenset[str], held: RegisteredDataset | None) -> Held:
         unit=held.balance.domain.unit,
         # One below the largest: a cost that had to be clipped must not come out equal to what is left.
         budget=min(held.balance.domain.cap_picos, LARGEST - 1),
-        remaining=min(held.balance.remaining_picos, LARGEST - 1),
+        remaining=min(held.room.remaining_picos, LARGEST - 1),
+        capped_by=held.room.tightest_cap,
     )
 
 
@@ -171,4 +173,4 @@ def scaled(value: float, scale: int, rounding: str) -> int:
 
 
 def _columns(contract: StudyContract) -> tuple[Column, ...]:
-    return (*contract.data.features, contract.data.target)
+    return contract.data.columns

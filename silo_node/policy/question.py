@@ -60,7 +60,11 @@ class AskedOfCode:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The dataset as registered, and its domain's budget in the ledger's 1e-12."""
+    """The dataset as registered, and its domain's budget in the ledger's 1e-12.
+
+    ``remaining`` is the least of what the domain and the caps beside it leave for who asks; ``capped_by`` names the cap
+    that leaves less than the domain does, for the sentences alone.
+    """
 
     registered: bool
     sensitivity: str
@@ -69,6 +73,7 @@ class Held:
     unit: str
     budget: int
     remaining: int
+    capped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,7 @@ def _columns_outside(asked: Asked | AskedOfCode, question: Question) -> dict[str
 
 def _circumstances(question: Question) -> dict[str, Any]:
     return {
-        "dataset": _json(question.dataset, without={"columns"}),
+        "dataset": _json(question.dataset, without={"columns", "capped_by"}),
         "limits": _json(question.limits, without={"columns", "recipients"}),
         "silo": {"sandbox": question.sandbox},
         "now": question.now,

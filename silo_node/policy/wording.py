@@ -41,6 +41,13 @@ def _share(part: int, whole: int, rounding: str) -> str:
     return f"{(Decimal(100) * part / whole).quantize(Decimal('0.01'), rounding)} %"
 
 
+def _remaining(facts: Facts) -> str:
+    """With the cap that leaves less than the dataset's budget does, where there is one."""
+    held = facts.dataset
+    capped = f" (by your cap on {held.capped_by})" if held.capped_by else ""
+    return _share(held.remaining, held.budget, ROUND_FLOOR) + capped
+
+
 def _some(names: Iterable[str]) -> str:
     known = sorted(names)
     shown = ", ".join(known[:_SHOWN_NAMES]) or "none"
@@ -85,7 +92,7 @@ OF_STUDIES: dict[str, Callable[[Facts], str]] = {
     "max_delta": lambda f: _fraction(f.limits.max_delta, PICO),
     # Rounded apart, so that a cost just over what is left doesn't read like one that fits.
     "cost_share": lambda f: _share(f.study.cost, f.dataset.budget, ROUND_CEILING),
-    "remaining_share": lambda f: _share(f.dataset.remaining, f.dataset.budget, ROUND_FLOOR),
+    "remaining_share": _remaining,
     "silos": lambda f: str(f.study.silos),
     "min_silos": lambda f: str(f.limits.min_silos),
     "quorum": lambda f: str(f.study.quorum),

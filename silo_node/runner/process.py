@@ -118,11 +118,12 @@ class Runner:
 
     def check(self, registration: Registration) -> Checked:
         """Reads a source through. Raises ``DatasetRefused`` with what is wrong with it, or ``RunnerFailed``."""
-        return self._ask(CheckTask(registration), 0, checked_from)
+        return self._ask(CheckTask(registration), MAX_EXTRACT_BYTES, checked_from)
 
-    def extract(self, task: ExtractTask, rows: BinaryIO) -> None:
-        """Writes the exact values of a job's columns to ``rows``. Raises as ``check`` does; then they are none."""
-        self._ask(task, MAX_EXTRACT_BYTES, lambda reply: extract_from(task, reply, rows))
+    def extract(self, task: ExtractTask, rows: BinaryIO) -> int:
+        """Writes the exact values of a job's columns to ``rows``; returns how many rows of people who opted out are not
+        among them. Raises as ``check`` does; then they are none."""
+        return self._ask(task, MAX_EXTRACT_BYTES, lambda reply: extract_from(task, reply, rows))
 
     def trace(self, task: TraceTask) -> tuple[Found, ...]:
         """Where a person's rows are in each split that is asked for. Raises ``RunnerFailed``."""

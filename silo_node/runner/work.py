@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.dataset.catalogue import Catalogue
 from silo_node.dataset.rows import Rows
 from silo_node.runner.messages import Frame
@@ -32,7 +32,7 @@ from silo_node.training.state import StudyState
 class _Opened:
     """Rows kept from one round to the next, with what must be unchanged for them to still be the right ones."""
 
-    contract: StudyContract
+    contract: TrainingContract
     commitment: str
     file: tuple[int, int, int, int]
     opt_outs: str
@@ -52,7 +52,7 @@ class Workshop:
         if isinstance(task, CheckTask):
             return checked_frame(self._catalogue.check(task.registration))
         if isinstance(task, ExtractTask):
-            return extract_frame(self._catalogue.columns(task.dataset, task.columns))
+            return extract_frame(*self._catalogue.columns(task.dataset, task.columns))
         if isinstance(task, TraceTask):
             found = (self._catalogue.find(task.dataset, task.person, share) for share in task.test_shares)
             return traced_frame(tuple(found))
@@ -69,13 +69,13 @@ class Workshop:
 
             rows = self._rows(contract)
             update = train_round(contract, task.silo, _training(rows), state, self._noise)
-            return outcome_frame(update.vector, update.steps_run, rows.left_out)
+            return outcome_frame(update.vector, update.steps_run, rows.left_out, str(update.engine))
         from silo_node.training.evaluation import evaluation_counts
 
         rows = self._rows(contract)
         return outcome_frame(evaluation_counts(contract, _held_out(rows), state, self._noise), 1, rows.left_out)
 
-    def _rows(self, contract: StudyContract) -> Rows:
+    def _rows(self, contract: TrainingContract) -> Rows:
         """The contract's rows; opened anew unless nothing has changed since the last task:
         contract, registration, file and opt-outs."""
         dataset = self._catalogue.get(contract.data.dataset)

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.errors import SiloError
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ class ColumnMoments:
     deviation: Floats
 
 
-def normalisation_sums(contract: StudyContract, scaled: Floats, noise: GaussianNoise) -> Floats:
+def normalisation_sums(contract: TrainingContract, scaled: Floats, noise: GaussianNoise) -> Floats:
     """[sum u, sum u^2] of the contract's normalisation columns over the training rows, noised; float64 (2 k,).
 
     scaled: float64 (n, d), every feature mapped to [-1, 1]. A record with a value that isn't finite adds nothing.
@@ -51,7 +51,7 @@ def normalisation_sums(contract: StudyContract, scaled: Floats, noise: GaussianN
     return streamed_sums(contract, (scaled,), noise)
 
 
-def streamed_sums(contract: StudyContract, blocks: Iterable[Floats], noise: GaussianNoise) -> Floats:
+def streamed_sums(contract: TrainingContract, blocks: Iterable[Floats], noise: GaussianNoise) -> Floats:
     """``normalisation_sums`` of rows that come in ``blocks``, each float64 (m, d)."""
     stage, sums = contract.normalisation, np.zeros(2 * len(contract.normalisation.columns))
     for scaled in blocks:
@@ -60,7 +60,7 @@ def streamed_sums(contract: StudyContract, blocks: Iterable[Floats], noise: Gaus
     return noise.add_gaussian(sums, stage.noise_multiplier * stage.clip, step)
 
 
-def _clipped_sums(contract: StudyContract, scaled: Floats) -> Floats:
+def _clipped_sums(contract: TrainingContract, scaled: Floats) -> Floats:
     """Of one block, float64 (2 k,), without noise."""
     if scaled.ndim != 2 or scaled.shape[1] != len(contract.data.features):
         raise StatisticsRefused(f"rows: {len(contract.data.features)} features are needed")
@@ -73,7 +73,7 @@ def _clipped_sums(contract: StudyContract, scaled: Floats) -> Floats:
     return sums
 
 
-def column_moments(contract: StudyContract, totals: Floats, survivors: tuple[str, ...]) -> ColumnMoments:
+def column_moments(contract: TrainingContract, totals: Floats, survivors: tuple[str, ...]) -> ColumnMoments:
     """Means and deviations from the opened total (2 k,) of these silos.
 
     The number of records is the survivors' published one times the training share, never a private one. A mean
@@ -95,6 +95,6 @@ def column_moments(contract: StudyContract, totals: Floats, survivors: tuple[str
     return ColumnMoments(mean, deviation)
 
 
-def _places(contract: StudyContract) -> list[int]:
+def _places(contract: TrainingContract) -> list[int]:
     names = [column.name for column in contract.data.features]
     return [names.index(name) for name in contract.normalisation.columns]

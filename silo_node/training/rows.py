@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.training.errors import TrainingRefused
 
 Floats = NDArray[np.float64]
@@ -63,7 +63,7 @@ class TrainingRows:
         return self.features[rows], self.target[rows]
 
 
-def scaled(contract: StudyContract, features: Floats) -> Floats:
+def scaled(contract: TrainingContract, features: Floats) -> Floats:
     """Features (n, d) clamped to the contract's ranges and mapped to [-1, 1]; a missing value stays NaN."""
     columns = contract.data.features
     if features.ndim != 2 or features.shape[1] != len(columns):
@@ -75,7 +75,7 @@ def scaled(contract: StudyContract, features: Floats) -> Floats:
     return np.clip((np.clip(features, low, high) - middle) / half, -1.0, 1.0)
 
 
-def standardised(contract: StudyContract, features: Floats, mean: Floats, deviation: Floats) -> Floats:
+def standardised(contract: TrainingContract, features: Floats, mean: Floats, deviation: Floats) -> Floats:
     """Model inputs (n, d): scaled features less ``mean`` (d,), over ``deviation`` (d,)."""
     inputs: Floats = (scaled(contract, features) - mean) / deviation
     return inputs

@@ -167,9 +167,10 @@ def test_a_page_of_another_contract_approves_nothing(node, browser, peers):
 
 def spend_elsewhere(node, peers):
     from protocol.spend import Gaussian
+    from silo_node.ledger.caps import Use
 
     event = Gaussian(kind="gaussian", noise_multiplier=9.0, count=1, unit="record")
-    node.silo.ledger.reserve("patients", f"{'a' * 64}:0", [event])
+    node.silo.ledger.reserve("patients", f"{'a' * 64}:0", [event], Use("heart", "a" * 64, ("grace",)))
 
 
 def object_now(node, peers):

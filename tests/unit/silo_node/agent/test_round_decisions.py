@@ -16,11 +16,13 @@ from silo_node.agent.answering import choices, give_answer, is_due, verdict
 from silo_node.agent.answers import standing
 from silo_node.errors import PolicyRefused
 from silo_node.ledger.budget import Admitted
+from silo_node.ledger.caps import Use
 from tests.unit.silo_node.agent.conftest import BASELINE, LIMITS
 from tests.unit.silo_node.agent.peers import Peers
 from tests.unit.silo_node.agent.story import begin_study, run_round, run_study
 
 HOSPITAL = catalogue.policy_text("hospital")
+OTHERS_USE = Use("heart", "0" * 64, ("grace",))
 DIGESTS = re.compile(r"^(.*?) under policy ([0-9a-f]{64}) on facts ([0-9a-f]{64})")
 
 
@@ -94,6 +96,22 @@ def test_limits_that_shrink_between_two_rounds_end_the_study_before_it_is_charge
     assert node.hub.logged(StudyWithdrawn)[0].reason.startswith("epsilon-cap: ")
 
 
+def test_limits_that_were_cut_off_in_the_middle_hold_a_running_study_and_leave_none(node, peers):
+    begin_study(node, peers)
+    run_round(node, peers, 0)
+    charged, runs = node.charges(), node.runner.runs
+    peers.open(1)
+    for kept in (0, LIMITS.index("[columns]"), LIMITS.index("max_epsilon"), len(LIMITS) - 2):
+        node.write(limits=LIMITS[:kept])
+        node.go()
+        assert (node.charges(), node.runner.runs) == (charged, runs)
+    assert not node.hub.logged(StudyWithdrawn)
+    assert node.silo.tasks.halted(peers.study) is None
+    node.write()
+    node.go()
+    assert ready(node, 1)
+
+
 def test_a_study_that_ends_between_two_rounds_is_not_computed_any_more(node, peers):
     begin_study(node, peers)
     run_round(node, peers, 0)
@@ -108,7 +126,7 @@ def test_a_budget_that_others_used_up_between_two_rounds_stops_the_next_one(node
     begin_study(node, peers)
     run_round(node, peers, 0)
     events, others = round_events(peers.contract, "alpha", 1), count()
-    while isinstance(node.silo.ledger.reserve("patients", f"{'0' * 64}:{next(others)}", events), Admitted):
+    while isinstance(node.silo.ledger.reserve("patients", f"{'0' * 64}:{next(others)}", events, OTHERS_USE), Admitted):
         pass  # another study of the same patients takes what is left
     peers.open(1)
     node.go()

@@ -10,11 +10,13 @@ from protocol.spend import Gaussian, Unit
 from silo_node.errors import LedgerDamaged
 from silo_node.ledger.book import Book
 from silo_node.ledger.budget import Balance, PrivacyDomain, Refused, Rule
+from silo_node.ledger.caps import Use
 from silo_node.ledger.entry import EMPTY, Draft, read, write
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 HEART = PrivacyDomain.at_best_order("heart", "subject", 5.0, 1e-3)
 ONE = Gaussian(noise_multiplier=10.0, count=1, unit="subject")
+USE = Use("heart", "study", ("grace",))
 
 
 def test_a_domain_takes_the_order_that_pays_for_the_most_noise() -> None:
@@ -53,12 +55,12 @@ def test_a_balance_counts_a_reservation_in_full_and_shows_what_is_left() -> None
 def test_a_refusal_reads_as_a_sentence_for_people() -> None:
     book = Book()
     book.apply(write(EMPTY, Draft("domain", HEART), NOON))
-    refusal = book.reserve("heart", "study:1", [Gaussian(noise_multiplier=0.3, count=1000, unit="subject")])
+    refusal = book.reserve("heart", "study:1", [Gaussian(noise_multiplier=0.3, count=1000, unit="subject")], USE)
     assert isinstance(refusal, Refused)
     assert refusal.rule is Rule.WITHIN_BUDGET
     assert str(refusal) == (
         "within-budget: the ask costs 22222.666669 beside 0.000000 spent or reserved; domain heart has 3.447195 at "
-        "order 4; ask for fewer steps or more noise"
+        "order 4, 3.447195 of it left; ask for fewer steps or more noise"
     )
 
 
@@ -66,7 +68,7 @@ def test_an_event_built_around_its_checks_is_refused_by_name() -> None:
     book = Book()
     book.apply(write(EMPTY, Draft("domain", HEART), NOON))
     forged = Gaussian.model_construct(kind="gaussian", noise_multiplier=1e9, count=1, unit="subject")
-    for refusal in (book.reserve("heart", "study:1", [forged]), book.settle("study:1", [forged])):
+    for refusal in (book.reserve("heart", "study:1", [forged], USE), book.settle("study:1", [forged])):
         assert isinstance(refusal, Refused)
         assert refusal.rule is Rule.EVENTS_LISTED
         assert "noise_multiplier is 1000000000.0" in refusal.value
@@ -165,4 +167,4 @@ def test_a_chain_over_its_cap_stands_and_admits_nothing_more() -> None:
     balance = book.balance("heart")
     assert isinstance(balance, Balance)
     assert balance.remaining_picos == 0
-    assert isinstance(book.reserve("heart", "study:2", [ONE]), Refused)
+    assert isinstance(book.reserve("heart", "study:2", [ONE], USE), Refused)

@@ -18,22 +18,26 @@ import pytest
 from protocol.accounting import cost_of
 from protocol.spend import Gaussian
 from silo_node.errors import ConfigRefused, LedgerDamaged
-from silo_node.ledger.budget import Admitted, Balance, Head, PrivacyDomain, Refused, Settled
+from silo_node.ledger.budget import Admitted, Balance, PrivacyDomain, Refused, Settled
+from silo_node.ledger.caps import Use
 from silo_node.ledger.errors import LedgerUnavailable
 from silo_node.ledger.sqlite import SqliteLedger
 
 ROOT = Path(__file__).parents[4]
 HEART = PrivacyDomain.at_best_order("heart", "subject", 5.0, 1e-3)
 ONE = Gaussian(noise_multiplier=10.0, count=1, unit="subject")
+USE = Use("heart", "study", ("grace",))
 PRELUDE = """
 import sys, resource
 from datetime import UTC, datetime
 from pathlib import Path
 from protocol.spend import Gaussian
 from silo_node.ledger.budget import Admitted, Refused
+from silo_node.ledger.caps import Use
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.ledger.errors import LedgerUnavailable
 one = Gaussian(noise_multiplier=10.0, count=1, unit="subject")
+use = Use("heart", "study", ("grace",))
 def opened(): return SqliteLedger(Path(sys.argv[1]), lambda: datetime.now(UTC))
 def say(word): print(word, flush=True)
 """
@@ -96,7 +100,7 @@ def edit(path: Path, *statements: str) -> None:
 def test_a_silo_killed_between_reserve_and_settle_keeps_its_charge_and_charges_once(
     path: Path, opened: Callable[[], SqliteLedger]
 ) -> None:
-    script = "say(opened().reserve('heart', 'study:1', [one]).cost_picos); sys.stdin.read()"
+    script = "say(opened().reserve('heart', 'study:1', [one], use).cost_picos); sys.stdin.read()"
     for _ in range(3):
         process = subprocess.Popen(
             [sys.executable, "-c", PRELUDE + script, str(path)],
@@ -119,7 +123,7 @@ def test_whatever_was_answered_before_a_kill_is_there_after_it(path: Path, opene
     script = """
 ledger = opened()
 for number in range(10**6):
-    if isinstance(ledger.reserve('heart', f'{sys.argv[2]}:{number}', [one]), Admitted):
+    if isinstance(ledger.reserve('heart', f'{sys.argv[2]}:{number}', [one], use), Admitted):
         say(f'{sys.argv[2]}:{number}')
     ledger.settle(f'{sys.argv[2]}:{number}', [])
 """
@@ -140,7 +144,7 @@ def test_four_processes_at_once_never_go_over_and_leave_less_than_one_charge(
 ) -> None:
     script = """
 ledger, admitted, number = opened(), 0, 0
-while isinstance(ledger.reserve('heart', f'{sys.argv[2]}:{number}', [one]), Admitted):
+while isinstance(ledger.reserve('heart', f'{sys.argv[2]}:{number}', [one], use), Admitted):
     number += 1
 say(number)
 """
@@ -177,7 +181,7 @@ def test_many_threads_share_one_ledger(opened: Callable[[], SqliteLedger]) -> No
     outcomes: list[Admitted | Refused] = []
 
     def work(name: str) -> None:
-        outcomes.extend(ledger.reserve("heart", f"{name}:{n}", [ONE]) for n in range(60))
+        outcomes.extend(ledger.reserve("heart", f"{name}:{n}", [ONE], USE) for n in range(60))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
     for thread in threads:
@@ -197,7 +201,7 @@ ledger, done = opened(), 0
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 def ask():
     name = f'study:{done // 2}'
-    return ledger.settle(name, []) if done % 2 else ledger.reserve('heart', name, [one])
+    return ledger.settle(name, []) if done % 2 else ledger.reserve('heart', name, [one], use)
 try:
     while True:
         ask()
@@ -226,10 +230,10 @@ def test_a_failure_while_an_entry_is_written_charges_nothing_and_a_retry_works(
     ledger, before = opened(), opened().head()
     ledger._connection.execute("PRAGMA query_only = ON")
     with pytest.raises(LedgerUnavailable, match="readonly"):
-        ledger.reserve("heart", "study:1", [ONE])
+        ledger.reserve("heart", "study:1", [ONE], USE)
     assert ledger.head() == opened().head() == before
     ledger._connection.execute("PRAGMA query_only = OFF")
-    assert isinstance(ledger.reserve("heart", "study:1", [ONE]), Admitted)
+    assert isinstance(ledger.reserve("heart", "study:1", [ONE], USE), Admitted)
 
 
 def test_a_clock_that_fails_leaves_nothing_half_done(path: Path, opened: Callable[[], SqliteLedger]) -> None:
@@ -238,9 +242,9 @@ def test_a_clock_that_fails_leaves_nothing_half_done(path: Path, opened: Callabl
 
     ledger = SqliteLedger(path, broken)
     with pytest.raises(RuntimeError, match="no time"):
-        ledger.reserve("heart", "study:1", [ONE])
+        ledger.reserve("heart", "study:1", [ONE], USE)
     assert spent(ledger) == 0
-    assert isinstance(opened().reserve("heart", "study:1", [ONE]), Admitted)
+    assert isinstance(opened().reserve("heart", "study:1", [ONE], USE), Admitted)
     assert spent(ledger) == cost_of([ONE], HEART.order)
     ledger.close()
 
@@ -265,7 +269,7 @@ except LedgerUnavailable as problem: say(problem)
 
 
 def test_the_files_are_for_their_owner_alone(path: Path, opened: Callable[[], SqliteLedger]) -> None:
-    opened().reserve("heart", "study:1", [ONE])
+    opened().reserve("heart", "study:1", [ONE], USE)
     assert path.parent.stat().st_mode & 0o777 == 0o700
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     assert modes == {"ledger.sqlite": 0o600, "ledger.sqlite-wal": 0o600, "ledger.sqlite-shm": 0o600}
@@ -321,7 +325,7 @@ TAMPERINGS = {
 def test_tampering_is_found_on_opening(path: Path, opened: Callable[[], SqliteLedger], how: str) -> None:
     ledger = opened()
     for number in range(3):
-        ledger.reserve("heart", f"study:{number}", [ONE])
+        ledger.reserve("heart", f"study:{number}", [ONE], USE)
     ledger.settle("study:0", [ONE])
     moved = "moved up" in how
     edit(path, *(["DELETE FROM entry WHERE sequence = 3"] if moved else []), TAMPERINGS[how])
@@ -335,9 +339,9 @@ def test_tampering_with_the_last_entry_is_found_without_opening_anew(
     path: Path, opened: Callable[[], SqliteLedger]
 ) -> None:
     ledger = opened()
-    ledger.reserve("heart", "study:1", [ONE])
+    ledger.reserve("heart", "study:1", [ONE], USE)
     edit(path, "DELETE FROM entry WHERE sequence = 2")
-    for ask in (lambda: ledger.balance("heart"), lambda: ledger.reserve("heart", "study:2", [ONE]), ledger.head):
+    for ask in (lambda: ledger.balance("heart"), lambda: ledger.reserve("heart", "study:2", [ONE], USE), ledger.head):
         with pytest.raises(LedgerDamaged, match="gone or changed"):
             ask()
 
@@ -345,12 +349,12 @@ def test_tampering_with_the_last_entry_is_found_without_opening_anew(
 def test_a_file_replaced_while_in_use_is_found(path: Path, opened: Callable[[], SqliteLedger]) -> None:
     ledger = opened()
     backup = path.read_bytes()
-    ledger.reserve("heart", "study:1", [ONE])
+    ledger.reserve("heart", "study:1", [ONE], USE)
     restored = path.with_name("restored")
     restored.write_bytes(backup)
     restored.replace(path)
     with pytest.raises(LedgerDamaged, match="replaced"):
-        ledger.reserve("heart", "study:2", [ONE])
+        ledger.reserve("heart", "study:2", [ONE], USE)
 
 
 def test_a_restored_backup_opens_but_does_not_extend_the_head_that_was_countersigned(
@@ -358,16 +362,16 @@ def test_a_restored_backup_opens_but_does_not_extend_the_head_that_was_countersi
 ) -> None:
     ledger = opened()
     before = ledger.head()
-    ledger.reserve("heart", "study:1", [ONE])
+    ledger.reserve("heart", "study:1", [ONE], USE)
     countersigned = ledger.head()
     edit(path, "DELETE FROM entry WHERE sequence = 2")
     restored = opened()
-    assert restored.extends(before)
-    assert not restored.extends(countersigned)
-    restored.reserve("heart", "study:other", [ONE])
+    assert restored.extends(before.digest)
+    assert not restored.extends(countersigned.digest)
+    restored.reserve("heart", "study:other", [ONE], USE)
     assert restored.head().length == countersigned.length
-    assert not restored.extends(countersigned)
-    assert not restored.extends(Head(-1, ""))
+    assert not restored.extends(countersigned.digest)
+    assert not restored.extends("")
 
 
 @pytest.mark.parametrize("content", [b"not a database at all " * 500, b"SQLite format 3\x00" + b"\xff" * 8000])
@@ -390,7 +394,7 @@ def test_a_closed_ledger_answers_nothing(opened: Callable[[], SqliteLedger]) -> 
     ledger = opened()
     ledger.close()
     with pytest.raises(LedgerUnavailable):
-        ledger.reserve("heart", "study:1", [ONE])
+        ledger.reserve("heart", "study:1", [ONE], USE)
 
 
 def test_no_message_tells_where_the_file_lies(path: Path, opened: Callable[[], SqliteLedger]) -> None:

@@ -269,7 +269,7 @@ def test_what_is_no_answer_fails_and_ends_the_process(
     assert fresh.process_id is None
 
 
-OUTCOME = 'h = b\'{"left_out":0,"reply":"outcome","steps_run":5}\'\n'
+OUTCOME = 'h = b\'{"engine":"engine=hooks","left_out":0,"reply":"outcome","steps_run":5}\'\n'
 
 
 @pytest.mark.parametrize(
