@@ -177,6 +177,8 @@ def wrong_command(line):
     arguments = words_of_line[1 : words_of_line.index(">") if ">" in words_of_line else None]
     command = COMMANDS[words_of_line[0]]
     while hasattr(command, "commands") and arguments != ["--help"]:
+        if command.invoke_without_command and (not arguments or arguments[0].startswith("-")):
+            break
         if not arguments or arguments[0] not in command.commands:
             return f"{line}: no such command"
         command = command.commands[arguments.pop(0)]
