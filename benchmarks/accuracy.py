@@ -35,7 +35,8 @@ from benchmarks.cohorts.randhie import randhie
 from benchmarks.private_study import DOMAIN, Institution, Noiseless, run_study
 from benchmarks.study_contract import study_contract
 from protocol import accounting
-from protocol.study import SiloTerms, StudyContract, study_id
+from protocol.study import study_id
+from protocol.training_study import TrainingContract, TrainingTerms
 from silo_node.ledger.budget import Balance, PrivacyDomain
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.statistics.queries import column_moments, normalisation_sums
@@ -64,7 +65,7 @@ class Federated:
     told: AccuracyEstimate | None
 
 
-def federated(contract: StudyContract, cohort: Cohort, noise: NoiseSource, folder: Path | None) -> Federated:
+def federated(contract: TrainingContract, cohort: Cohort, noise: NoiseSource, folder: Path | None) -> Federated:
     """The product's study; with ``folder``, each silo's ledger lies there and is charged."""
     ledgers = {silo: _ledger(contract, folder / silo) for silo in cohort.silos} if folder else {}
     reached = run_study(
@@ -72,12 +73,12 @@ def federated(contract: StudyContract, cohort: Cohort, noise: NoiseSource, folde
         [Institution(name, one.training, one.held_out, ledgers.get(name)) for name, one in cohort.silos.items()],
         noise,
     )
-    told = estimate_accuracy(contract, np.array([reached.right, reached.wrong]), reached.evaluated) if ledgers else None
+    told = estimate_accuracy(contract, reached.counts, reached.evaluated) if ledgers else None
     found = {silo: _logits(contract, one, reached.state) for silo, one in cohort.silos.items()}
     return Federated(found, {silo: _spent(contract, one) for silo, one in ledgers.items()}, told)
 
 
-def pooled(contract: StudyContract, cohort: Cohort, noise: NoiseSource) -> Logits:
+def pooled(contract: TrainingContract, cohort: Cohort, noise: NoiseSource) -> Logits:
     """One model of all rows together."""
     parts = [split.training for split in cohort.silos.values()]
     rows = TrainingRows(
@@ -90,7 +91,7 @@ def pooled(contract: StudyContract, cohort: Cohort, noise: NoiseSource) -> Logit
     return {silo: _logits(contract, one, state) for silo, one in cohort.silos.items()}
 
 
-def local(contract: StudyContract, cohort: Cohort, noise: NoiseSource) -> Logits:
+def local(contract: TrainingContract, cohort: Cohort, noise: NoiseSource) -> Logits:
     """A model a silo, each scored on its own held-out rows."""
     return {
         silo: _logits(contract, one, train_alone(contract, contract.terms_of(silo), one.training, noise))
@@ -98,7 +99,7 @@ def local(contract: StudyContract, cohort: Cohort, noise: NoiseSource) -> Logits
     }
 
 
-def train_alone(contract: StudyContract, terms: SiloTerms, rows: TrainingRows, noise: NoiseSource) -> StudyState:
+def train_alone(contract: TrainingContract, terms: TrainingTerms, rows: TrainingRows, noise: NoiseSource) -> StudyState:
     """The contract's normalisation and training by one party alone, with the product's mechanisms."""
     # One silo is no contract that a silo would read: nothing validates this one.
     one, after = contract.model_copy(update={"silos": (terms,)}), io.BytesIO()
@@ -150,20 +151,20 @@ def _row(cohort: Cohort, epsilon: float, way: str, seeds: list[Logits]) -> dict[
     }
 
 
-def _ledger(contract: StudyContract, folder: Path) -> SqliteLedger:
+def _ledger(contract: TrainingContract, folder: Path) -> SqliteLedger:
     ledger, privacy = SqliteLedger(folder / "ledger.sqlite", lambda: datetime.now(UTC)), contract.privacy
     ledger.register(PrivacyDomain.at_best_order(DOMAIN, "record", privacy.epsilon, privacy.delta))
     return ledger
 
 
-def _spent(contract: StudyContract, ledger: SqliteLedger) -> float:
+def _spent(contract: TrainingContract, ledger: SqliteLedger) -> float:
     balance = ledger.balance(DOMAIN)
     ledger.close()
     assert isinstance(balance, Balance)
     return round(accounting.epsilon_at(balance.spent_picos, contract.privacy.delta, balance.domain.order), 6)
 
 
-def _logits(contract: StudyContract, split: Split, state: StudyState) -> Floats:
+def _logits(contract: TrainingContract, split: Split, state: StudyState) -> Floats:
     inputs = standardised(contract, split.held_out.features, state.mean, state.deviation)
     return logits(contract, state.released_parameters, inputs)
 

@@ -22,11 +22,12 @@ from client.keys import Card, Identity, new_identity
 from protocol import canonical, membership_statements
 from protocol.calibration import build_contract
 from protocol.charter import Charter, charter_digest
+from protocol.clauses import Column
 from protocol.draft import Draft, read_draft
 from protocol.export import write_export
 from protocol.ids import timestamp
 from protocol.signed_note import VerifierKey
-from protocol.study import Column, StudyContract
+from protocol.study import StudyContract
 from protocol.succession import sign_charter
 from protocol.translog import Checkpoint, TreeHead, sign_checkpoint
 from protocol.tree import GrowingTree

@@ -42,7 +42,8 @@ from benchmarks.long_vector_roles import (
 from benchmarks.peers.roles import Figures, peak_mb
 from protocol.sealing.masks import MaskSecrets
 from protocol.sealing.secret import StudySecret
-from protocol.study import StudyContract, contract_value, parameter_count, parse_contract
+from protocol.study import contract_value, parse_training
+from protocol.training_study import TrainingContract, parameter_count
 from silo_node.private_files import write_private
 
 
@@ -112,7 +113,7 @@ def _worst(figures: list[Figures]) -> Figures:
     return {**slowest, "peak_mb": max(one["peak_mb"] for one in figures)}
 
 
-def contract_of(values: int, silos: int) -> StudyContract:
+def contract_of(values: int, silos: int) -> TrainingContract:
     """A study of one training round, of an MLP with at most ``values`` parameters in three layers of equal width."""
     width = 1
     while _parameters(width + 1) <= values:
@@ -122,7 +123,7 @@ def contract_of(values: int, silos: int) -> StudyContract:
     document["silos"] = [{**document["silos"][0], "silo": name, "weight": 1 / silos} for name in names]
     document["schedule"]["quorum"] = max(3, -(-(silos + 2) // 2))
     document["training"] |= {"rounds": 1, "averaged_rounds": 1}
-    return parse_contract(document)
+    return parse_training(document)
 
 
 def _parameters(width: int) -> int:

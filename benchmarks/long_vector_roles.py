@@ -22,7 +22,8 @@ from protocol.sealing.masks import MaskOffer, MaskSecrets, RecoveredSeeds, masks
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.term import verify_sum
-from protocol.study import StudyContract, study_id
+from protocol.study import study_id
+from protocol.training_study import TrainingContract
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
 from silo_node.agent.study_files import StudyFiles
 from silo_node.private_files import write_private
@@ -39,7 +40,7 @@ Role = Callable[["Exchange", str], int]
 ROUND: Final = 1
 ATTEMPT: Final = 1
 _BLOCK: Final = 1 << 17
-_LEAD: Final = 24
+_LEAD: Final = 32
 """Bytes before the state in a file of progress."""
 
 
@@ -48,7 +49,7 @@ class Exchange:
     """What every role knows, and where its files lie."""
 
     folder: Path
-    contract: StudyContract
+    contract: TrainingContract
     freeze: bytes
 
     @property
@@ -181,7 +182,12 @@ def _stand_in(exchange: Exchange, silo: str) -> Iterator[Pipe]:
         for _ in runner.receive().payload.blocks:
             pass
         blocks = (block.astype("<f8").data.cast("B") for block in update_of(exchange, silo))
-        header = {"reply": "outcome", "steps_run": exchange.contract.training.local_steps, "left_out": 0}
+        header = {
+            "reply": "outcome",
+            "steps_run": exchange.contract.training.local_steps,
+            "left_out": 0,
+            "engine": "none",
+        }
         runner.send(Frame(header, Payload(8 * exchange.values, blocks)))
 
     serving = threading.Thread(target=serve, daemon=True)

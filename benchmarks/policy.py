@@ -19,7 +19,8 @@ from rich.table import Table
 
 from policies import catalogue
 from protocol.calibration import contract_of
-from protocol.draft import Draft, DraftColumn, read_draft
+from protocol.draft import Draft, read_draft
+from protocol.draft_clauses import DraftColumn
 from protocol.ids import moment
 from protocol.study import StudyContract
 from silo_node.ledger.budget import Balance, PrivacyDomain
@@ -104,7 +105,7 @@ def case_of(contract: StudyContract, name: str) -> Case:
     """The study at a silo that registered all its columns and takes the set's own limits."""
     held = RegisteredDataset(
         contract.data.dataset,
-        (*contract.data.features, contract.data.target),
+        contract.data.columns,
         ROWS,
         Balance(PrivacyDomain.at_best_order("patients", "subject", 8.0, 1e-3), 0, 0),
     )

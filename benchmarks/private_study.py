@@ -17,7 +17,8 @@ from protocol.rounds import charge_id, last_round, plan_round, round_events, rou
 from protocol.sealing.addition import add_chunks
 from protocol.sealing.masks import MaskSecrets, RecoveredSeeds, masks_of_sum, own_masks
 from protocol.sealing.secret import StudySecret
-from protocol.study import StudyContract, study_id
+from protocol.study import study_id
+from protocol.training_study import TrainingContract
 from silo_node.agent.progress import Progress, apply_total, segments_of
 from silo_node.ledger.budget import Refused
 from silo_node.ledger.caps import Use
@@ -56,7 +57,7 @@ class Noiseless:
         return np.ones(rows, dtype=np.bool_)
 
 
-def run_study(contract: StudyContract, institutions: list[Institution], noise: NoiseSource) -> Progress:
+def run_study(contract: TrainingContract, institutions: list[Institution], noise: NoiseSource) -> Progress:
     """All rounds of the study; where they led, the same at all of them."""
     study, names, secret = study_id(contract), tuple(each.name for each in institutions), StudySecret.generate()
     held = dict.fromkeys(names, b"")
@@ -84,7 +85,7 @@ def run_study(contract: StudyContract, institutions: list[Institution], noise: N
 
 
 def _charged(
-    contract: StudyContract, study: str, one: Institution, held: bytes, index: int, noise: NoiseSource
+    contract: TrainingContract, study: str, one: Institution, held: bytes, index: int, noise: NoiseSource
 ) -> Floats:
     """The silo's update of a round: reserved, computed, settled."""
     charge, events = charge_id(study, index), round_events(contract, one.name, index)
@@ -98,7 +99,7 @@ def _charged(
     return update
 
 
-def _update(contract: StudyContract, one: Institution, held: bytes, index: int, noise: NoiseSource) -> Floats:
+def _update(contract: TrainingContract, one: Institution, held: bytes, index: int, noise: NoiseSource) -> Floats:
     if plan_round(contract, index).stage == "normalisation":
         return normalisation_sums(contract, scaled(contract, one.training.features), noise)
     state = Progress.from_bytes(held).state

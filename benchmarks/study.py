@@ -25,8 +25,8 @@ from compose.heart import HOSPITALS
 from compose.loopback import ADMIN, RESEARCHER, Loopback
 from compose.processes import CommandFailed, Processes
 from protocol.round_statements import RoundClosed, RoundOpened
-from protocol.study import parameter_count
 from protocol.study_statements import StudyApproved, StudyClosed
+from protocol.training_study import parameter_count
 from protocol.yaml_draft import load_yaml
 
 MODELS: Final[dict[str, dict[str, Any]]] = {

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 from benchmarks.cohorts.cohort import Recipe
 from protocol import accounting
-from protocol.study import StudyContract, parse_contract
+from protocol.study import parse_training
+from protocol.training_study import TrainingContract
 
 
 def study_contract(
     recipe: Recipe, epsilon: float, published: Mapping[str, int], hidden: tuple[int, ...] = ()
-) -> StudyContract:
+) -> TrainingContract:
     """The study at this epsilon for these published row counts, its noise calibrated to just fit.
 
     Logistic regression, or with ``hidden`` layers an MLP. A silo weighs as the square root of its rows: between
@@ -31,7 +32,7 @@ def study_contract(
         noise = accounting.calibrate(epsilon, recipe.delta, order, recipe.shares, plans)
     roots = {silo: math.sqrt(rows) for silo, rows in published.items()}
     widest = max(9, max(published.values()).bit_length())  # a sum of values in [-1, 1], and a count
-    return parse_contract(
+    return parse_training(
         {
             "format": "consortia-study/1",
             "title": recipe.title,

@@ -11,9 +11,9 @@ from typing import NoReturn
 from client.connection import Connection
 from client.errors import PrivateRefused, UsageRefused
 from client.registrations import by_members, dataset_names
+from protocol.clauses import Column, Unit
 from protocol.membership_statements import DatasetRegistered
 from protocol.mock import MockRows, mock_rows, usual_count
-from protocol.study import Column, Unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from client.connection import Connection
 from client.errors import BundleRefused, HubUntrusted, JobNotReleased, UsageRefused
 from protocol import canonical, routes
+from protocol.clauses import Purpose
 from protocol.errors import BadSignature, ProtocolError, RuleBroken
 from protocol.ids import timestamp
 from protocol.job_bundle import CodeBundle
@@ -28,7 +29,7 @@ from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobRe
 from protocol.membership_statements import CharterPublished, DatasetRegistered
 from protocol.sealing.envelope import open_envelope, seal_envelope
 from protocol.sealing.errors import SealingError
-from protocol.study import Purpose, explain
+from protocol.study import explain
 
 USUAL_SECONDS: Final = 600
 USUAL_MEMORY_MIB: Final = 2048

@@ -1,7 +1,7 @@
 """A released model as something to use: reference arithmetic in NumPy, and the same as an ONNX graph.
 
 Input: raw features in the contract's order and units. Each is clamped to its column's range, mapped to [-1, 1],
-the normalised ones standardised; then linear layers with ReLU between them; the sigmoid of the one logit.
+the normalised ones standardised; then the contract's graph; the sigmoid of its one logit.
 """
 
 from typing import Final
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from client.bundle import Bundle, Floats
+from client.graph_arithmetic import logits, sigmoid
+from client.graph_onnx import GraphWriter
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
@@ -22,14 +24,7 @@ def probabilities(bundle: Bundle, features: NDArray[np.floating]) -> Floats:
     low, high, middle, half = _ranges(bundle)
     shift, scale = _standard(bundle)
     values = ((np.clip(features.astype(np.float64), low, high) - middle) / half - shift) / scale
-    for layer in bundle.layers[:-1]:
-        values = np.maximum(values @ layer.weight.T + layer.bias, 0.0)
-    last = bundle.layers[-1]
-    logit = (values @ last.weight.T + last.bias)[:, 0]
-    # Two branches of one function: exp never overflows.
-    small = np.exp(-np.abs(logit))
-    answer: Floats = np.where(logit >= 0, 1.0, small) / (1.0 + small)
-    return answer
+    return sigmoid(logits(bundle.contract.plan, bundle.tensors, values))
 
 
 def to_onnx(bundle: Bundle) -> bytes:
@@ -40,44 +35,32 @@ def to_onnx(bundle: Bundle) -> bytes:
     columns = bundle.contract.data.features
     low, high, middle, half = _ranges(bundle)
     shift, scale = _standard(bundle)
-    constants: dict[str, NDArray[np.generic]] = {
-        "low": low,
-        "high": high,
-        "middle": middle,
-        "half": half,
-        "shift": shift,
-        "scale": scale,
-    }
-    nodes = [
-        helper.make_node("Cast", ["features"], ["raw"], to=TensorProto.DOUBLE),
-        helper.make_node("Max", ["raw", "low"], ["above"]),
-        helper.make_node("Min", ["above", "high"], ["clamped"]),
-        helper.make_node("Sub", ["clamped", "middle"], ["centred"]),
-        helper.make_node("Div", ["centred", "half"], ["mapped"]),
-        helper.make_node("Sub", ["mapped", "shift"], ["shifted"]),
-        helper.make_node("Div", ["shifted", "scale"], ["inputs0"]),
-    ]
-    for index, layer in enumerate(bundle.layers):
-        constants |= {f"layer{index}.weight": layer.weight, f"layer{index}.bias": layer.bias}
-        names = [f"inputs{index}", f"layer{index}.weight", f"layer{index}.bias"]
-        nodes.append(helper.make_node("Gemm", names, [f"linear{index}"], transB=1))
-        if index + 1 < len(bundle.layers):
-            nodes.append(helper.make_node("Relu", [f"linear{index}"], [f"inputs{index + 1}"]))
-    constants["last_axis"] = np.array([1], dtype=np.int64)
-    nodes += [
-        helper.make_node("Sigmoid", [f"linear{len(bundle.layers) - 1}"], ["exact"]),
-        helper.make_node("Squeeze", ["exact", "last_axis"], ["flat"]),
-        helper.make_node("Cast", ["flat"], ["probability"], to=TensorProto.FLOAT),
-    ]
+    writer = GraphWriter(bundle.tensors)
+    inputs = _standardised(writer, (low, high, middle, half, shift, scale))
+    logit = writer.write(bundle.contract.plan, inputs)
+    axis = writer.constant("output:axis", np.array([1], dtype=np.int64))
+    flat = writer.node("Squeeze", [writer.node("Sigmoid", [logit], "output:exact"), axis], "output:flat")
+    writer.node("Cast", [flat], "probability", to=TensorProto.FLOAT)
     graph = helper.make_graph(
-        nodes,
+        writer.nodes,
         "consortia",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["rows", len(columns)])],
         [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["rows"])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        [numpy_helper.from_array(value, name) for name, value in writer.constants.items()],
         doc_string="Raw features, in order: " + ", ".join(column.name for column in columns),
     )
     return _serialised(graph, bundle.study)
+
+
+def _standardised(writer: GraphWriter, ends: tuple[Floats, ...]) -> str:
+    """Nodes from raw ``features`` to the model's inputs; the name of these."""
+    names = ("low", "high", "middle", "half", "shift", "deviation")
+    for name, end in zip(names, ends, strict=True):
+        writer.constant(f"input:{name}", end)
+    value = writer.node("Cast", ["features"], "input:raw", to=TensorProto.DOUBLE)
+    for operator, name in zip(("Max", "Min", "Sub", "Div", "Sub", "Div"), names, strict=True):
+        value = writer.node(operator, [value, f"input:{name}"], f"input:after_{name}")
+    return value
 
 
 def _serialised(graph: onnx.GraphProto, study: str) -> bytes:

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from pages import training_words
+from pages.training_words import Lines
 from protocol import accounting
 from protocol.ids import StudyId
-from protocol.precision import resolved
-from protocol.study import Column, StudyContract, parameter_count, study_cost
+from protocol.study import StudyContract, study_cost
+from protocol.training_study import TrainingContract, TrainingTerms
 
 UNITS = {"record": "one record", "subject": "one person, with all their records"}
 
@@ -15,17 +17,17 @@ class Section:
     """A heading and its lines, each a label and a sentence."""
 
     title: str
-    lines: tuple[tuple[str, str], ...]
+    lines: Lines
 
 
 @dataclass(frozen=True, slots=True)
 class SiloLine:
-    """One silo's row of the contract's table."""
+    """One silo's row of the contract's table. ``weight`` and ``sampling_rate`` are None where nothing is trained."""
 
     silo: str
     rows: int
-    weight: float
-    sampling_rate: float
+    weight: float | None
+    sampling_rate: float | None
     epsilon: float
 
 
@@ -47,15 +49,15 @@ def silo_lines(contract: StudyContract) -> tuple[SiloLine, ...]:
         SiloLine(
             one.silo,
             one.rows,
-            one.weight,
-            one.sampling_rate,
+            one.weight if isinstance(one, TrainingTerms) else None,
+            one.sampling_rate if isinstance(one, TrainingTerms) else None,
             accounting.epsilon_at(study_cost(contract, one.silo, privacy.order), privacy.delta, privacy.order),
         )
         for one in contract.silos
     )
 
 
-def _purpose(contract: StudyContract, study: StudyId) -> tuple[tuple[str, str], ...]:
+def _purpose(contract: StudyContract, study: StudyId) -> Lines:
     return (
         ("Title", contract.title),
         ("Purpose", f"{contract.purpose.replace('-', ' ')}: {contract.description}"),
@@ -66,53 +68,22 @@ def _purpose(contract: StudyContract, study: StudyId) -> tuple[tuple[str, str], 
     )
 
 
-def _data(contract: StudyContract) -> tuple[tuple[str, str], ...]:
-    return (
-        ("Dataset", f"{contract.data.dataset}, at {', '.join(contract.silo_names)}; rows never leave a silo"),
-        ("Reads", "; ".join(_column(column) for column in contract.data.features)),
-        ("Predicts", contract.data.target.name),
-        ("Held out", f"{contract.evaluation.test_share:.0%} of each silo's rows, for the evaluation only"),
-    )
+def _data(contract: StudyContract) -> Lines:
+    where = ("Dataset", f"{contract.data.dataset}, at {', '.join(contract.silo_names)}; rows never leave a silo")
+    match contract:
+        case TrainingContract():
+            return (where, *training_words.columns_read(contract))
 
 
-def _column(column: Column) -> str:
-    if column.kind == "binary":
-        return f"{column.name} (yes or no)"
-    return f"{column.name} ({column.minimum:g} to {column.maximum:g} {column.unit}".rstrip() + ")"
+def _computation(contract: StudyContract) -> Lines:
+    quorum = contract.schedule.quorum
+    sealed = ("Sealed sums", f"only sums over at least {quorum} silos are ever opened, and by the silos alone")
+    match contract:
+        case TrainingContract():
+            return (*training_words.stages_run(contract), sealed)
 
 
-def _computation(contract: StudyContract) -> tuple[tuple[str, str], ...]:
-    training, model = contract.training, contract.model
-    family = "logistic regression"
-    if model.family == "mlp":
-        family = f"neural network with hidden layers of {', '.join(str(width) for width in model.hidden)}"
-    return (
-        ("Model", f"{family}, {parameter_count(contract)} parameters"),
-        ("Normalisation", f"one sealed, noised sum over {', '.join(contract.normalisation.columns)}"),
-        (
-            "Training",
-            f"{training.rounds} rounds of {training.local_steps} steps at each silo; step size "
-            f"{training.learning_rate:g}, gradients clipped to {training.clip:g}, noise {training.noise_multiplier:g} "
-            f"times that; the last {training.averaged_rounds} rounds are averaged",
-        ),
-        ("Evaluation", "two noised, sealed counts a silo: how many held-out rows were right, how many wrong"),
-        ("Precision", _precision(contract)),
-        (
-            "Sealed sums",
-            f"only sums over at least {contract.schedule.quorum} silos are ever opened, and by the silos alone",
-        ),
-    )
-
-
-def _precision(contract: StudyContract) -> str:
-    per_slot, bits = resolved(contract.sealing, len(contract.silos))
-    return (
-        f"each number is rounded at random to one of {2**bits} levels over its range ({bits} bits, {per_slot} to a "
-        "slot) after the noise was added; what is out of range is clipped, and how many were is part of the sum"
-    )
-
-
-def _privacy(contract: StudyContract) -> tuple[tuple[str, str], ...]:
+def _privacy(contract: StudyContract) -> Lines:
     privacy = contract.privacy
     return (
         ("Protects", UNITS[privacy.unit]),
@@ -121,7 +92,7 @@ def _privacy(contract: StudyContract) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _release(contract: StudyContract) -> tuple[tuple[str, str], ...]:
+def _release(contract: StudyContract) -> Lines:
     return (
         ("Recipients", ", ".join(contract.recipients)),
         ("Release", f"when {contract.release.approvals} silos approve and confirm the same bytes"),

@@ -1,22 +1,18 @@
 """From a draft to its contract, by published facts only.
 
-Computed: each silo's rows (as it registered them), weight and normaliser, the Renyi order, and the smallest noise
-with which the whole study fits the draft's (epsilon, delta) at every silo.
+Computed: each silo's rows (as it registered them), the Renyi order, the smallest noise with which the whole study fits
+the draft's (epsilon, delta) at every silo, and what else the kind of study takes from the rows.
 """
 
-import math
 from collections.abc import Mapping
-from typing import Any, Final, Literal
 
 from protocol import accounting
-from protocol.accounting import Plan
-from protocol.draft import Draft, DraftColumn
-from protocol.errors import DraftRefused, Malformed
+from protocol.draft import Draft
+from protocol.errors import DraftRefused
 from protocol.membership_statements import DatasetRegistered
-from protocol.study import StudyContract, parse_contract, study_cost
-
-HALF: Final = 0.5
-NOISE_STEP: Final = 1e-4
+from protocol.study import StudyContract, study_cost
+from protocol.training_calibration import training_contract
+from protocol.training_draft import TrainingDraft
 
 
 def build_contract(draft: Draft, registered: Mapping[str, DatasetRegistered]) -> StudyContract:
@@ -35,89 +31,13 @@ def contract_of(draft: Draft, rows: Mapping[str, int]) -> StudyContract:
 
     Raises ``DraftRefused`` where no allowed noise is enough.
     """
-    order = _order(draft)
-    noise = _noise(draft, order)
-    value = _contract_value(draft, order, rows, noise)
-    # Each round's cost is rounded up by itself: one more grain of noise pays for that where it just doesn't fit.
-    for grains in range(3):
-        value["training"]["noise_multiplier"] = round(noise["training"] + grains * NOISE_STEP, 4)
-        try:
-            return parse_contract(value)
-        except Malformed as error:
-            refusal = error
-    raise DraftRefused(f"draft refused: {refusal}") from None
-
-
-def weights(rows: Mapping[str, int], by: Literal["rows", "sqrt-rows"]) -> dict[str, float]:
-    """Each silo's share, proportional to its rows or their root; at most a half, the others sharing the rest."""
-    size = {silo: float(count) if by == "rows" else math.sqrt(count) for silo, count in rows.items()}
-    total = sum(size.values())
-    large = [silo for silo in size if size[silo] / total > HALF]
-    if not large:
-        return {silo: part / total for silo, part in size.items()}
-    rest = total - size[large[0]]
-    return {silo: HALF if silo == large[0] else HALF * part / rest for silo, part in size.items()}
-
-
-def _order(draft: Draft) -> int:
-    try:
-        return accounting.best_order(draft.privacy.epsilon, draft.privacy.delta)
-    except ValueError as error:
-        raise DraftRefused(f"privacy: {error}") from None
-
-
-def _noise(draft: Draft, order: int) -> dict[str, float]:
-    """The least noise of each stage at the silo that samples most, whose cost is the highest."""
-    privacy, steps = draft.privacy, draft.training.rounds * draft.training.local_steps
-    rate = max(one.sampling_rate for one in draft.silos)
-    try:
-        plans = {
-            "normalisation": Plan("gaussian", unit=privacy.unit),
-            "training": Plan("sampled_gaussian", steps, rate, privacy.unit),
-            "evaluation": Plan("gaussian", unit=privacy.unit),
-        }
-        return accounting.calibrate(privacy.epsilon, privacy.delta, order, privacy.shares.model_dump(), plans)
-    except ValueError as error:
-        raise DraftRefused(f"privacy: {error}") from None
-
-
-def _contract_value(draft: Draft, order: int, rows: Mapping[str, int], noise: Mapping[str, float]) -> dict[str, Any]:
-    value = draft.model_dump(mode="json", exclude={"weights", "silos", "privacy", "data"})
-    privacy, kept = draft.privacy, 1.0 - draft.evaluation.test_share
-    share = weights(rows, draft.weights)
-    value["format"] = "consortia-study/1"
-    value["data"] = {
-        "dataset": draft.data.dataset,
-        "features": [_column(column) for column in draft.data.features],
-        "target": _column(draft.data.target),
-    }
-    value["privacy"] = {"unit": privacy.unit, "epsilon": privacy.epsilon, "delta": privacy.delta, "order": order}
-    value["normalisation"]["noise_multiplier"] = noise["normalisation"]
-    value["evaluation"]["noise_multiplier"] = noise["evaluation"]
-    value["silos"] = [
-        {
-            "silo": one.silo,
-            "rows": rows[one.silo],
-            "sampling_rate": one.sampling_rate,
-            "weight": share[one.silo],
-            "normaliser": max(1.0, rows[one.silo] * kept * one.sampling_rate),
-        }
-        for one in draft.silos
-    ]
-    return value
-
-
-def _column(column: DraftColumn) -> dict[str, Any]:
-    value = column.model_dump(mode="json")
-    if column.kind == "binary" and column.minimum is None and column.maximum is None:
-        value |= {"minimum": 0.0, "maximum": 1.0}
-    if value["minimum"] is None or value["maximum"] is None:
-        raise DraftRefused(f"data: column {column.name} needs a minimum and a maximum from its meaning, not from data")
-    return value
+    match draft:
+        case TrainingDraft():
+            return training_contract(draft, rows)
 
 
 def _check_registered(draft: Draft, registered: Mapping[str, DatasetRegistered]) -> None:
-    wanted = {column.name: column.kind for column in (*draft.data.features, draft.data.target)}
+    wanted = {column.name: column.kind for column in draft.data.columns}
     for one in draft.silos:
         dataset = registered.get(one.silo)
         if dataset is None:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from protocol.clauses import Purpose
 from protocol.ids import ColumnName, DatasetName, Digest, Hex32, Sentence, SiloId, Timestamp
 from protocol.routes import MAX_JOB_BLOB_BYTES
 from protocol.statement import Statement
-from protocol.study import Purpose
 
 JobId = Digest
 JobName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]

@@ -26,7 +26,7 @@ from protocol.signing import Signed
 EMPTY: Final = "0" * 64
 """The hash before the first entry."""
 
-Kind = Literal["statement", "cosignature", "chunk", "shares", "blob", "decision", "warning", "halt"]
+Kind = Literal["statement", "cosignature", "chunk", "shares", "blob", "decision", "warning", "halt", "self-test"]
 
 _DOMAIN: Final = b"consortia/journal/v1\x00"
 _AT: Final = b'{"at":"'
@@ -41,7 +41,7 @@ class JournalEvent(Strict):
     """One line of the journal: what left (by its SHA-256 and size in bytes), when, to whom, in which study.
 
     ``what`` is a statement's type, ``checkpoint of N leaves``, ``round R attempt A chunk K``, or the words of a
-    decision, a warning or a halt.
+    decision, a warning or a halt, or a self-test's figures, whose ``digest`` is of its whole report.
     """
 
     at: Timestamp

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from protocol.charter import Charter
+from protocol.clauses import Column, Unit
 from protocol.ids import Base64, DatasetName, Digest, DomainName, Hex32, PersonId, Sentence, SiloId, StudyId, Timestamp
 from protocol.spend import Cost
 from protocol.statement import Statement
-from protocol.study import Column, Unit
 from protocol.succession import CharterSignature
 
 

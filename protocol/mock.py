@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from protocol import canonical
+from protocol.clauses import Column
 from protocol.errors import Malformed
-from protocol.study import Column
 
 Floats = NDArray[np.float64]
 

@@ -13,18 +13,14 @@ MAX_BITS = 46
 Exponent = Annotated[int, Field(ge=-60, le=60)]
 
 
-class Sealing(Strict):
-    """How vectors are packed: values a slot, bits a value, or both, and the first scale exponents.
+class Packing(Strict):
+    """How vectors are packed: values a slot, bits a value, or both.
 
-    Where one is left out, it is the most that fits the other when the round's silos are added. A value x is encoded
-    on [-2^e, 2^e]; what is outside is clipped. All tensors of a kind of round begin with the same exponent e.
+    Where one is left out, it is the most that fits the other when the round's silos are added.
     """
 
     values_per_slot: Annotated[int, Field(ge=1, le=MAX_PER_SLOT)] | None = None
     bits: Annotated[int, Field(ge=1, le=MAX_BITS)] | None = None
-    normalisation_exponent: Exponent
-    training_exponent: Exponent
-    evaluation_exponent: Exponent
 
     @model_validator(mode="after")
     def _chosen(self) -> Self:
@@ -35,7 +31,19 @@ class Sealing(Strict):
         return self
 
 
-def resolved(sealing: Sealing, terms: int) -> tuple[int, int]:
+class Sealing(Packing):
+    """The packing of a training study, with its first scale exponents.
+
+    A value x is encoded on [-2^e, 2^e]; what is outside is clipped. All tensors of a kind of round begin with the
+    same exponent e.
+    """
+
+    normalisation_exponent: Exponent
+    training_exponent: Exponent
+    evaluation_exponent: Exponent
+
+
+def resolved(sealing: Packing, terms: int) -> tuple[int, int]:
     """(values a slot, bits a value) of a sum of ``terms`` silos: what the contract leaves out is the most that fits."""
     if sealing.values_per_slot is None:
         bits = sealing.bits or 1
@@ -44,7 +52,7 @@ def resolved(sealing: Sealing, terms: int) -> tuple[int, int]:
     return sealing.values_per_slot, sealing.bits or most_bits(terms, sealing.values_per_slot)
 
 
-def check_precision(sealing: Sealing, silos: int) -> None:
+def check_precision(sealing: Packing, silos: int) -> None:
     """Raises ``ValueError``, naming field, value, bound and remedy, where totals of ``silos`` could leave a slot."""
     per_slot, bits = sealing.values_per_slot, sealing.bits
     most = most_bits(silos, per_slot or 1)

@@ -1,7 +1,7 @@
 """The rounds of a study, each one sealed sum: what it is for, how long its vector is, what it costs.
 
-Round 0 is the normalisation sum, rounds 1..R train, round R + 1 evaluates. Hub and silos derive the plan
-from the contract alone, so neither can tell the other something else.
+In a training study round 0 is the normalisation sum, rounds 1..R train, round R + 1 evaluates. Hub and silos derive
+the plan from the contract alone, so neither can tell the other something else.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from protocol.errors import Malformed
 from protocol.precision import resolved
 from protocol.sealing.parameters import Layout, Part
 from protocol.spend import Event
-from protocol.study import (
-    StudyContract,
+from protocol.study import StudyContract
+from protocol.training_study import (
+    TrainingContract,
     evaluation_events,
     normalisation_events,
     tensor_lengths,
@@ -42,8 +43,10 @@ class RoundPlan:
 
 
 def last_round(contract: StudyContract) -> int:
-    """Index of the last round, the evaluation."""
-    return contract.training.rounds + 1
+    """Index of the study's last round; its first is 0."""
+    match contract:
+        case TrainingContract():
+            return contract.training.rounds + 1
 
 
 def plan_round(contract: StudyContract, index: int) -> RoundPlan:
@@ -51,22 +54,17 @@ def plan_round(contract: StudyContract, index: int) -> RoundPlan:
     last = last_round(contract)
     if not 0 <= index <= last:
         raise Malformed(f"round {index} is not in the study's plan of rounds 0 to {last}")
-    if index == 0:
-        columns = len(contract.normalisation.columns)
-        return RoundPlan(0, "normalisation", "moments", (columns, columns))
-    if index == last:
-        return RoundPlan(index, "evaluation", "counts", (2,))
-    return RoundPlan(index, "training", "update", tensor_lengths(contract))
+    match contract:
+        case TrainingContract():
+            return _training_plan(contract, index)
 
 
 def round_events(contract: StudyContract, silo: str, index: int) -> tuple[Event, ...]:
     """The most that round ``index`` can cost ``silo``."""
     stage = plan_round(contract, index).stage
-    if stage == "normalisation":
-        return normalisation_events(contract)
-    if stage == "evaluation":
-        return evaluation_events(contract)
-    return training_events(contract, silo)
+    match contract:
+        case TrainingContract():
+            return _training_spend(contract, silo, stage)
 
 
 def round_layout(contract: StudyContract, index: int, terms: int) -> Layout:
@@ -76,6 +74,23 @@ def round_layout(contract: StudyContract, index: int, terms: int) -> Layout:
     # At most all of a silo's values are clipped: 32 bits at the longest, which 256 silos fit a slot with.
     clipped = Part(CLIPPED, 1, 1, plan.values.bit_length())
     return Layout((Part(plan.vector, plan.values, per_slot, bits), clipped), terms)
+
+
+def _training_plan(contract: TrainingContract, index: int) -> RoundPlan:
+    if index == 0:
+        columns = len(contract.normalisation.columns)
+        return RoundPlan(0, "normalisation", "moments", (columns, columns))
+    if index == last_round(contract):
+        return RoundPlan(index, "evaluation", "counts", (contract.evaluation.values,))
+    return RoundPlan(index, "training", "update", tensor_lengths(contract))
+
+
+def _training_spend(contract: TrainingContract, silo: str, stage: Stage) -> tuple[Event, ...]:
+    if stage == "normalisation":
+        return normalisation_events(contract)
+    if stage == "evaluation":
+        return evaluation_events(contract)
+    return training_events(contract, silo)
 
 
 def charge_id(study: str, index: int) -> str:

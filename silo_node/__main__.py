@@ -9,12 +9,14 @@ from protocol.errors import ProtocolError
 from silo_node.commands import (
     console,
     dataset,
+    graph,
     health,
     job,
     journal,
     ledger,
     node,
     policy,
+    privacy,
     sealing,
     simulate,
     study,
@@ -34,10 +36,12 @@ app.add_typer(health.app)
 app.add_typer(console.app)
 app.add_typer(sealing.app)
 app.add_typer(simulate.app)
+app.add_typer(graph.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(subject.app, name="subject")
 app.add_typer(policy.app, name="policy")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(study.app, name="study")
 app.add_typer(job.app, name="job")
 app.add_typer(journal.app, name="journal")

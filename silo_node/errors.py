@@ -13,6 +13,10 @@ class DatasetRefused(SiloError):
     """A dataset, schema or registration that cannot be used."""
 
 
+class OptOutsRefused(DatasetRefused):
+    """A list of opt-outs that is gone, edited or older than the journal; no row of its domain is read until then."""
+
+
 class PolicyRefused(SiloError):
     """A policy file that cannot be used; nothing is allowed until it is mended."""
 
@@ -27,6 +31,10 @@ class JournalDamaged(SiloError):
 
 class RunnerFailed(SiloError):
     """The process that reads rows failed; what it had read stays there."""
+
+
+class SelfTestFailed(SiloError):
+    """The newest privacy self-test of this machine failed; nothing is computed until one passes."""
 
 
 class Unhealthy(SiloError):

@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocol.charter import Charter, Member, Person, charter_digest
 from protocol.sealing import envelope
-from protocol.study import StudyContract, parse_contract
+from protocol.study import parse_training
 from protocol.succession import sign_charter
+from protocol.training_study import TrainingContract
 
 SILOS = ("alpha", "bravo", "charlie", "delta")
 NOW = "2026-11-22T12:00:00Z"
@@ -61,8 +62,8 @@ def contract_values(**changes: Any) -> dict[str, Any]:
     return {**value, **changes}
 
 
-def contract(**changes: Any) -> StudyContract:
-    return parse_contract(contract_values(**changes))
+def contract(**changes: Any) -> TrainingContract:
+    return parse_training(contract_values(**changes))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from protocol.sealing.decode import Segment, next_exponent, weighted_mean
-from protocol.study import StudyContract, tensor_lengths
+from protocol.study import StudyContract
+from protocol.training_study import tensor_lengths
 from silo_node.training.architecture import initial_runs
 from silo_node.training.state import StateFile, StudyState
 from silo_node.training.strategies import apply_update, survivors_weight

@@ -6,7 +6,7 @@ from typing import Final
 from benchmarks.cohorts.cohort import Cohort, Recipe, split_at
 from benchmarks.study_contract import study_contract
 from compose.heart import FEATURES, SCHEMA, TARGET, hospital_tables, reference_split
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.dataset.schema import parse_schema
 
 _COLUMNS: Final = {column.name: column.model_dump() for column in parse_schema(SCHEMA, "compose.heart").expanded}
@@ -40,6 +40,6 @@ def heart() -> Cohort:
     )
 
 
-def heart_contract(epsilon: float, published: Mapping[str, int], hidden: tuple[int, ...] = ()) -> StudyContract:
+def heart_contract(epsilon: float, published: Mapping[str, int], hidden: tuple[int, ...] = ()) -> TrainingContract:
     """The heart study at this epsilon for these published row counts; see ``study_contract``."""
     return study_contract(RECIPE, epsilon, published, hidden)

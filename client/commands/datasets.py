@@ -19,8 +19,8 @@ from client.commands.options import (
     say,
 )
 from client.errors import UsageRefused
+from protocol.clauses import Column
 from protocol.mock import NOTICE, MockRows, as_text
-from protocol.study import Column
 
 app = typer.Typer()
 

@@ -32,9 +32,9 @@ from client.jobs import (
     submit,
     withdraw,
 )
+from protocol.clauses import Purpose
 from protocol.job_outputs import JobOutputs
 from protocol.job_record import JobRecord
-from protocol.study import Purpose
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: your own analysis, reviewed and run by silos.")
 Bundle = Annotated[Path, typer.Argument(help="A folder with analysis.py, which defines main(rows, out)")]

@@ -88,7 +88,11 @@ def print_contract(contract: StudyContract, study: str) -> None:
     """The contract in plain words, from the verified statement itself."""
     print_sections(in_words(contract, study))
     rows = [
-        (one.silo, str(one.rows), f"{one.weight:.3f}", f"{one.sampling_rate:g}", f"{one.epsilon:.3f}")
+        (one.silo, str(one.rows), _number(one.weight, ".3f"), _number(one.sampling_rate, "g"), f"{one.epsilon:.3f}")
         for one in silo_lines(contract)
     ]
     print_table("Silos", ("silo", "published rows", "weight", "sampling rate", "epsilon"), rows)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

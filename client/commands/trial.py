@@ -24,6 +24,7 @@ from client.errors import UsageRefused
 from client.registrations import by_members
 from client.studies import draft_contract
 from client.trial import USUAL_ROWS, Trial, try_study
+from protocol.rounds import last_round
 from protocol.simulation import RoundSimulated
 from protocol.study import contract_value
 
@@ -57,7 +58,7 @@ def try_(
     published = by_members(connection, contract.data.dataset)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=err, disable=as_json, transient=True) as progress:
-        task = progress.add_task("starting", total=contract.training.rounds + 2)
+        task = progress.add_task("starting", total=last_round(contract) + 1)
 
         def draw(done: RoundSimulated) -> None:
             progress.update(task, description=done.stage, completed=done.index + 1)

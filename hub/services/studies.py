@@ -119,7 +119,7 @@ def _check_dataset(connection: Connection, contract: StudyContract, silo: str) -
     if not isinstance(body, DatasetRegistered):
         raise LogDamaged(f"the registration of dataset {contract.data.dataset} of silo {silo} is another statement")
     kinds = {column.name: column.kind for column in body.columns}
-    for column in (*contract.data.features, contract.data.target):
+    for column in contract.data.columns:
         if kinds.get(column.name) != column.kind:
             raise Conflict(f"data: silo {silo} registered no {column.kind} column {column.name}")
     rows = contract.terms_of(silo).rows

@@ -1,53 +1,51 @@
 """The released model as bytes: safetensors with the study's record as metadata; the same bytes at every silo.
 
 Tensors are float64: ``mean`` and ``std`` (k,) of the contract's normalisation columns, where a column's
-[minimum, maximum] is mapped to [-1, 1]; ``layerI.weight`` (outputs, inputs) and ``layerI.bias`` (outputs,).
+[minimum, maximum] is mapped to [-1, 1]; then each trained tensor of the model, by its name in the contract's plan.
 """
-
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from protocol import canonical
-from protocol.study import StudyContract, contract_value
+from protocol.evaluation import ScoredEvaluation, right_and_wrong
+from protocol.study import contract_value
+from protocol.training_study import TrainingContract
 from silo_node.agent.progress import Progress
-from silo_node.training.architecture import widths
 from silo_node.training.estimate import estimate_accuracy
 
 Floats = NDArray[np.float64]
 
 
-def release_bundle(contract: StudyContract, study: str, progress: Progress) -> bytes:
+def release_bundle(contract: TrainingContract, study: str, progress: Progress) -> bytes:
     """The bundle of a study that went through its last round. Holds nothing but what was released with noise."""
-    totals = np.array([progress.right, progress.wrong])
-    estimate = estimate_accuracy(contract, totals, progress.evaluated)
+    estimate = estimate_accuracy(contract, progress.counts, progress.evaluated)
+    right, wrong = right_and_wrong(contract.evaluation, progress.counts)
+    scored = isinstance(contract.evaluation, ScoredEvaluation)
     record = {
         "format": "consortia-release/1",
         "study": study,
         "contract": contract_value(contract),
         "evaluation": {
-            "right": progress.right,
-            "wrong": progress.wrong,
+            "right": right,
+            "wrong": wrong,
             "accuracy": estimate.accuracy,
             "standard_error": estimate.standard_error,
             "test_silos": progress.evaluated,
+            **({"counts": progress.counts.tolist()} if scored else {}),
         },
         "rounds": progress.state.rounds,
     }
     return save(_tensors(contract, progress), metadata={"consortia": canonical.encode(record).decode()})
 
 
-def _tensors(contract: StudyContract, progress: Progress) -> dict[str, Floats]:
+def _tensors(contract: TrainingContract, progress: Progress) -> dict[str, Floats]:
     names = [column.name for column in contract.data.features]
     places = [names.index(name) for name in contract.normalisation.columns]
     tensors = {"mean": progress.state.mean[places], "std": progress.state.deviation[places]}
     parameters, at = progress.state.released_parameters, 0
-    for layer, (inputs, outputs) in enumerate(pairwise(widths(contract))):
-        weights = parameters[at : at + inputs * outputs]
-        tensors[f"layer{layer}.weight"] = np.ascontiguousarray(weights.reshape(outputs, inputs))
-        at += inputs * outputs
-        tensors[f"layer{layer}.bias"] = np.ascontiguousarray(parameters[at : at + outputs])
-        at += outputs
+    for one in contract.plan.trained:
+        tensors[one.name] = np.ascontiguousarray(parameters[at : at + one.length].reshape(one.shape))
+        at += one.length
     return tensors

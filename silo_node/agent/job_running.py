@@ -21,6 +21,7 @@ from protocol.job_record import JobRecord
 from silo_node.agent.job_case import approved, judge
 from silo_node.agent.job_files import HeldRun
 from silo_node.agent.job_steps import is_researcher
+from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
 from silo_node.agent.witnessing import may_work
@@ -90,8 +91,12 @@ def _prepared(silo: Silo, record: JobRecord, bundle: CodeBundle, folder: Path) -
         write_private(code / path, text.encode())
     rows = folder / "rows"
     asked = record.asked
+    check_opt_outs(silo, silo.catalogue.get(asked.dataset).domain)
     with writing_private(rows) as file:
-        silo.runner.extract(ExtractTask(asked.dataset, asked.columns), file)
+        left_out = silo.runner.extract(ExtractTask(asked.dataset, asked.columns), file)
+    if left_out:
+        what = f"job {record.job[:12]}: {left_out} rows of people who opted out were left out"
+        silo.voice.note("decision", what, None)
     return Analysis(code, rows, asked.columns, asked.seconds, asked.memory_mib)
 
 

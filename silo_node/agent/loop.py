@@ -16,9 +16,10 @@ from silo_node.agent import job_steps, keying, pausing, pipeline
 from silo_node.agent.decisions import UNUSABLE, decide, withdraw
 from silo_node.agent.jobs import jobs_of
 from silo_node.agent.memory import check_journal, check_ledger, check_own_words, check_promises
+from silo_node.agent.opt_out_record import check_all_opt_outs
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending
-from silo_node.agent.releasing import release
+from silo_node.agent.releasing import forget_released, release
 from silo_node.agent.shelving import ShelfKeeper
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
@@ -30,8 +31,10 @@ from silo_node.errors import (
     HubRefused,
     HubUnreachable,
     JobRefused,
+    OptOutsRefused,
     PolicyRefused,
     RunnerFailed,
+    SelfTestFailed,
     StudyHalted,
 )
 from silo_node.hub_client.retry import Backoff
@@ -55,6 +58,7 @@ class Agent:
         self._shelf = ShelfKeeper(silo)
         check_ledger(silo)
         check_journal(silo)
+        check_all_opt_outs(silo)
 
     def run(self, backoff: Backoff, pulse: Pulse) -> NoReturn:
         """Works until it is interrupted. Raises ``HubDistrusted`` when what the hub shows does not verify."""
@@ -170,6 +174,10 @@ class Agent:
             return took
         except StudyHalted as problem:
             self._halt(study, str(problem), str(problem))
+        except OptOutsRefused as problem:
+            # Fail closed, and leave no study: nothing is read until the owner mends the list.
+            log.error("opt-outs-unusable", study=study.id[:12], problem=str(problem))
+            return False
         except DatasetRefused as problem:
             self._halt(study, str(problem), UNUSABLE)
         except RunnerFailed as problem:
@@ -181,6 +189,9 @@ class Agent:
             # Fail closed: without usable rules nothing is done, until the owner mends the file.
             log.error("policy-unusable", problem=str(problem))
             return False
+        except SelfTestFailed as problem:
+            log.error("self-test-failed", problem=str(problem))
+            return False
         except HubRefused as refusal:
             # What was said no longer fits: the next poll tells what happened meanwhile.
             log.warning("hub-refused", study=study.id[:12], problem=str(refusal))
@@ -189,6 +200,8 @@ class Agent:
 
     def _next(self, study: Study) -> bool:
         silo = self._silo
+        if forget_released(silo, study):
+            return False
         if decide(silo, study) or pausing.pause_or_resume(silo, study) or keying.agree_on_secret(silo, study):
             return True
         return pipeline.run_round(silo, study) or release(silo, study)

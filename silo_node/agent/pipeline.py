@@ -20,8 +20,10 @@ from silo_node.agent import sayings, unmasking
 from silo_node.agent.decisions import may_compute
 from silo_node.agent.keying import agreed_secret
 from silo_node.agent.memory import check_newest_head
+from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.progress import apply_total, blocks_of, segments_of, state_in
 from silo_node.agent.renewing import check_still_accepted
+from silo_node.agent.self_testing import require_no_failure
 from silo_node.agent.silo import Silo, use_of
 from silo_node.agent.study import Study
 from silo_node.agent.uploading import send_term
@@ -34,6 +36,7 @@ from silo_node.sealing.sealer import OpenedTotal, seal_update
 log = structlog.get_logger()
 
 MUCH_CLIPPED: Final = 0.01
+_FIRST_TRAINING_ROUND: Final = 1
 """A larger share of clipped values is worth a line in the journal: the round's scales don't fit its numbers."""
 
 
@@ -80,6 +83,7 @@ def prepare(silo: Silo, study: Study, current: RoundRecord) -> bool:
     unmasking.check_peers(silo, current.index, current.opened.silos)
     forget_closed(silo, study)
     if silo.files.update(study.id, current.index) is None:
+        require_no_failure(silo.voice.journal)
         if not may_compute(silo, study, current):
             return False  # a person decides
         compute_update(silo, study, current)
@@ -102,6 +106,7 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
     contract, index = study.record.contract, current.index
     dataset = silo.catalogue.get(contract.data.dataset)
     check_still_accepted(silo, study, dataset)
+    check_opt_outs(silo, dataset.domain)
     check_newest_head(silo)
     events, use = round_events(contract, silo.name, index), use_of(contract, study.id)
     admitted = silo.ledger.reserve(dataset.domain, charge_id(study.id, index), events, use)
@@ -115,6 +120,8 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
 
 def _run(silo: Silo, study: Study, task: RoundTask, file: BinaryIO) -> Outcome:
     outcome = silo.runner.run(task, file)
+    if outcome.engine and round_of(task) == _FIRST_TRAINING_ROUND:
+        log.info(outcome.engine, study=study.id[:12])
     if outcome.left_out:
         what = f"round {round_of(task)}: {outcome.left_out} rows of people who opted out were left out"
         silo.voice.note("decision", what, study.id)

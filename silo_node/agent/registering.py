@@ -4,6 +4,7 @@ from protocol.ids import timestamp
 from protocol.membership_statements import DatasetRegistered
 from silo_node.agent.declaring import publish_declarations
 from silo_node.agent.newcomers import compare_persons, note_other_persons
+from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.silo import Silo, published_columns
 from silo_node.agent.voice import Opening, Saying
 from silo_node.dataset.catalogue import Checked, Dataset, Registration
@@ -21,6 +22,7 @@ def register_dataset(silo: Silo, registration: Registration, other_persons: str 
     )
 
     def check(asked: Registration) -> Checked:
+        check_opt_outs(silo, asked.domain)
         checked = silo.runner.check(asked)
         compared = compare_persons(silo, asked, checked)
         note_other_persons(silo, asked, other_persons, compared)

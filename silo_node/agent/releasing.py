@@ -5,7 +5,9 @@ import base64
 from protocol.release import release_commitment, release_context
 from protocol.rounds import last_round
 from protocol.sealing.envelope import seal_envelope
+from protocol.study import StudyContract
 from protocol.study_statements import ReleaseApproved, ReleaseSealed
+from protocol.training_study import TrainingContract
 from silo_node.agent.bundle import release_bundle
 from silo_node.agent.decisions import may_release
 from silo_node.agent.keying import agreed_secret
@@ -25,7 +27,7 @@ def release(silo: Silo, study: Study) -> bool:
     data, secret = silo.files.state(study.id, last), agreed_secret(silo, study, record.rounds[last].keying)
     if data is None or secret is None or silo.name in record.gone:
         return False
-    bundle = release_bundle(record.contract, study.id, Progress.from_bytes(data))
+    bundle = _bundle(record.contract, study.id, data)
     salt = release_salt(secret, study.id)
     mine = release_commitment(salt, bundle)
     if silo.name not in record.confirmations:
@@ -39,6 +41,27 @@ def release(silo: Silo, study: Study) -> bool:
     for recipient in waiting:
         _seal_for(silo, study, recipient, salt + bundle)
     return bool(waiting)
+
+
+def forget_released(silo: Silo, study: Study) -> bool:
+    """Whether the study's release is over for this silo: sealed for every recipient, with its own word in the log.
+
+    Then nothing of the study is needed here any more: its state, its secrets and sealed copies are removed.
+    """
+    record = study.record
+    sealed_for_all = record.released_to.keys() >= set(record.contract.recipients)
+    if not (record.closed and sealed_for_all and silo.name in {*record.confirmations, *record.gone}):
+        return False
+    if silo.files.forget_study(study.id):
+        silo.voice.note("decision", "the model was released: it is removed from this silo", study.id)
+    return True
+
+
+def _bundle(contract: StudyContract, study: str, progress: bytes) -> bytes:
+    """The bytes that are released of a study which ended, as all silos agree, in ``progress``."""
+    match contract:
+        case TrainingContract():
+            return release_bundle(contract, study, Progress.from_bytes(progress))
 
 
 def _sealer(study: Study) -> str | None:

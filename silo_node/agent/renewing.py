@@ -5,6 +5,7 @@ import hmac
 from protocol.ids import timestamp
 from protocol.study_statements import StudyAccepted
 from silo_node.agent.newcomers import compare_persons
+from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
 from silo_node.dataset.catalogue import Checked, Dataset, Registration
@@ -15,6 +16,7 @@ def renew_dataset(silo: Silo, name: str) -> Dataset:
     """Commits to what the source holds now, under the same terms. Raises ``DatasetRefused``; then nothing changed."""
 
     def check(asked: Registration) -> Checked:
+        check_opt_outs(silo, asked.domain)
         checked = silo.runner.check(asked)
         compare_persons(silo, asked, checked)
         # Before the record: a dataset is never another than the journal says.

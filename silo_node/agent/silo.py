@@ -6,11 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 from protocol.canonical import digest
+from protocol.clauses import Column
 from protocol.round_record import RoundRecord
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
 from protocol.sealing.sharing import bundle_bytes
-from protocol.study import Column, StudyContract
+from protocol.study import StudyContract
 from silo_node.agent.study import Study
 from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Answer, Tasks

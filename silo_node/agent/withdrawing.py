@@ -1,11 +1,13 @@
-"""A person refuses or withdraws: put on the domain's list first, then journalled; and what they were part of."""
+"""A person refuses or withdraws: put on the domain's list, which the journal follows; and what they were part of."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from protocol.ids import timestamp
 from protocol.record import StudyRecord
+from protocol.training_study import TrainingContract
 from silo_node.agent.answers import studies_of
+from silo_node.agent.opt_out_record import OptOutRecord
 from silo_node.agent.silo import Silo
 from silo_node.dataset.catalogue import Dataset, Found
 from silo_node.errors import DatasetRefused
@@ -34,15 +36,10 @@ def only_domain(silo: Silo, domain: str | None) -> str:
 def withdraw_people(silo: Silo, domain: str, people: Sequence[str]) -> int:
     """Puts ``people`` on the list; returns how many were new to it. Interrupted anywhere, say it again.
 
-    The list comes before the journal: a person is honoured from the first moment on, and never only on paper. The
-    journal says how many are on the list whenever it did not say so before.
+    A list that the journal doesn't hold takes them too, and stays refused until it is the newest again.
     """
-    added = silo.catalogue.opt_outs.add(domain, people, timestamp(silo.clock()))
-    opted_out = silo.catalogue.opt_outs.load(domain, expected=True)
-    what = f"opt-outs of domain {domain}: {len(opted_out)} people, list {opted_out.digest()}"
-    if not any(entry.event.what == what for entry in silo.voice.journal.entries()):
-        silo.voice.note("decision", what, None)
-    return added
+    record = OptOutRecord(silo.voice, domain)
+    return silo.catalogue.opt_outs.add(domain, people, timestamp(silo.clock()), record)
 
 
 def parts_of(silo: Silo, domain: str, person: str) -> tuple[Part, ...]:
@@ -58,7 +55,9 @@ def parts_of(silo: Silo, domain: str, person: str) -> tuple[Part, ...]:
 
 
 def _share(record: StudyRecord) -> float:
-    return record.contract.evaluation.test_share
+    match record.contract:
+        case TrainingContract():
+            return record.contract.evaluation.test_share
 
 
 def _taken_part(silo: Silo) -> Iterator[tuple[StudyRecord, Dataset]]:

@@ -11,6 +11,7 @@ from protocol.accounting import best_order
 from protocol.charter import Charter
 from silo_node.agent.answers import studies_of
 from silo_node.agent.forecasting import forecasts
+from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.registering import register_dataset, try_to_publish
 from silo_node.agent.renewing import renew_dataset
 from silo_node.agent.shelving import keep_shelf, shelf_of
@@ -18,7 +19,7 @@ from silo_node.agent.silo import Silo
 from silo_node.app import open_silo
 from silo_node.commands.ledger_tables import forecast_line
 from silo_node.commands.options import AsJson, Folder, out, print_json
-from silo_node.commands.profile_table import profile_table
+from silo_node.commands.profile_table import profile_tables
 from silo_node.dataset.catalogue import Dataset, Registration, register
 from silo_node.dataset.schema import read_schema
 from silo_node.errors import DatasetRefused
@@ -122,11 +123,13 @@ def profile(name: str, folder: Folder = Path("silo"), as_json: AsJson = False) -
     with open_silo(folder) as (silo, _):
         dataset = silo.catalogue.get(name)
         before = silo.catalogue.profile_before(name)
+        check_opt_outs(silo, dataset.domain)
         checked = silo.runner.check(_registration(dataset))
     if as_json:
         print_json({"unchanged": checked.commitment == dataset.commitment, **checked.profile})
         return
-    out.print(profile_table(checked.profile, before))
+    for table in profile_tables(checked.profile, before, dataset.declared):
+        out.print(table)
     if checked.commitment != dataset.commitment:
         out.print(
             "[yellow]It is not what was registered: no study reads it.[/yellow] "

@@ -8,11 +8,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from silo_node.agent.opt_out_record import check_opt_outs, take_opt_outs
 from silo_node.agent.silo import Silo
 from silo_node.agent.withdrawing import only_domain, parts_of, withdraw_people
 from silo_node.app import open_silo
 from silo_node.commands.options import AsJson, Folder, out, print_json
-from silo_node.errors import DatasetRefused
+from silo_node.errors import DatasetRefused, OptOutsRefused
 
 app = typer.Typer(no_args_is_help=True, help="People who refused or withdrew: their rows are left out of every read.")
 
@@ -31,6 +32,7 @@ def withdraw(
         added = withdraw_people(silo, named, [person])
         out.print("Withdrawn." if added else "On the list already.", f"From now on no read of {named} has their rows.")
         _warn_unnamed(silo, named)
+        _warn_old(silo, named)
         _say_parts(silo, named, person)
 
 
@@ -47,6 +49,19 @@ def import_(
         added = withdraw_people(silo, named, people)
         out.print(f"{added} people withdrawn from {named}; {len(set(people)) - added} were on the list already.")
         _warn_unnamed(silo, named)
+        _warn_old(silo, named)
+
+
+@app.command("accept")
+def accept(domain: Domain = None, folder: Folder = Path("silo")) -> None:
+    """Take a list as it is, where it isn't the one that the journal counts; that stands in the journal for good."""
+    with open_silo(folder) as (silo, _):
+        named = only_domain(silo, domain)
+        taken = take_opt_outs(silo, named)
+    if taken is None:
+        out.print(f"The list of {named} is the newest by the journal; nothing was to be taken.")
+    else:
+        out.print(f"Taken: the list of {named} with {taken} people. Who is missing on it is read again.")
 
 
 @app.command("count")
@@ -85,6 +100,13 @@ def _warn_unnamed(silo: Silo, domain: str) -> None:
                 f"[yellow]Dataset {dataset.name} names neither subject nor record[/yellow], so that nobody can be left "
                 "out of it: it is read no more."
             )
+
+
+def _warn_old(silo: Silo, domain: str) -> None:
+    try:
+        check_opt_outs(silo, domain)
+    except OptOutsRefused as problem:
+        out.print("[yellow]Nothing is read yet[/yellow]:", escape(str(problem)))
 
 
 def _say_parts(silo: Silo, domain: str, person: str) -> None:

@@ -19,6 +19,7 @@ _WHY: Final = {
     "decision": "decided here; nothing left",
     "warning": "noted here; nothing left",
     "halt": "stopped here; nothing left",
+    "self-test": "what this machine computes with was tested; nothing left",
 }
 
 

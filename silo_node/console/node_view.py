@@ -8,8 +8,10 @@ from protocol.errors import ProtocolError
 from protocol.follow import Follower
 from protocol.translog import Checkpoint
 from protocol.witnesses import witnesses_of
+from silo_node.agent.self_testing import standing
 from silo_node.agent.witnessing import may_work
 from silo_node.console.desk import Desk
+from silo_node.errors import JournalDamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ def node_view(desk: Desk) -> NodeView:
         Light("Node and hub", runs, f"{doing[:1].upper()}{doing[1:]}."),
         _log(desk, follower),
         Light("Journal", not found.problem, f"{whole}, at {_clock(found.at)}."),
+        _self_test(desk),
     ]
     charter = None if follower is None else follower.charter
     if follower is None or charter is None:
@@ -64,6 +67,14 @@ def _log(desk: Desk, follower: Follower | None) -> Light:
     when = "" if checkpoint.signed_at is None else f", last checkpoint {_clock(checkpoint.signed_at)}"
     total = len(witnesses_of(follower.charter).keys)
     return Light("Log", True, f"Consistent, {len(seen.fresh)} of {total} witnesses ({seen.quorum} needed){when}.")
+
+
+def _self_test(desk: Desk) -> Light:
+    try:
+        found = standing(desk.silo.voice.journal, desk.folder)
+    except JournalDamaged as problem:
+        return Light("Privacy self-test", False, str(problem))
+    return Light("Privacy self-test", found.good, f"{found.words[:1].upper()}{found.words[1:]}.")
 
 
 def _own(desk: Desk) -> tuple[tuple[str, str], ...]:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from protocol import canonical
+from protocol.clauses import Unit
 from protocol.errors import Malformed
 from protocol.ids import NAME, DatasetName, Digest, DomainName, Strict, Timestamp
-from protocol.study import DataRequirement, Unit, explain
+from protocol.study import explain
+from protocol.training_study import DataRequirement
 from silo_node.dataset.create_once import create_private
 from silo_node.dataset.keys import DatasetKeys
 from silo_node.dataset.opt_outs import OptOutList, OptOuts
@@ -210,8 +212,10 @@ class Catalogue:
         dataset = self.get(name)
         return open_rows(self._within_reach(dataset), self.keys, self.opted_out(dataset), requirement, test_share, unit)
 
-    def columns(self, name: str, columns: Sequence[str]) -> "NDArray[np.float64]":
-        """Exact values (n, columns) of dataset ``name``, for reviewed code. For the runner's process alone.
+    def columns(self, name: str, columns: Sequence[str]) -> tuple["NDArray[np.float64]", int]:
+        """Exact values (n, columns) of dataset ``name``, for reviewed code, and how many rows were left out of them.
+
+        For the runner's process alone.
 
         Raises ``DatasetRefused`` for a column that is not declared, or a source that is not what was registered.
         """

@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from protocol.clauses import Column
 from protocol.ids import ColumnName, Printable, Strict
-from protocol.study import Column
 
 Kind = Literal["number", "integer", "binary", "category", "image"]
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from protocol.ids import Timestamp
 from silo_node.dataset.keys import DatasetKeys
-from silo_node.errors import ConfigRefused, DatasetRefused
+from silo_node.errors import ConfigRefused, DatasetRefused, OptOutsRefused
 from silo_node.private_files import private_folder, read_private, write_private
 
 FORMAT: Final = "consortia-opt-outs/1"
@@ -47,6 +47,26 @@ class OptOutList:
         return hashlib.sha256("\n".join(sorted(self.entries)).encode()).hexdigest()
 
 
+class ChangeRecord(Protocol):
+    """Where changes of a list stand outside of it, so that an older list put back is noticed."""
+
+    def intended(self, before: OptOutList, after: OptOutList) -> None:
+        """Before ``after`` takes the place of ``before`` on the disk."""
+
+    def written(self, present: OptOutList) -> None:
+        """``present`` is what the disk holds now, changed or not."""
+
+
+class Unrecorded:
+    """For lists that nothing is held against: their older copies pass."""
+
+    def intended(self, before: OptOutList, after: OptOutList) -> None:
+        """Nothing is kept."""
+
+    def written(self, present: OptOutList) -> None:
+        """Nothing is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class OptOuts:
     """The lists in ``folder`` (0700), one file (0600) a privacy domain."""
@@ -60,7 +80,7 @@ class OptOuts:
 
     def begin(self, domain: str) -> None:
         """An empty list for a domain that has none."""
-        with self._locked():
+        with self.locked():
             if not self.file_of(domain).exists():
                 self._write(domain, OptOutList(self._key(domain), {}))
 
@@ -69,23 +89,29 @@ class OptOuts:
         path, key = self.file_of(domain), self._key(domain)
         if not path.exists():
             if expected:
-                raise DatasetRefused(f"the opt-outs of domain {domain} are gone ({path}); restore them from a backup")
+                raise OptOutsRefused(
+                    f"the opt-outs of domain {domain} are gone ({path}); restore them from a backup, or withdraw "
+                    "everyone again"
+                )
             return OptOutList(key, {})
         try:
             return _parse(read_private(path), key, domain)
         except (ConfigRefused, OSError) as error:
-            raise DatasetRefused(f"the opt-outs of domain {domain} cannot be read: {error}") from None
+            raise OptOutsRefused(f"the opt-outs of domain {domain} cannot be read: {error}") from None
 
-    def add(self, domain: str, people: Sequence[str], at: Timestamp) -> int:
+    def add(self, domain: str, people: Sequence[str], at: Timestamp, record: ChangeRecord | None = None) -> int:
         """Puts ``people`` on the list of ``domain``, all or none, durably; returns how many were not on it before."""
         for person in people:
             if not person or len(person) > MAX_ID or person != person.strip() or not person.isprintable():
                 raise DatasetRefused(f"an id must have 1 to {MAX_ID} printable characters, with no space around it")
-        with self._locked():
+        record = record or Unrecorded()
+        with self.locked():
             known = self.load(domain, expected=False)
-            fresh = {known.hashed(person): at for person in people} | known.entries
+            fresh = OptOutList(known.key, {known.hashed(person): at for person in people} | known.entries)
             if len(fresh) != len(known):
-                self._write(domain, OptOutList(known.key, fresh))
+                record.intended(known, fresh)
+                self._write(domain, fresh)
+            record.written(fresh)
             return len(fresh) - len(known)
 
     def _write(self, domain: str, people: OptOutList) -> None:
@@ -96,12 +122,12 @@ class OptOuts:
         return hmac.digest(self.keys.fingerprint(), b"consortia/opt-outs/v1\0" + domain.encode(), "sha256")
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """One writer at a time: of two withdrawals at once neither is lost."""
         try:
             private_folder(self.folder)
         except ConfigRefused as error:
-            raise DatasetRefused(str(error)) from None
+            raise OptOutsRefused(str(error)) from None
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -117,8 +143,8 @@ def _mac(key: bytes, text: bytes) -> str:
 def _parse(data: bytes, key: bytes, domain: str) -> OptOutList:
     body, _, last = data.rpartition(b"mac ")
     if not hmac.compare_digest(last.strip(), _mac(key, body).encode()):
-        raise DatasetRefused(f"the opt-outs of domain {domain} were cut or edited; restore them from a backup")
+        raise OptOutsRefused(f"the opt-outs of domain {domain} were cut or edited; restore them from a backup")
     lines = body.decode().splitlines()
     if lines[:1] != [f"{FORMAT} {domain}"]:
-        raise DatasetRefused(f"the opt-outs of domain {domain} are of another domain or format")
+        raise OptOutsRefused(f"the opt-outs of domain {domain} are of another domain or format")
     return OptOutList(key, dict(line.split(" ", 1) for line in lines[1:]))

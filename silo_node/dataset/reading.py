@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import DataRequirement, Unit
+from protocol.clauses import Unit
+from protocol.training_study import DataRequirement
 from silo_node.dataset.catalogue import Checked, Dataset, Found, Registration
 from silo_node.dataset.fingerprint import Seal, same
 from silo_node.dataset.keys import DatasetKeys
@@ -47,15 +48,17 @@ def open_rows(
 
 def open_columns(
     dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str]
-) -> NDArray[np.float64]:
-    """Exact values (n, columns) of the columns, in that order, for code that the owner read and approved.
+) -> tuple[NDArray[np.float64], int]:
+    """Exact values (n, columns) of the columns, in that order, for code that the owner read and approved; and how many
+    rows of people who opted out are not among them.
 
     Raises ``DatasetRefused`` for a column that isn't declared, or a source that is not what was registered.
     """
     unknown = [column for column in columns if column not in dataset.declared.names]
     if unknown:
         raise DatasetRefused(f"dataset {dataset.name} declares no column {unknown[0]}")
-    return _registered(dataset, keys, opted_out, columns).values
+    table = _registered(dataset, keys, opted_out, columns)
+    return table.values, table.left_out
 
 
 def _registered(dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str]) -> Table:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import DataRequirement, Unit
+from protocol.clauses import Unit
+from protocol.training_study import DataRequirement
 from silo_node.dataset.schema import Schema, unmet
 from silo_node.dataset.split import training_mask
 from silo_node.dataset.table import Table

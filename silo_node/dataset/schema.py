@@ -10,8 +10,10 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from protocol.clauses import Column
 from protocol.ids import ColumnName, Sentence, Strict
-from protocol.study import Column, DataRequirement, explain
+from protocol.study import explain
+from protocol.training_study import DataRequirement
 from silo_node.dataset.columns import DeclaredColumn
 from silo_node.errors import DatasetRefused
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from silo_node.dataset.cells import CellReader
 from silo_node.dataset.fingerprint import Seal
 from silo_node.dataset.identities import IdentityReader
-from silo_node.dataset.matrix import IN_MEMORY_BYTES, GrowingMatrix
+from silo_node.dataset.matrix import GrowingMatrix
 from silo_node.dataset.persons import unique
 from silo_node.dataset.problems import ContentRefused, Problems
 from silo_node.dataset.schema import Schema
@@ -65,7 +65,7 @@ def read_table(
     split_key: bytes,
     opted_out: OptedOut | None = None,
     columns: Sequence[str] | None = None,
-    in_memory: int = IN_MEMORY_BYTES,
+    in_memory: int | None = None,
     persons_key: bytes | None = None,
 ) -> Table:
     """The rows of ``source``; of the expanded columns only ``columns`` are kept where given, and all are checked.
@@ -97,7 +97,7 @@ class _Reading:
         split_key: bytes,
         opted_out: OptedOut | None,
         columns: tuple[str, ...],
-        in_memory: int,
+        in_memory: int | None,
         persons_key: bytes | None,
     ) -> None:
         self._schema, self._key, self._opted_out, self._columns = schema, split_key, opted_out, columns

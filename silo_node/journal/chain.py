@@ -136,6 +136,17 @@ class Journal:
         rows = self._db.execute(query, (study, kind, prefix, prefix + chr(0x10FFFF)))
         return frozenset(row[0] for row in rows)
 
+    def newest_first(self, kind: Kind, prefix: str = "") -> Iterator[JournalEntry]:
+        """The entries of that kind and of no study whose ``what`` begins with ``prefix``, found by an index.
+
+        Each is held against its hash and the hash before it. Raises ``JournalDamaged``.
+        """
+        chosen = f"{_STUDY} IS NULL AND {_KIND} = ? AND {_WHAT} >= ? AND {_WHAT} < ?"
+        query = f"SELECT entry FROM journal WHERE {chosen} ORDER BY entry DESC"  # noqa: S608  # names of ours
+        held = "SELECT entry, hash, CAST(event AS BLOB) FROM journal WHERE entry = ?"
+        for (index,) in self._db.execute(query, (kind, prefix, prefix + chr(0x10FFFF))).fetchall():
+            yield self._held(*self._db.execute(held, (index,)).fetchone())
+
     def close(self) -> None:
         self._db.close()
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from protocol.study import Column, Purpose, StudyContract
+from protocol.clauses import Column, Purpose
+from protocol.study import StudyContract
 from silo_node.dataset.schema import Sensitivity
 from silo_node.ledger.budget import Balance
 from silo_node.ledger.caps import CapBalance, Room

@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import Literal
 
 from protocol.accounting import cost_of
+from protocol.clauses import Column
 from protocol.ids import StudyId, moment
 from protocol.rounds import round_events
-from protocol.study import Column, StudyContract, study_cost, study_id
+from protocol.study import StudyContract, study_cost, study_id
 from silo_node.policy.case import Case, CodeCase, RegisteredDataset
 from silo_node.policy.limits import OwnerLimits
 from silo_node.policy.question import (
@@ -172,4 +173,4 @@ def scaled(value: float, scale: int, rounding: str) -> int:
 
 
 def _columns(contract: StudyContract) -> tuple[Column, ...]:
-    return (*contract.data.features, contract.data.target)
+    return contract.data.columns

@@ -10,7 +10,7 @@ from itertools import combinations
 from operator import attrgetter
 from typing import Any, Final, get_args
 
-from protocol.study import Purpose
+from protocol.clauses import Purpose
 from silo_node.dataset.schema import Sensitivity
 from silo_node.policy.case import SandboxLevel
 from silo_node.policy.facts import scaled

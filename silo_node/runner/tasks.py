@@ -16,14 +16,8 @@ from protocol import canonical
 from protocol.errors import ProtocolError
 from protocol.rounds import plan_round
 from protocol.spend import Event, Gaussian, SampledGaussian
-from protocol.study import (
-    StudyContract,
-    contract_value,
-    evaluation_events,
-    normalisation_events,
-    parse_contract,
-    training_events,
-)
+from protocol.study import StudyContract, contract_value, parse_contract
+from protocol.training_study import TrainingContract, evaluation_events, normalisation_events, training_events
 from silo_node.dataset.catalogue import Checked, Found, Registration
 from silo_node.dataset.persons import TAG_BYTES
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
@@ -40,7 +34,7 @@ class CheckTask:
 class NormaliseTask:
     """This silo's noised sums of round 0."""
 
-    contract: StudyContract
+    contract: TrainingContract
     silo: str
 
 
@@ -48,7 +42,7 @@ class NormaliseTask:
 class TrainTask:
     """This silo's weighted update of a training round; ``state`` is the study's state before it."""
 
-    contract: StudyContract
+    contract: TrainingContract
     silo: str
     round: int
     state: Payload
@@ -58,7 +52,7 @@ class TrainTask:
 class EvaluateTask:
     """This silo's two noised counts of the last round; ``state`` is the study's state before it."""
 
-    contract: StudyContract
+    contract: TrainingContract
     silo: str
     state: Payload
 
@@ -92,17 +86,25 @@ class Outcome:
     """What was run to make a round's DP vector, for the ledger; the vector itself went into a file.
 
     ``steps_run`` counts the mechanism's steps: noisy gradients in training, 1 elsewhere. ``left_out`` counts the
-    rows of people who opted out; it is private.
+    rows of people who opted out; it is private. ``engine`` says which way gradients were clipped, and why; no row
+    is in it, and it is empty outside training.
     """
 
     steps_run: int
     events_run: tuple[Event, ...]
     left_out: int = 0
+    engine: str = ""
 
 
 def task_of_round(contract: StudyContract, silo: str, index: int, state: Payload) -> RoundTask:
     """The task of round ``index`` for ``silo``. Raises ``Malformed`` outside the contract's plan."""
     contract.terms_of(silo)
+    match contract:
+        case TrainingContract():
+            return _training_task(contract, silo, index, state)
+
+
+def _training_task(contract: TrainingContract, silo: str, index: int, state: Payload) -> RoundTask:
     stage = plan_round(contract, index).stage
     if stage == "normalisation":
         return NormaliseTask(contract, silo)
@@ -148,6 +150,7 @@ def _with_steps(event: SampledGaussian | Gaussian, steps: int) -> Event:
 
 # -- as frames
 
+_MOST_SENTENCE: Final = 500
 _ROUND_TASKS: Final = {"normalise": NormaliseTask, "train": TrainTask, "evaluate": EvaluateTask}
 
 
@@ -194,8 +197,10 @@ def _trace(person: Any, dataset: Any, test_shares: Any) -> TraceTask:
     return TraceTask(person, dataset, shares)
 
 
-def outcome_frame(vector: NDArray[np.float64], steps_run: int, left_out: int = 0) -> Frame:
-    return Frame({"reply": "outcome", "steps_run": steps_run, "left_out": left_out}, vector_payload(vector))
+def outcome_frame(vector: NDArray[np.float64], steps_run: int, left_out: int = 0, engine: str = "") -> Frame:
+    """A training round's outcome names its engine, another one has none."""
+    header = {"reply": "outcome", "steps_run": steps_run, "left_out": left_out}
+    return Frame(header | {"engine": engine} if engine else header, vector_payload(vector))
 
 
 def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
@@ -203,13 +208,13 @@ def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
 
     Little-endian float64, all finite, as many as the round has; else ``BadFrame``, and what was written is nothing.
     """
-    _only(frame.header, "reply", "steps_run", "left_out")
+    _only(frame.header, "reply", "steps_run", "left_out", *(("engine",) if isinstance(task, TrainTask) else ()))
     steps, left_out, values = frame.header["steps_run"], frame.header["left_out"], values_of(task)
     if frame.header["reply"] != "outcome" or type(steps) is not int or type(left_out) is not int or left_out < 0:
         raise BadFrame("a reply that is no outcome")
     if frame.payload.size != 8 * values:
         raise BadFrame(f"a vector of {frame.payload.size} bytes, not of {values} float64")
-    outcome = Outcome(steps, events_run(task, steps), left_out)
+    outcome = Outcome(steps, events_run(task, steps), left_out, _sentence(frame.header.get("engine", "")))
     for block in frame.payload.blocks:
         if not bool(np.isfinite(np.frombuffer(block, "<f8")).all()):
             raise BadFrame("an outcome that is not finite")
@@ -217,17 +222,29 @@ def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
     return outcome
 
 
-def extract_frame(values: NDArray[np.float64]) -> Frame:
-    return Frame({"reply": "extracted"}, vector_payload(values.reshape(-1)))
+def _sentence(engine: Any) -> str:
+    """What a log may take in one line. Raises ``BadFrame``."""
+    if not isinstance(engine, str) or len(engine) > _MOST_SENTENCE or not engine.isprintable():
+        raise BadFrame("an engine that is no short sentence")
+    return engine
 
 
-def extract_from(task: ExtractTask, frame: Frame, rows: BinaryIO) -> None:
-    """The granted values, written to ``rows`` as they arrive: little-endian float64 (n, columns), in C order."""
-    _only(frame.header, "reply")
-    if frame.header["reply"] != "extracted" or frame.payload.size % (8 * len(task.columns)):
+def extract_frame(values: NDArray[np.float64], left_out: int) -> Frame:
+    return Frame({"reply": "extracted", "left_out": left_out}, vector_payload(values.reshape(-1)))
+
+
+def extract_from(task: ExtractTask, frame: Frame, rows: BinaryIO) -> int:
+    """The granted values, written to ``rows`` as they arrive: little-endian float64 (n, columns), in C order.
+
+    Returns how many rows of people who opted out are not among them.
+    """
+    _only(frame.header, "reply", "left_out")
+    left_out, whole = frame.header["left_out"], frame.payload.size % (8 * len(task.columns)) == 0
+    if frame.header["reply"] != "extracted" or type(left_out) is not int or left_out < 0 or not whole:
         raise BadFrame("a reply that is no table of the columns asked for")
     for block in frame.payload.blocks:
         rows.write(block)
+    return left_out
 
 
 def checked_frame(checked: Checked) -> Frame:

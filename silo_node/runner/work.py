@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
 from silo_node.dataset.catalogue import Catalogue
-from silo_node.dataset.matrix import selected
 from silo_node.dataset.rows import Rows
 from silo_node.runner.messages import Frame
 from silo_node.runner.tasks import (
@@ -23,7 +22,7 @@ from silo_node.runner.tasks import (
     outcome_frame,
     traced_frame,
 )
-from silo_node.statistics.queries import normalisation_sums
+from silo_node.statistics.queries import streamed_sums
 from silo_node.training.noise import NoiseSource
 from silo_node.training.rows import TrainingRows, scaled
 from silo_node.training.state import StudyState
@@ -33,7 +32,7 @@ from silo_node.training.state import StudyState
 class _Opened:
     """Rows kept from one round to the next, with what must be unchanged for them to still be the right ones."""
 
-    contract: StudyContract
+    contract: TrainingContract
     commitment: str
     file: tuple[int, int, int, int]
     opt_outs: str
@@ -53,7 +52,7 @@ class Workshop:
         if isinstance(task, CheckTask):
             return checked_frame(self._catalogue.check(task.registration))
         if isinstance(task, ExtractTask):
-            return extract_frame(self._catalogue.columns(task.dataset, task.columns))
+            return extract_frame(*self._catalogue.columns(task.dataset, task.columns))
         if isinstance(task, TraceTask):
             found = (self._catalogue.find(task.dataset, task.person, share) for share in task.test_shares)
             return traced_frame(tuple(found))
@@ -61,8 +60,8 @@ class Workshop:
         # Before the rows: a state that is none must not cost their reading.
         if isinstance(task, NormaliseTask):
             rows = self._rows(contract)
-            scaled_rows = scaled(contract, _training(rows).features)
-            return outcome_frame(normalisation_sums(contract, scaled_rows, self._noise), 1, rows.left_out)
+            blocks = (scaled(contract, features) for features, _ in _training(rows).blocks())
+            return outcome_frame(streamed_sums(contract, blocks, self._noise), 1, rows.left_out)
         state = StudyState.from_bytes(task.state.whole())
         # Imported here: torch takes seconds, and reading a source through does without it.
         if isinstance(task, TrainTask):
@@ -70,13 +69,13 @@ class Workshop:
 
             rows = self._rows(contract)
             update = train_round(contract, task.silo, _training(rows), state, self._noise)
-            return outcome_frame(update.vector, update.steps_run, rows.left_out)
+            return outcome_frame(update.vector, update.steps_run, rows.left_out, str(update.engine))
         from silo_node.training.evaluation import evaluation_counts
 
         rows = self._rows(contract)
         return outcome_frame(evaluation_counts(contract, _held_out(rows), state, self._noise), 1, rows.left_out)
 
-    def _rows(self, contract: StudyContract) -> Rows:
+    def _rows(self, contract: TrainingContract) -> Rows:
         """The contract's rows; opened anew unless nothing has changed since the last task:
         contract, registration, file and opt-outs."""
         dataset = self._catalogue.get(contract.data.dataset)
@@ -85,7 +84,7 @@ class Workshop:
         now = (contract, dataset.commitment, file, opt_outs)
         if kept and (kept.contract, kept.commitment, kept.file, kept.opt_outs) == now:
             return kept.rows
-        self._opened = None  # The old rows go before the new ones come: both at once may not fit.
+        self._opened = kept = None  # The old rows go before the new ones come: both at once may not fit.
         share, unit = contract.evaluation.test_share, contract.privacy.unit
         rows = self._catalogue.open(dataset.name, contract.data, share, unit)
         self._opened = _Opened(contract, dataset.commitment, file, opt_outs, rows)
@@ -101,7 +100,7 @@ def _held_out(rows: Rows) -> TrainingRows:
 
 
 def _selected(rows: Rows, where: NDArray[np.bool_]) -> TrainingRows:
-    return TrainingRows(selected(rows.features, where), rows.target[where])
+    return TrainingRows(rows.features, rows.target, np.flatnonzero(where))
 
 
 def _stamp(source: Path) -> tuple[int, int, int, int]:

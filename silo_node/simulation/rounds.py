@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.accounting import cost_of, epsilon_at
+from protocol.evaluation import right_and_wrong
 from protocol.rounds import last_round, plan_round, round_events, round_layout
 from protocol.sealing.decode import dequantise
 from protocol.simulation import RoundSimulated, SiloSimulated, SimulationOutcome
-from protocol.study import StudyContract, study_id
+from protocol.study import study_id
+from protocol.training_study import TrainingContract
 from silo_node.agent.progress import Progress, apply_total, segments_of
 from silo_node.sealing.quantise import Quantiser, cryptographic_uniforms, source_of
 from silo_node.simulation.rows import SiloRows
@@ -45,7 +47,7 @@ class Hits:
 
 
 def simulate(
-    contract: StudyContract, rows: Mapping[str, SiloRows], noise: NoiseSource
+    contract: TrainingContract, rows: Mapping[str, SiloRows], noise: NoiseSource
 ) -> Iterator[RoundSimulated | SimulationOutcome]:
     """All rounds of the study, a report after each, and its outcome. ``rows`` holds every silo of the contract."""
     study, last, held = study_id(contract), last_round(contract), b""
@@ -69,7 +71,7 @@ def simulate(
     yield _outcome(contract, rows, Progress.from_bytes(held))
 
 
-def hits_of(contract: StudyContract, rows: Mapping[str, SiloRows], state: StudyState) -> dict[str, Hits]:
+def hits_of(contract: TrainingContract, rows: Mapping[str, SiloRows], state: StudyState) -> dict[str, Hits]:
     """By silo, how the model that ``state`` would release does on the held-out rows."""
     hits = {}
     for silo, one in rows.items():
@@ -80,7 +82,7 @@ def hits_of(contract: StudyContract, rows: Mapping[str, SiloRows], state: StudyS
     return hits
 
 
-def epsilon_after(contract: StudyContract, index: int) -> float:
+def epsilon_after(contract: TrainingContract, index: int) -> float:
     """What rounds 0 to ``index`` cost, at the contract's order and delta, at the silo where they cost most."""
     privacy = contract.privacy
     costs = [
@@ -91,7 +93,7 @@ def epsilon_after(contract: StudyContract, index: int) -> float:
 
 
 def _total(
-    contract: StudyContract, rows: Mapping[str, SiloRows], held: bytes, index: int, noise: NoiseSource
+    contract: TrainingContract, rows: Mapping[str, SiloRows], held: bytes, index: int, noise: NoiseSource
 ) -> tuple[Floats, int]:
     """The opened total of a round over all silos, and how many values were clipped when they were encoded."""
     segments = segments_of(contract, io.BytesIO(held), index)
@@ -106,7 +108,9 @@ def _total(
     return dequantise(sums, part, len(rows), segments), clipped
 
 
-def _update(contract: StudyContract, silo: str, rows: SiloRows, held: bytes, index: int, noise: NoiseSource) -> Floats:
+def _update(
+    contract: TrainingContract, silo: str, rows: SiloRows, held: bytes, index: int, noise: NoiseSource
+) -> Floats:
     stage = plan_round(contract, index).stage
     if stage == "normalisation":
         return normalisation_sums(contract, scaled(contract, rows.training.features), noise)
@@ -120,15 +124,16 @@ def _together(hits: Mapping[str, Hits]) -> Hits:
     return Hits(sum(one.right for one in hits.values()), sum(one.rows for one in hits.values()))
 
 
-def _outcome(contract: StudyContract, rows: Mapping[str, SiloRows], reached: Progress) -> SimulationOutcome:
-    told = estimate_accuracy(contract, np.array([reached.right, reached.wrong]), reached.evaluated)
+def _outcome(contract: TrainingContract, rows: Mapping[str, SiloRows], reached: Progress) -> SimulationOutcome:
+    told = estimate_accuracy(contract, reached.counts, reached.evaluated)
+    right, wrong = right_and_wrong(contract.evaluation, reached.counts)
     hits = hits_of(contract, rows, reached.state)
     positive = sum(int(one.held_out.target.sum()) for one in rows.values())
     commonest = Hits(max(positive, _together(hits).rows - positive), _together(hits).rows)
     return SimulationOutcome(
         type="outcome",
-        right=reached.right,
-        wrong=reached.wrong,
+        right=right,
+        wrong=wrong,
         accuracy=told.accuracy,
         standard_error=told.standard_error,
         exact=_together(hits).share,

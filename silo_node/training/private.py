@@ -6,12 +6,12 @@ The rules, each a regression test:
 3. Noise and sampling come from a cryptographic source that is passed in, never from torch's generators.
 4. A layer that mixes the records of a batch, or that is not on the list, is refused; so is a shared parameter.
 5. An empty batch is a step like any other: noise alone.
-6. The sensitivity is C: per-record gradients, norms and sums are float64, whose rounding, with that of the noise
-   grid, stays far below the slack of 1e-5 that is charged.
+6. Clip, noise multiplier and normaliser stay what they were: schedulers are refused.
+7. The sensitivity is C: norms are those of the very gradients that are added, norms and sums are float64, whose
+   rounding, with that of the noise grid, stays far below the slack of 1e-5 that is charged.
 """
 
-import math
-from typing import Final, Protocol
+from collections.abc import Iterator
 
 import torch
 from opacus import GradSampleModule
@@ -19,134 +19,89 @@ from opacus.optimizers.optimizer_fast_gradient_clipping import DPOptimizerFastGr
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from silo_node.training.bookkeeping import BookKeeping
+from silo_node.training.clipping import ClippedSums, clip_factors, present, scaled_sum
+from silo_node.training.engine_choice import EngineChoice, choice_for, is_linear_chain
 from silo_node.training.errors import TrainingRefused
-from silo_node.training.noise import Floats, NoiseSource, grid_step
-
-MAX_EXPECTED_BATCH: Final = 10_000
-"""Rows a step, by published counts, that the charged sensitivity was checked for."""
-MAX_ROWS: Final = 250_000
-"""n terms of at most C summed in float64 are off by at most n^2 C 2^-53: 7e-6 C here."""
-
-_ROWS_AT_ONCE: Final = 2048
-_LARGEST_NORM: Final = 1e100  # squares of what is below stay far inside float64
-_SEPARABLE: Final = (nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.Flatten, nn.LayerNorm, nn.GroupNorm)
-
-
-class ClippedSums(Protocol):
-    """How per-record gradients of the logistic loss are clipped and added, one tensor a parameter."""
-
-    def __call__(self, inputs: Tensor, target: Tensor) -> list[Tensor]:
-        """Sums for inputs (n, d) and target (n,), each record's gradient clipped to L2 norm C."""
-        ...
+from silo_node.training.linear_chain import LinearChain
+from silo_node.training.noise import NoiseSource, grid_step
+from silo_node.training.physical_batches import PhysicalBatches, batches_for
+from silo_node.training.place_independence import alike_in_all_places
+from silo_node.training.separability import require_separable, trainable
 
 
 def clipped_sums(model: nn.Module, clip: float) -> ClippedSums:
-    """The fastest exact way for this model. Raises TrainingRefused on a model that rule 4 forbids."""
-    require_separable(model)
-    if isinstance(model, nn.Sequential) and len(model) % 2 and all(_in_chain(*spot) for spot in enumerate(model)):
-        return BookKeeping(model, clip)
-    return OpacusHooks(model, clip)
+    """The fastest way for this model that keeps the bound. Raises TrainingRefused on a model that rule 4 forbids."""
+    choice = choice_for(model)
+    if choice.name == "hooks":
+        return OpacusHooks(model, clip, choice)
+    if isinstance(model, nn.Sequential) and is_linear_chain(model):
+        return LinearChain(model, clip)
+    return BookKeeping(model, clip, choice, alike_in_all_places)
 
 
-def require_separable(model: nn.Module) -> None:
-    """Refuse a model in which one record could move another's gradient, or a parameter that is used twice."""
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.modules.batchnorm._NormBase):
-            raise TrainingRefused(
-                f"layer {name} is a {type(layer).__name__}: it mixes the records of a batch, and frozen its running "
-                "statistics leak; use GroupNorm"
-            )
-        if not isinstance(layer, nn.Sequential) and type(layer) not in _SEPARABLE:
-            raise TrainingRefused(
-                f"layer {name or 'of the model'}: {type(layer).__name__} is not on the list of layers"
-            )
-    held = [id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)]
-    modules = [id(layer) for _, layer in model.named_modules(remove_duplicate=False)]
-    if len(set(held)) != len(held) or len(set(modules)) != len(modules) or any(True for _ in model.buffers()):
-        raise TrainingRefused("model: each parameter must be used exactly once, and there may be no buffers")
-    if any(parameter.dtype != torch.float64 for parameter in model.parameters()):
-        raise TrainingRefused("model: parameters must be float64, for which the sensitivity bound holds")
+class _Samples:
+    """Each record's gradient from Opacus' hooks, float64 (n, parameter's size), one tensor a trainable parameter."""
 
-
-class BookKeeping:
-    """Clipped sums in closed form for linear layers with ReLU between them, without any per-record gradient.
-
-    A record's gradient in a linear layer is the outer product of the error behind it and the input before it:
-    its norm is the product of theirs, and the clipped sum over records is one matrix product (Goodfellow,
-    "Efficient Per-Example Gradient Computations", 2015; Bu et al., "Differentially Private Optimization on Large
-    Model at Small Cost", 2023).
-    """
-
-    def __init__(self, model: nn.Sequential, clip: float) -> None:
-        self._linear = [layer for layer in model if isinstance(layer, nn.Linear)]
-        self._clip = clip
-
-    @torch.no_grad()
-    def __call__(self, inputs: Tensor, target: Tensor) -> list[Tensor]:
-        """See `ClippedSums`."""
-        befores = self._forward(inputs)
-        errors = self._backward(befores, target)
-        squares, largest = torch.zeros(len(inputs), dtype=torch.float64), torch.zeros(len(inputs), dtype=torch.float64)
-        for before, error in zip(befores, errors, strict=True):
-            size, steepness = before.square().sum(1) + 1.0, error.square().sum(1)
-            squares += size * steepness
-            largest = torch.maximum(largest, torch.maximum(size, steepness))
-        scale = _clip_factors(squares.sqrt(), largest.sqrt(), self._clip)
-        sums = []
-        for before, error in zip(befores, errors, strict=True):
-            weighted = _scaled(error, scale)
-            sums += [weighted.T @ _present(before, scale), weighted.sum(0)]
-        return sums
-
-    def _forward(self, inputs: Tensor) -> list[Tensor]:
-        """What goes into each linear layer, (n, inputs of the layer), and last the logits (n, 1)."""
-        values = [inputs]
-        for place, layer in enumerate(self._linear):
-            value = layer(values[-1])
-            values.append(value if place == len(self._linear) - 1 else value.relu_())
-        return values
-
-    def _backward(self, befores: list[Tensor], target: Tensor) -> list[Tensor]:
-        """Each record's error behind each linear layer, (n, outputs of the layer); takes the logits away."""
-        errors = [torch.sigmoid(befores.pop()) - target[:, None]]
-        for layer, before in zip(self._linear[:0:-1], befores[:0:-1], strict=True):
-            errors.append((errors[-1] @ layer.weight) * (before > 0))
-        return errors[::-1]
-
-
-class OpacusHooks:
-    """Clipped sums from the per-record gradients of Opacus' hooks: for every other model on the list of layers."""
-
-    def __init__(self, model: nn.Module, clip: float) -> None:
-        self._parameters = list(model.parameters())
+    def __init__(self, model: nn.Module) -> None:
+        self.parameters = trainable(model)
         self._model = GradSampleModule(model, batch_first=True, loss_reduction="sum")
-        self._clip = clip
 
     def __call__(self, inputs: Tensor, target: Tensor) -> list[Tensor]:
-        """See `ClippedSums`."""
-        if not len(inputs):
-            return [torch.zeros_like(parameter) for parameter in self._parameters]
         self._model.zero_grad(set_to_none=True)
         # Torch warns of a backward hook behind which no input wants a gradient.
         watched = inputs.detach().requires_grad_()
         loss = binary_cross_entropy_with_logits(self._model(watched)[:, 0], target, reduction="sum")
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         # Opacus hangs the per-record gradients on the parameters themselves.
-        samples: list[Tensor] = [vars(parameter)["grad_sample"] for parameter in self._parameters]
-        gradients = [sample.reshape(len(inputs), -1) for sample in samples]
+        samples: list[Tensor | None] = [vars(parameter).get("grad_sample") for parameter in self.parameters]
         self._model.zero_grad(set_to_none=True)
-        norms = torch.stack([gradient.square().sum(1) for gradient in gradients]).sum(0).sqrt()
-        scale = _clip_factors(norms, norms, self._clip)
-        return [
-            _scaled(gradient, scale).sum(0).view_as(parameter)
-            for gradient, parameter in zip(gradients, self._parameters, strict=True)
-        ]
+        return [_one_a_record(sample, len(inputs)) for sample in samples]
+
+
+class OpacusHooks:
+    """Clipped sums from the per-record gradients of Opacus' hooks: for every other model on the list of layers."""
+
+    def __init__(self, model: nn.Module, clip: float, choice: EngineChoice | None = None) -> None:
+        self.choice = choice or EngineChoice("hooks", "it was asked for")
+        self._samples = _Samples(model)
+        self._clip = clip
+
+    def __call__(self, inputs: Tensor, target: Tensor) -> list[Tensor]:
+        """See `ClippedSums`."""
+        if not len(inputs):
+            return [torch.zeros_like(parameter) for parameter in self._samples.parameters]
+        gradients = self._samples(inputs, target)
+        norms = _norms(gradients)
+        return _added(gradients, clip_factors(norms, norms, self._clip), self._samples.parameters)
+
+
+class UnitHooks:
+    """The `UnitSums` of any model on the list of layers, from the per-record gradients of Opacus' hooks."""
+
+    def __init__(self, model: nn.Module, clip: float, rows_per_unit: int) -> None:
+        self.choice = choice_for(model, rows_per_unit)
+        self._samples = _Samples(model)
+        self._clip = clip
+
+    def __call__(self, inputs: Tensor, target: Tensor, units: Tensor) -> list[Tensor]:
+        """See `UnitSums`."""
+        if not len(inputs):
+            return [torch.zeros_like(parameter) for parameter in self._samples.parameters]
+        rows = self._samples(inputs, target)
+        norms = _norms(rows)
+        # A factor of 1 or 0: rows are dropped here, and nothing is clipped yet.
+        sound = clip_factors(norms, norms, float("inf"))
+        joined = [_joined(gradient, sound, units) for gradient in rows]
+        norms = _norms(joined)
+        return _added(joined, clip_factors(norms, norms, self._clip), self._samples.parameters)
 
 
 class HardenedOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc]  # Opacus is untyped
-    """Opacus' optimizer with the noise of a passed-in source, over plain SGD.
+    """Opacus' optimizer with the noise of a passed-in source, over plain SGD on the parameters that aren't frozen.
 
     The gradient of a step is (clipped sum + noise of standard deviation noise_multiplier * clip) / normaliser.
+    rows_per_unit: the most rows of one unit of privacy; above 1, steps take units.
     """
 
     def __init__(
@@ -159,67 +114,91 @@ class HardenedOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc] 
         noise_multiplier: float,
         normaliser: float,
         noise: NoiseSource,
+        rows_per_unit: int = 1,
     ) -> None:
+        require_separable(model)
         super().__init__(
-            torch.optim.SGD(model.parameters(), lr=learning_rate, weight_decay=weight_decay),
+            torch.optim.SGD(trainable(model), lr=learning_rate, weight_decay=weight_decay),
             noise_multiplier=noise_multiplier,
             max_grad_norm=clip,
             expected_batch_size=normaliser,
             loss_reduction="mean",
         )
-        self._sums = clipped_sums(model, clip)
+        self._model = model
+        self._charged = (clip, noise_multiplier, normaliser)
+        self._sums = clipped_sums(model, clip) if rows_per_unit == 1 else UnitHooks(model, clip, rows_per_unit)
+        self._batches: PhysicalBatches | None = None
         self._noise = noise
 
-    def private_step(self, inputs: Tensor, target: Tensor) -> None:
-        """One step on a sampled batch: inputs (n, d), target (n,), both float64; n may be 0."""
+    @property
+    def choice(self) -> EngineChoice:
+        """Which engine this is, and why; complete once a step was run."""
+        return self._sums.choice
+
+    def private_step(self, inputs: Tensor, target: Tensor, units: Tensor | None = None) -> None:
+        """One step on a sampled batch: inputs (n, ...), target (n,), both float64; n may be 0.
+
+        units: int64 (n,), the unit of each row, where units have several rows; those of one stand together.
+        """
+        if (self.max_grad_norm, self.noise_multiplier, self.expected_batch_size) != self._charged:
+            # What schedulers do: the noise would follow, and what was clipped would not.
+            raise TrainingRefused("optimizer: clip, noise and normaliser are the contract's, and may not be changed")
         self.zero_grad(set_to_none=True)
-        for parameter in self.params:
-            parameter.grad = torch.zeros_like(parameter)
-        for start in range(0, len(inputs), _ROWS_AT_ONCE):
-            end = start + _ROWS_AT_ONCE
-            for parameter, total in zip(self.params, self._sums(inputs[start:end], target[start:end]), strict=True):
-                parameter.grad += total
+        pieces = self._piecewise(inputs, target, units)
+        totals = next(pieces, None) or [torch.zeros_like(parameter) for parameter in self.params]
+        for sums in pieces:
+            for total, piece in zip(totals, sums, strict=True):
+                total += piece
+        # Not before: Opacus' hooks clear what hangs on parameters.
+        for parameter, total in zip(self.params, totals, strict=True):
+            parameter.grad = total
         self.step()
+
+    def accumulate(self) -> None:
+        """Opacus' hook before the noise: the clipped sum as it is, not a copy of it."""
+        for parameter in self.params:
+            parameter.summed_grad = parameter.grad
 
     def add_noise(self) -> None:
         """Opacus' hook between clipping and scaling: noise on the integer grid, from the source."""
         deviation, step = self.noise_multiplier * self.max_grad_norm, grid_step(self.max_grad_norm)
         for parameter in self.params:
-            noised = self._noise.add_gaussian(parameter.summed_grad.numpy(), deviation, step)
-            parameter.grad = torch.from_numpy(noised)
+            noised = self._noise.add_gaussian(parameter.summed_grad.cpu().numpy(), deviation, step)
+            parameter.grad = torch.from_numpy(noised).to(parameter.device)
+
+    def _piecewise(self, inputs: Tensor, target: Tensor, units: Tensor | None) -> Iterator[list[Tensor]]:
+        """The clipped sums of piece after piece, on the model's device."""
+        if (units is None) == isinstance(self._sums, UnitHooks):
+            raise TrainingRefused("units: are needed where a unit has several rows, and nowhere else")
+        if self._batches is None:
+            self._batches = batches_for(
+                self._model,
+                inputs.shape[1:],
+                padded=isinstance(self._sums, BookKeeping),
+                written_out=isinstance(self._sums, OpacusHooks | UnitHooks),
+            )
+        rows = (inputs, target) if units is None else (inputs, target, units)
+        pieces = self._batches.of(*rows) if units is None else self._batches.of_units(*rows)
+        device = self.params[0].device
+        return (self._sums(*(tensor.to(device) for tensor in piece)) for piece in pieces)
 
 
-def sampled(inputs: Floats, target: Floats, rate: float, noise: NoiseSource) -> tuple[Tensor, Tensor]:
-    """A Poisson sample of the rows as tensors (m, d) and (m,), picked by index."""
-    mask = noise.included(len(target), rate)
-    return torch.from_numpy(inputs[mask]), torch.from_numpy(target[mask])
+def _one_a_record(sample: Tensor | None, records: int) -> Tensor:
+    if sample is None or len(sample) != records:
+        raise TrainingRefused("model: a trainable parameter isn't used, or not record by record; freeze or remove it")
+    return sample.reshape(records, -1)
 
 
-def require_covered(published_rows: int, sampling_rate: float) -> None:
-    """Refuse a plan whose batches are larger than the charged sensitivity was checked for; constants alone."""
-    expected = published_rows * sampling_rate
-    if expected > MAX_EXPECTED_BATCH:
-        raise TrainingRefused(
-            f"sampling_rate {sampling_rate} of {published_rows} rows: {math.ceil(expected)} a step, at most "
-            f"{MAX_EXPECTED_BATCH} are covered by the charged sensitivity; lower the sampling rate"
-        )
+def _norms(gradients: list[Tensor]) -> Tensor:
+    return torch.stack([gradient.square().sum(1) for gradient in gradients]).sum(0).sqrt()
 
 
-def _in_chain(place: int, layer: nn.Module) -> bool:
-    """Whether linear layers with biases stand at even places and ReLU at odd ones."""
-    return type(layer) is nn.ReLU if place % 2 else type(layer) is nn.Linear and layer.bias is not None
+def _joined(gradient: Tensor, sound: Tensor, units: Tensor) -> Tensor:
+    """Gradients (units, p) of the units whose rows' are given, (n, p), without the rows that aren't sound."""
+    joined = gradient.new_zeros(int(units.max()) + 1, gradient.shape[1])
+    return joined.index_add_(0, units, present(gradient, sound))
 
 
-def _clip_factors(norms: Tensor, largest: Tensor, clip: float) -> Tensor:
-    """min(1, C / norm), and 0 for a record that isn't finite or is too large to be squared exactly."""
-    sound = torch.isfinite(norms) & (largest <= _LARGEST_NORM)
-    return torch.where(sound, (clip / norms).clamp(max=1.0), 0.0)
-
-
-def _scaled(rows: Tensor, scale: Tensor) -> Tensor:
-    return _present(rows, scale) * scale[:, None]
-
-
-def _present(rows: Tensor, scale: Tensor) -> Tensor:
-    """Rows with those of absent records zero: a zero factor alone would leave 0 * NaN = NaN."""
-    return torch.where((scale > 0)[:, None], rows, 0.0)
+def _added(gradients: list[Tensor], scale: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    pairs = zip(gradients, parameters, strict=True)
+    return [scaled_sum(gradient, scale).view_as(parameter) for gradient, parameter in pairs]

@@ -21,7 +21,7 @@ Vector = Literal["mean", "deviation", "parameters", "summed"]
 _MAGIC: Final = b"consortia/study-state/v2\x00"
 _HEAD: Final = struct.Struct("<QQQQQ")
 _MOST_HEAD_BYTES: Final = 4096
-"""No head is longer: a contract's model has at most 18 tensors."""
+"""No head is longer: a contract's model has at most 400 trained tensors (protocol.graph_plan)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class StateHead:
     rounds:     training rounds applied so far.
     averaged:   how many states ``summed`` is the sum of.
     features, parameters: values of mean and of deviation; of parameters and of summed.
-    exponents:  the scale exponents of the next training round, one a tensor (protocol.study.tensor_lengths).
+    exponents:  the scale exponents of the next training round, one a tensor (protocol.training_study.tensor_lengths).
     """
 
     rounds: int

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.sealing.decode import Segment, next_exponent, runs_within, weighted_mean
-from protocol.study import StudyContract, parameter_count, tensor_lengths
+from protocol.training_study import TrainingContract, parameter_count, tensor_lengths
 from silo_node.training.architecture import initial_runs
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.state import StateFile, StateHead
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 def begin_state(
-    contract: StudyContract, study: str, mean: Floats, deviation: Floats, after: BinaryIO, start: int
+    contract: TrainingContract, study: str, mean: Floats, deviation: Floats, after: BinaryIO, start: int
 ) -> None:
     """Writes the state after the normalisation round into ``after``, from byte ``start`` on.
 
@@ -43,7 +43,7 @@ def begin_state(
     state.write_head(head)
 
 
-def survivors_weight(contract: StudyContract, survivors: tuple[str, ...]) -> float:
+def survivors_weight(contract: TrainingContract, survivors: tuple[str, ...]) -> float:
     """The summed weight of the silos in a total, added in the contract's order. Raises TrainingRefused."""
     if len(set(survivors)) != len(survivors) or not set(survivors) <= set(contract.silo_names) or not survivors:
         raise TrainingRefused(f"survivors {', '.join(survivors) or 'none'}: must be distinct silos of the contract")
@@ -53,7 +53,7 @@ def survivors_weight(contract: StudyContract, survivors: tuple[str, ...]) -> flo
     return total
 
 
-def training_segments(contract: StudyContract, head: StateHead) -> tuple[Segment, ...]:
+def training_segments(contract: TrainingContract, head: StateHead) -> tuple[Segment, ...]:
     """The tensors of the next training round with their scales. Raises TrainingRefused for another model's state."""
     lengths = tensor_lengths(contract)
     if len(lengths) != len(head.exponents) or sum(lengths) != head.parameters:
@@ -65,7 +65,7 @@ def training_segments(contract: StudyContract, head: StateHead) -> tuple[Segment
 
 
 def apply_update(
-    contract: StudyContract,
+    contract: TrainingContract,
     before: StateFile,
     index: int,
     totals: Iterable[Floats],
@@ -97,7 +97,7 @@ class _MeanUpdate:
     contract's rounds, not by how many were applied: a round of which nothing was applied counts for it too.
     """
 
-    def __init__(self, contract: StudyContract, head: StateHead, index: int, survivors: tuple[str, ...]) -> None:
+    def __init__(self, contract: TrainingContract, head: StateHead, index: int, survivors: tuple[str, ...]) -> None:
         rounds = contract.training.rounds
         if not head.rounds < index <= rounds:
             raise TrainingRefused(f"training round {index}: {head.rounds} of the contract's {rounds} were applied")

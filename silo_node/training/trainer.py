@@ -6,12 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocol.study import StudyContract
+from protocol.training_study import TrainingContract
+from silo_node.training.clipping import MAX_ROWS, require_covered
+from silo_node.training.engine_choice import EngineChoice
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.models import build, vector
 from silo_node.training.noise import NoiseSource
-from silo_node.training.private import MAX_ROWS, HardenedOptimizer, require_covered, sampled
+from silo_node.training.private import HardenedOptimizer
 from silo_node.training.rows import TrainingRows, standardised
+from silo_node.training.sampling import sampled
 from silo_node.training.state import StudyState
 
 Floats = NDArray[np.float64]
@@ -22,14 +25,16 @@ class RoundUpdate:
     """What leaves a training round, differentially private: safe to seal.
 
     vector: float64 (p,), weight * (local - global). steps_run: what the ledger settles; it never depends on rows.
+    engine: which way clipped sums were computed, and why; it follows from the contract and the processor.
     """
 
     vector: Floats
     steps_run: int
+    engine: EngineChoice
 
 
 def train_round(
-    contract: StudyContract, silo: str, rows: TrainingRows, state: StudyState, noise: NoiseSource
+    contract: TrainingContract, silo: str, rows: TrainingRows, state: StudyState, noise: NoiseSource
 ) -> RoundUpdate:
     """Run the contract's local steps on the silo's training rows, from ``state``.
 
@@ -42,7 +47,6 @@ def train_round(
     require_covered(terms.rows, terms.sampling_rate)
     if rows.count > MAX_ROWS:
         raise TrainingRefused(f"rows: more than the {MAX_ROWS} that the charged sensitivity covers")
-    inputs = standardised(contract, rows.features, state.mean, state.deviation)
     model = build(contract, state.parameters)
     optimizer = HardenedOptimizer(
         model,
@@ -54,10 +58,12 @@ def train_round(
         noise=noise,
     )
     for _ in range(training.local_steps):
-        optimizer.private_step(*sampled(inputs, rows.target, terms.sampling_rate, noise))
+        features, target = sampled(rows, terms.sampling_rate, noise)
+        inputs = standardised(contract, features, state.mean, state.deviation)
+        optimizer.private_step(torch.from_numpy(inputs), torch.from_numpy(target))
     update = vector(model)
     update -= state.parameters
     update *= terms.weight
     if not bool(np.isfinite(update).all()):
         raise TrainingRefused("model: diverged in local training; lower learning_rate or weight_decay")
-    return RoundUpdate(update, training.local_steps)
+    return RoundUpdate(update, training.local_steps, optimizer.choice)

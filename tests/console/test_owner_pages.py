@@ -171,5 +171,6 @@ def test_an_empty_silo_says_what_to_do_next(group, tmp_path, tab):
     expect(tab.get_by_text("No code was submitted to this silo yet.")).to_be_visible()
     tab.goto(home + "node")
     expect(tab.get_by_text("Start the node on this machine: consortia-silo run")).to_be_visible()
+    expect(tab.get_by_text("Privacy self-test: look at this. Never run on this machine.")).to_be_visible()
     terminal.close()
     node.close()

@@ -22,7 +22,7 @@ from protocol.round_statements import (
     UploadComplete,
     VerificationFailed,
 )
-from protocol.study import tensor_lengths
+from protocol.training_study import tensor_lengths
 from silo_node.agent.progress import Progress
 from silo_node.errors import HubDistrusted
 from silo_node.training.strategies import survivors_weight

@@ -12,7 +12,7 @@ from benchmarks.cohorts.heart import heart, heart_contract
 from benchmarks.cohorts.randhie import randhie
 from benchmarks.private_study import Noiseless
 from benchmarks.study_contract import study_contract
-from protocol.study import parameter_count
+from protocol.training_study import parameter_count
 from silo_node.training.noise import SeededNoise
 
 pytestmark = pytest.mark.filterwarnings("ignore::silo_node.training.noise.InsecureNoiseWarning")

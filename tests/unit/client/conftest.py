@@ -20,6 +20,7 @@ from client.keys import Identity, new_identity, write_identity
 from protocol import canonical, membership_statements, round_statements, routes, signing, study_statements
 from protocol.calibration import build_contract
 from protocol.charter import Charter, charter_digest
+from protocol.clauses import Column
 from protocol.cosignature import cosign
 from protocol.draft import read_draft
 from protocol.export import write_export
@@ -28,7 +29,7 @@ from protocol.rounds import freeze_digest, last_round, round_events, round_layou
 from protocol.sealing.envelope import generate_keys
 from protocol.signed_note import VerifierKey
 from protocol.signing import Signed
-from protocol.study import Column, StudyContract, study_id
+from protocol.study import StudyContract, study_id
 from protocol.succession import sign_charter
 from protocol.translog import Checkpoint, LogEntry, TreeHead, sign_checkpoint, tree_root
 

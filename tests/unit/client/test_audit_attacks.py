@@ -12,8 +12,9 @@ from client.errors import AuditFailed
 from client.keys import Identity, new_identity
 from protocol import canonical, membership_statements, signing, study_statements
 from protocol.charter import Charter, charter_digest
+from protocol.clauses import Column
 from protocol.signing import Signed
-from protocol.study import Column, study_id
+from protocol.study import study_id
 from protocol.succession import sign_charter
 from tests.unit.client.conftest import World, found_world, make_contract, run_study
 

@@ -27,7 +27,7 @@ from tests.sample_study import NOW, consortium
 EVENTS = st.builds(
     JournalEvent,
     at=st.sampled_from(["2026-11-22T12:00:00Z", "2026-11-22T12:00:01Z", "2026-11-23T00:00:00Z"]),
-    kind=st.sampled_from(["statement", "chunk", "shares", "blob", "decision", "warning", "halt"]),
+    kind=st.sampled_from(["statement", "chunk", "shares", "blob", "decision", "warning", "halt", "self-test"]),
     what=st.from_regex(f"[^{UNPRINTABLE}\ud800-\udfff]{{1,30}}", fullmatch=True),
     to=st.sampled_from(["hub", "nobody"]),
     study=st.none() | st.just("a" * 64),

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol import mock
+from protocol.clauses import Column
 from protocol.errors import Malformed
 from protocol.mock import MARK, MAX_VALUES, MockRows, as_text, mock_rows, schema_digest, usual_count
-from protocol.study import Column
 
 VECTOR = json.loads((Path(__file__).parents[2] / "vectors" / "mock.json").read_text())
 COLUMNS = tuple(Column.model_validate(column) for column in VECTOR["columns"])

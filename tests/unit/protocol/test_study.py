@@ -8,7 +8,8 @@ from protocol.errors import Malformed
 from protocol.precision import Sealing, check_precision, resolved
 from protocol.rounds import freeze_digest, last_round, plan_round, round_events, round_layout
 from protocol.sealing.parameters import PLAIN_MODULUS, radix_for
-from protocol.study import parameter_count, parse_contract, study_cost, study_id, tensor_lengths
+from protocol.study import parse_contract, study_cost, study_id
+from protocol.training_study import parameter_count, tensor_lengths
 from tests.sample_study import SILOS, contract, contract_values
 
 
@@ -25,6 +26,29 @@ def test_changing_a_comma_makes_a_new_study():
     other = contract(description="Predict heart disease, from routine measurements.")
     assert study_id(other) != study_id(contract())
     assert study_id(contract()) == study_id(contract())
+
+
+@pytest.mark.parametrize(
+    ("changes", "digest"),
+    [
+        ({}, "86e4f72a7700eca11802524fb33d1f42ee21d8243f1a475cbd7fc54c7728fece"),
+        (
+            {
+                "model": {"family": "mlp", "hidden": [5, 4]},
+                "sealing": {
+                    "values_per_slot": None,
+                    "bits": 12,
+                    "normalisation_exponent": 7,
+                    "training_exponent": 1,
+                    "evaluation_exponent": 7,
+                },
+            },
+            "123552a9e3dbccb332e47f56dc4be95547b9f494652d1c7607d954675211ad8e",
+        ),
+    ],
+)
+def test_a_contract_keeps_its_name_from_version_to_version(changes, digest):
+    assert study_id(contract(**changes)) == digest
 
 
 @pytest.mark.parametrize(
@@ -54,6 +78,7 @@ def test_changing_a_comma_makes_a_new_study():
         (("model",), {"family": "mlp", "hidden": [8192] * 8}, "parameters"),
         (("normalisation", "columns"), ["age", "weight"], "weight"),
         (("release", "approvals"), 9, "release.approvals"),
+        (("kind",), "gossip", "kind"),
         (("data", "dataset"), "../secrets", "data.dataset"),
         (("lead",), "ROSA", "lead"),
         (("title",), "Heart\nPrivacy: epsilon 0", "title"),

@@ -13,20 +13,14 @@ def said(node, word):
     return [note.what for note in node.notes if word in note.what]
 
 
-def test_a_withdrawal_is_journalled_once_with_the_length_of_the_list_and_no_id(node, peers):
+def test_a_withdrawal_is_journalled_before_and_after_with_the_length_of_the_list_and_no_id(node, peers):
     assert withdraw_people(node.silo, "patients", ["4711", "4712"]) == 2
     assert withdraw_people(node.silo, "patients", ["4711"]) == 0
-    (note,) = said(node, "opt-outs")
-    assert note.startswith("opt-outs of domain patients: 2 people, list ")
-    assert "471" not in note
+    before, after = said(node, "opt-outs")
+    assert before.startswith("opt-outs of domain patients: to be 2 people, list ")
+    assert after == before.replace("to be ", "")
+    assert "471" not in after
     assert "opt-outs" not in node.sent
-
-
-def test_a_withdrawal_that_was_killed_before_the_journal_is_journalled_when_said_again(node, peers):
-    node.silo.catalogue.opt_outs.add("patients", ["4711"], "2026-11-22T12:00:00Z")
-    assert said(node, "opt-outs") == []
-    assert withdraw_people(node.silo, "patients", ["4711"]) == 0
-    assert len(said(node, "opt-outs")) == 1
 
 
 def test_the_owner_is_told_which_studies_a_person_was_part_of(node, peers):

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protocol.study import Column, DataRequirement
+from protocol.clauses import Column
+from protocol.training_study import DataRequirement
 from silo_node.dataset import create_once
 from silo_node.dataset.catalogue import Catalogue, Checked, Dataset, Registration, register
 from silo_node.dataset.schema import Schema, parse_schema

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.study import DataRequirement
+from protocol.training_study import DataRequirement
 from silo_node.dataset.catalogue import Catalogue, Registration, register
 from silo_node.dataset.schema import parse_schema
 from silo_node.errors import DatasetRefused

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from protocol import canonical
-from protocol.study import DataRequirement
+from protocol.training_study import DataRequirement
 from silo_node.dataset.catalogue import Catalogue, Registration
 from silo_node.dataset.profile import CHANGED, SHIFTED, ColumnProfile, Profile, drift
 from silo_node.errors import DatasetRefused

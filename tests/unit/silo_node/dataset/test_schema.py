@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from protocol.study import Column, DataRequirement
+from protocol.clauses import Column
+from protocol.training_study import DataRequirement
 from silo_node.dataset.schema import Schema, parse_schema, read_schema, unmet
 from silo_node.errors import DatasetRefused
 

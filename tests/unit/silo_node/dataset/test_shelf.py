@@ -13,8 +13,8 @@ import yaml
 from syft_datasets.dataset_manager import SyftDatasetManager
 from syft_permissions import Access, AccessLevel, ACLRequest, ACLService, Rule, RuleSet, User
 
+from protocol.clauses import Column
 from protocol.mock import MARK, NOTICE, mock_rows
-from protocol.study import Column
 from silo_node.dataset import shelf as shelf_module
 from silo_node.dataset.audience import RULES, may_read, person_address, readers_of, silo_address, write_readers
 from silo_node.dataset.catalogue import Catalogue, Registration

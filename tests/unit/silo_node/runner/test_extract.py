@@ -57,7 +57,7 @@ def test_who_opts_out_while_the_process_is_kept_is_in_no_read_after(people: Cata
     with Runner(people.folder, limit_s=120, warm=False) as runner:
         for left in (3, 2):
             file = io.BytesIO()
-            runner.extract(ExtractTask("people", ("age",)), file)
+            assert runner.extract(ExtractTask("people", ("age",)), file) == 3 - left
             assert len(file.getvalue()) == 8 * left
             people.opt_outs.add("all", ["p2"], "2026-11-23T00:00:00Z")
 
@@ -77,7 +77,10 @@ def test_a_column_that_is_not_declared_or_a_source_that_was_changed_gives_nothin
     [
         Frame({"reply": "outcome", "steps_run": 1}),
         Frame({"reply": "checked"}),
-        Frame({"reply": "extracted"}, Payload.of(bytes(12))),
+        Frame({"reply": "extracted", "left_out": 0}, Payload.of(bytes(12))),
+        Frame({"reply": "extracted"}, Payload.of(bytes(16))),
+        Frame({"reply": "extracted", "left_out": -1}, Payload.of(bytes(16))),
+        Frame({"reply": "extracted", "left_out": True}, Payload.of(bytes(16))),
     ],
 )
 def test_an_answer_that_is_no_table_of_the_columns_is_refused(frame: Frame) -> None:

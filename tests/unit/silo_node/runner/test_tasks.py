@@ -8,7 +8,8 @@ import pytest
 
 from protocol.errors import Malformed
 from protocol.rounds import round_events
-from protocol.study import StudyContract, parameter_count
+from protocol.study import StudyContract
+from protocol.training_study import parameter_count
 from silo_node.dataset.catalogue import Checked, Registration
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 from silo_node.runner.tasks import (
@@ -105,6 +106,20 @@ def test_an_outcome_survives_the_pipe(contract: StudyContract) -> None:
     outcome = outcome_from(task, outcome_frame(np.array([71.0, -2.5]), 1), file)
     assert np.frombuffer(file.getvalue(), "<f8").tolist() == [71.0, -2.5]
     assert outcome == Outcome(1, round_events(contract, "cleveland", 3))
+
+
+def test_a_training_outcome_says_which_engine_clipped_in_one_short_line(contract: StudyContract) -> None:
+    task = task_of_round(contract, "cleveland", 1, STATE)
+    vector = np.zeros(values_of(task))
+    said = "engine=bookkeeping because every trainable parameter stands in a linear layer of one chain"
+    assert outcome_from(task, outcome_frame(vector, 5, 0, said), io.BytesIO()).engine == said
+    for unsound in ("", "two\nlines", "long" * 200, 7):
+        with pytest.raises(BadFrame):
+            outcome_from(task, outcome_frame(vector, 5, 0, unsound), io.BytesIO())  # type: ignore[arg-type]
+    with pytest.raises(BadFrame):
+        outcome_from(
+            task_of_round(contract, "cleveland", 3, STATE), outcome_frame(np.zeros(2), 1, 0, said), io.BytesIO()
+        )
 
 
 @pytest.mark.parametrize(

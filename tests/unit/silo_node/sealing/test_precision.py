@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from benchmarks.cohorts.heart import heart_contract
 from protocol.precision import resolved
 from protocol.sealing.decode import MAX_STEP, Segment
-from protocol.study import StudyContract, study_id, tensor_lengths
+from protocol.study import StudyContract, study_id
+from protocol.training_study import tensor_lengths
 from silo_node.sealing.quantise import quantise
 from silo_node.training.state import StateFile
 from silo_node.training.strategies import training_segments

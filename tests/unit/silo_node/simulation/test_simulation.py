@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from protocol.accounting import epsilon_at
 from protocol.mock import mock_rows
 from protocol.simulation import REPORT, MockSource, RoundSimulated, SimulatedSilo, SimulationJob, SimulationOutcome
-from protocol.study import StudyContract, study_cost, tensor_lengths
+from protocol.study import StudyContract, study_cost
+from protocol.training_study import tensor_lengths
 from silo_node.errors import DatasetRefused
 from silo_node.simulation import rounds
 from silo_node.simulation.rounds import epsilon_after, simulate

@@ -9,9 +9,9 @@ import pytest
 import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from protocol.study import parameter_count
+from protocol.training_study import parameter_count
 from silo_node.training import architecture
-from silo_node.training.architecture import initial_runs, widths
+from silo_node.training.architecture import initial_runs
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.models import build, load, logits, vector
 
@@ -34,7 +34,7 @@ def test_logits_are_the_formula_of_the_family(contract_of: Any) -> None:
     draw = np.random.default_rng(2)
     parameters, inputs = draw.normal(size=parameter_count(contract)), draw.normal(size=(9, 4))
     value, at = inputs, 0
-    for place, (size, outputs) in enumerate(zip(widths(contract), widths(contract)[1:], strict=False)):
+    for place, (size, outputs) in enumerate(((4, 5), (5, 3), (3, 1))):
         weights = parameters[at : at + size * outputs].reshape(outputs, size)
         at += size * outputs
         value = value @ weights.T + parameters[at : at + outputs]
@@ -58,7 +58,7 @@ def test_where_training_starts_is_never_held_whole_and_its_runs_do_not_show(
     contract = contract_of([64, 32])
     whole = initial_parameters(contract, STUDY)
     monkeypatch.setattr(architecture, "_RUN", 7)
-    assert max(run.size for run in initial_runs(contract, STUDY)) == 64  # a layer's biases
+    assert max(run.size for run in initial_runs(contract, STUDY)) == 7
     assert initial_parameters(contract, STUDY).tobytes() == whole.tobytes()
 
 

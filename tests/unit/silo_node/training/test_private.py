@@ -15,10 +15,13 @@ from opacus.optimizers import DPOptimizer
 from scipy import stats
 from torch import Tensor, nn
 
-from silo_node.training import private
+from silo_node.training.bookkeeping import BookKeeping
+from silo_node.training.clipping import require_covered
+from silo_node.training.engine_choice import choice_for
 from silo_node.training.errors import TrainingRefused
+from silo_node.training.linear_chain import LinearChain
 from silo_node.training.noise import SeededNoise, SystemNoise
-from silo_node.training.private import BookKeeping, HardenedOptimizer, OpacusHooks, clipped_sums
+from silo_node.training.private import HardenedOptimizer, OpacusHooks, clipped_sums
 
 CLIP = 0.7
 SLACK = 1 + 1e-5
@@ -80,7 +83,16 @@ def parameters_of(model: nn.Module) -> Tensor:
     return flat([parameter.detach().clone() for parameter in model.parameters()])
 
 
-ENGINES = [BookKeeping, OpacusHooks]
+def double(model: nn.Module, clip: float) -> BookKeeping:
+    return BookKeeping(model, clip, choice_for(model))
+
+
+def single(model: nn.Module, clip: float) -> BookKeeping:
+    return BookKeeping(model, clip, choice_for(model), lambda model, shape: True)
+
+
+DOUBLE_ENGINES = [LinearChain, double, OpacusHooks]
+ENGINES = [*DOUBLE_ENGINES, single]
 SHAPES = [(4, 1), (4, 8, 1), (4, 33, 17, 1)]
 
 
@@ -97,24 +109,17 @@ def test_book_keeping_and_hooks_agree_with_stock_opacus_to_a_hundred_thousandth(
         assert float((found - expected).norm() / expected.norm()) < 1e-5
 
 
-def test_a_chain_of_linear_layers_is_kept_by_book_and_anything_else_by_hooks() -> None:
-    assert isinstance(clipped_sums(network(4, 8, 1), CLIP), BookKeeping)
-    wide = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.GroupNorm(2, 8), nn.Linear(8, 1)).double()
-    assert isinstance(clipped_sums(wide, CLIP), OpacusHooks)
-    without_bias = nn.Sequential(nn.Linear(4, 1, bias=False)).double()
-    assert isinstance(clipped_sums(without_bias, CLIP), OpacusHooks)
-
-
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("in_target", [False, True])
 def test_a_broken_record_shows_in_stock_opacus_and_not_here(broken: float, in_target: bool) -> None:
     inputs, target = batch(20)
-    expected = flat(BookKeeping(network(4, 8, 1), CLIP)(inputs[1:], target[1:]))
+    sound = inputs[1:].clone(), target[1:].clone()
     (target if in_target else inputs[:, 2])[0] = broken
     assert not bool(torch.isfinite(stock_sums(network(4, 8, 1), inputs, target)).all())
     for engine in ENGINES:
-        found = flat(engine(network(4, 8, 1), CLIP)(inputs, target))
-        assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+        sums = engine(network(4, 8, 1), CLIP)
+        tolerance = 1e-6 if engine is single else 1e-12
+        assert torch.allclose(flat(sums(inputs, target)), flat(sums(*sound)), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -137,12 +142,12 @@ def test_a_record_added_moves_the_sum_by_at_most_the_clipping_bound(
 def test_ten_thousand_records_of_one_direction_stay_within_the_charged_sensitivity() -> None:
     inputs, target = torch.full((10_000, 4), 3.0, dtype=torch.float64), torch.zeros(10_000, dtype=torch.float64)
     model = network(4, 16, 1)
-    for sums in (BookKeeping(model, CLIP), OpacusHooks(network(4, 16, 1), CLIP)):
+    for sums in (LinearChain(model, CLIP), OpacusHooks(network(4, 16, 1), CLIP)):
         moved = flat(sums(inputs, target)) - flat(sums(inputs[1:], target[1:]))
         assert CLIP * 0.999 < float(moved.norm()) <= CLIP * SLACK
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", DOUBLE_ENGINES)
 def test_no_record_moves_anothers_gradient(engine: Any) -> None:
     inputs, target = batch(12)
     sums = engine(network(4, 8, 1), CLIP)
@@ -184,11 +189,28 @@ def test_a_model_in_single_precision_is_refused() -> None:
 def test_a_step_is_the_noised_sum_over_the_normaliser(noiseless: Any) -> None:
     inputs, target = batch(30)
     model = network(4, 8, 1)
-    before, sums = parameters_of(model), flat(BookKeeping(network(4, 8, 1), CLIP)(inputs, target))
+    before, sums = parameters_of(model), flat(LinearChain(network(4, 8, 1), CLIP)(inputs, target))
     optimizer = optimizer_of(model, noiseless, learning_rate=0.3, weight_decay=0.1, normaliser=17.0)
     optimizer.private_step(inputs, target)
     expected = before - 0.3 * (sums / 17.0 + 0.1 * before)
     assert torch.allclose(parameters_of(model), expected, rtol=0, atol=1e-12)
+
+
+def test_a_model_for_the_hooks_is_trained_as_any_other(noiseless: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("silo_node.training.physical_batches._MOST_ROWS", 64)
+
+    def model() -> nn.Sequential:
+        torch.manual_seed(7)
+        return nn.Sequential(
+            nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(9, 1)
+        ).double()
+
+    inputs, target = batch(150)
+    trained = model()
+    before = parameters_of(trained)
+    optimizer_of(trained, noiseless).private_step(inputs, target)
+    whole = flat(OpacusHooks(model(), CLIP)(inputs, target))
+    assert torch.allclose(before - parameters_of(trained), whole, rtol=0, atol=1e-9)
 
 
 def test_a_large_batch_gives_what_its_slices_give_together(noiseless: Any) -> None:
@@ -196,7 +218,7 @@ def test_a_large_batch_gives_what_its_slices_give_together(noiseless: Any) -> No
     model = network(4, 8, 1)
     before = parameters_of(model)
     optimizer_of(model, noiseless).private_step(inputs, target)
-    whole = flat(BookKeeping(network(4, 8, 1), CLIP)(inputs, target))
+    whole = flat(LinearChain(network(4, 8, 1), CLIP)(inputs, target))
     assert torch.allclose(before - parameters_of(model), whole, rtol=0, atol=1e-9)
 
 
@@ -248,26 +270,11 @@ def test_hooks_take_an_empty_batch_too() -> None:
     assert not bool(flat(sums).any())
 
 
-def test_a_poisson_sample_is_picked_by_index() -> None:
-    class EveryThird:
-        def add_gaussian(self, sums: Any, deviation: float, step: float) -> Any:
-            return sums
-
-        def included(self, rows: int, rate: float) -> Any:
-            assert rate == 0.4
-            return np.arange(rows) % 3 == 0
-
-    features, target = np.arange(20.0).reshape(10, 2), np.arange(10.0)
-    inputs, wanted = private.sampled(features, target, 0.4, EveryThird())
-    assert wanted.tolist() == [0.0, 3.0, 6.0, 9.0]
-    assert inputs[:, 0].tolist() == [0.0, 6.0, 12.0, 18.0]
-
-
 def test_batches_beyond_what_the_sensitivity_covers_are_refused_by_published_counts() -> None:
-    private.require_covered(10_000, 1.0)
-    private.require_covered(1_000_000, 0.01)
+    require_covered(10_000, 1.0)
+    require_covered(1_000_000, 0.01)
     with pytest.raises(TrainingRefused, match="lower the sampling rate"):
-        private.require_covered(10_001, 1.0)
+        require_covered(10_001, 1.0)
 
 
 def test_a_record_too_large_to_be_squared_exactly_counts_as_absent_instead_of_by_a_wrong_norm() -> None:
@@ -278,4 +285,4 @@ def test_a_record_too_large_to_be_squared_exactly_counts_as_absent_instead_of_by
         model[0].bias.zero_()
     inputs, target = torch.tensor([[1e154, 0.0, 0.0, 0.0]], dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     assert float(torch.sigmoid(model(inputs))[0, 0].detach().square()) > 0
-    assert not bool(flat(BookKeeping(model, 1e-7)(inputs, target)).any())
+    assert not bool(flat(LinearChain(model, 1e-7)(inputs, target)).any())

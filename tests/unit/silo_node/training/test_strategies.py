@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from protocol.study import study_id, tensor_lengths
+from protocol.study import study_id
+from protocol.training_study import tensor_lengths
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.state import StateFile, StudyState, Vector
 from silo_node.training.strategies import begin_state, survivors_weight
