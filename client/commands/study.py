@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from client.commands.graph import graph_
 from client.commands.options import (
     AsJson,
     Charter,
@@ -26,6 +27,7 @@ from protocol.study import contract_value
 
 app = typer.Typer(no_args_is_help=True, help="Studies: from a draft to a model.")
 app.command("try")(try_)
+app.command("graph")(graph_)
 
 
 @app.command("propose")
