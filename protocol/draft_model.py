@@ -1,9 +1,10 @@
 """A draft's model that lies in files beside the draft: the graph in JSON, and which weights go with it.
 
-``{family: graph, file: model.json}`` becomes the clause of the contract, which holds the graph itself; of weights it
-holds digest and size. Archives and pickles are refused by their first bytes and never opened.
+``{family: graph, file: model.json}`` becomes the clause of the contract, which holds the graph itself; weights it
+holds too. Archives and pickles are refused by their first bytes and never opened.
 """
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,7 @@ def _weights(path: Path) -> dict[str, Any]:
         read_tensors(data, f"model.weights: {path.name}", ("F32", "F64"))
     except Malformed as error:
         raise DraftRefused(str(error)) from None
-    return {"digest": canonical.digest(data), "size": len(data)}
+    return {"digest": canonical.digest(data), "size": len(data), "data": base64.b64encode(data).decode()}
 
 
 def _read(path: Path, field: str, most: int) -> bytes:

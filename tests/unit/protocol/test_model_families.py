@@ -11,15 +11,23 @@ from protocol.errors import Malformed
 from protocol.study import study_id
 from protocol.training_study import parameter_count, tensor_lengths
 from silo_node.training.strategies import begin_state
-from tests.sample_models import CNN, EMBEDDING, MODELS, SIDE, contract_named, graph, model_contract, node
+from tests.sample_models import (
+    CNN,
+    EMBEDDING,
+    FROZEN,
+    LORA,
+    MODELS,
+    SIDE,
+    WHOLE_SHAPES,
+    contract_named,
+    graph,
+    model_contract,
+    node,
+    weights_of,
+)
 from tests.sample_study import contract
 
-WEIGHTS = {"digest": "ab" * 32, "size": 1000}
-BACKBONE = graph(
-    node("body", "linear", "features", outputs=6),
-    node("cut", "relu", "body"),
-    node("norm", "layer_norm", "cut"),
-)
+WEIGHTS = weights_of(WHOLE_SHAPES)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +80,14 @@ def test_a_category_is_embedded_by_its_yes_no_columns_and_whole_numbers_by_a_tab
 
 
 def test_behind_a_frozen_backbone_only_the_head_is_trained() -> None:
-    study = model_contract({"family": "frozen", "backbone": BACKBONE, "weights": WEIGHTS}, "table")
+    study = model_contract(FROZEN, "table")
     assert [one.name for one in study.plan.trained] == ["head.weight", "head.bias"]
     assert [one.name for one in study.plan.frozen] == ["body.weight", "body.bias", "norm.weight", "norm.bias"]
     assert {one.start for one in study.plan.trained} == {"zero"}
 
 
 def lora(**changes: Any) -> dict[str, Any]:
-    whole = graph(*BACKBONE["nodes"], node("logit", "linear", "norm", outputs=1))
-    return {
-        "family": "lora", "graph": whole, "adapted": ["body", "logit"], "rank": 2, "scale": 4.0, "weights": WEIGHTS,
-    } | changes  # fmt: skip
+    return LORA | changes
 
 
 def test_lora_trains_thin_products_beside_the_frozen_layers_that_it_names() -> None:
@@ -107,6 +112,12 @@ def test_lora_trains_thin_products_beside_the_frozen_layers_that_it_names() -> N
         ("table", EMBEDDING | {"embedded": [{"columns": ["town"], "width": 2}]}, "column town is no feature"),
         ("table", lora(adapted=["norm"]), "must be distinct linear nodes"),
         ("table", lora(weights=None), "weights"),
+        ("table", lora(weights=weights_of({"body.weight": (6, 5)})), "body.bias is not in the file"),
+        ("table", lora(weights=weights_of(WHOLE_SHAPES | {"body.bias": (7,)})), "body.bias of shape .* is not what"),
+        ("table", lora(weights=weights_of(WHOLE_SHAPES | {"spy": (7,)})), "spy of shape .* is not what"),
+        ("table", lora(weights=WEIGHTS | {"size": WEIGHTS["size"] + 1}), "not the file of this digest and size"),
+        ("table", lora(weights=WEIGHTS | {"digest": "ab" * 32}), "not the file of this digest and size"),
+        ("table", lora(weights=WEIGHTS | {"data": "AAA"}), "is not base64"),
         ("table", {"family": "graph", "graph": lora()["graph"], "start": True}, "a file of weights must be named"),
         ("table", {"family": "graph", "graph": lora()["graph"], "weights": WEIGHTS}, "so none is used; leave it out"),
         (
