@@ -10,6 +10,8 @@ import torch
 import yaml
 from safetensors.numpy import save
 
+from client import graph_export
+from client.errors import ClientError
 from protocol.canonical import digest
 from protocol.draft import read_draft
 from protocol.errors import DraftRefused
@@ -25,11 +27,7 @@ from torch import nn
 print("this is no answer")
 
 def make():
-    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
-
-def mixing():
-    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-"""
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))"""
 
 
 class Runs:
@@ -76,8 +74,27 @@ def test_a_torch_model_becomes_the_graph_of_a_draft(
     assert code == 0 and "3 nodes, 21 trained and 0 frozen parameters" in said
     model = read_draft(draft_with({"family": "graph", "file": "m.json"}, tmp_path)).model
     assert isinstance(model, Free) and [node.operator for node in model.graph.nodes] == ["linear", "relu", "linear"]
-    code, _, complaint = command("study", "graph", "nets:mixing", "--features", "3", "-o", "other.json")
-    assert code == 2 and "use torch.nn.GroupNorm" in complaint and not (tmp_path / "other.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ('echo \'{"type":"refused","reason":"operator aten.silu.default: use GELU"}\'; exit 1', "use GELU"),
+        ("echo 'not an answer'; exit 3", "ended with 3; if it lacks torch, install"),
+        ("exit 1", "ended with 1"),
+        ('echo \'{"type":"exported","difference":0.0}\'', "left no graph that can be read"),
+    ],
+)
+def test_a_model_that_is_not_traced_leaves_no_file(
+    script: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracer = tmp_path / "tracer"
+    tracer.write_text(f"#!/bin/sh\n{script}\n")
+    tracer.chmod(0o700)
+    monkeypatch.setattr(graph_export, "silo_command", lambda: str(tracer))
+    with pytest.raises(ClientError, match=reason):
+        graph_export.export_graph("nets:make", 3, tmp_path, tmp_path / "m.json", tmp_path / "w")
+    assert not (tmp_path / "m.json").exists() and not (tmp_path / "w").exists()
 
 
 @pytest.mark.parametrize("kind", ["pt2", "pickle"])
