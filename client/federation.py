@@ -5,6 +5,7 @@ from client import Federation
 fed = Federation.connect("https://hub.example", key="me.key")
 study = fed.study("heart.yaml")
 study.trial()
+study.simulate(data="public.csv")
 study.propose()
 study.watch()
 model = study.release()
@@ -12,7 +13,7 @@ model = study.release()
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,15 +25,18 @@ from client.bundle import Floats
 from client.catalogue import DatasetAtSilo, datasets
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
+from client.forecast import EPSILONS, REPEATS, Asked, Forecast, forecast
 from client.job_interface import JobDesk
 from client.model import probabilities, to_onnx
 from client.registrations import by_members
 from client.release import Released, release, write_release
 from client.studies import Proposal, draft_contract, propose, watch
 from client.trial import USUAL_ROWS, Trial, try_study
+from protocol.draft import read_draft
 from protocol.rounds import last_round
 from protocol.routes import StudyStatus
 from protocol.study import StudyContract, study_id
+from protocol.training_draft import TrainingDraft
 
 RELEASE_TIMEOUT_S = 3600.0
 
@@ -63,6 +67,7 @@ class Study:
 
     connection: Connection
     contract: StudyContract
+    draft: TrainingDraft | None = None
 
     @property
     def id(self) -> str:
@@ -74,9 +79,28 @@ class Study:
         ``data``: by silo, a CSV file of public data to take in place of mock rows.
         """
         published = by_members(self.connection, self.contract.data.dataset)
-        files = {silo: Path(path) for silo, path in (data or {}).items()}
+        files = _paths(data or {})
         last = last_round(self.contract) + 1
         return try_study(self.contract, published, files, rows, lambda done: _line(done.stage, done.index + 1, last))
+
+    def simulate(
+        self,
+        data: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None,
+        epsilons: Sequence[float] = EPSILONS,
+        repeats: int = REPEATS,
+        rows: int = USUAL_ROWS,
+    ) -> Forecast:
+        """The accuracy to expect against epsilon: whole studies, here, ``repeats`` at each; nothing is sent or spent.
+
+        data: a CSV file of public rows for all silos, or one for some of them; without it mock rows, which hold no
+        signal. Raises ``UsageRefused`` for a study that was proposed already: it has one epsilon.
+        """
+        if self.draft is None:
+            raise UsageRefused("a study that was proposed has its epsilon; simulate its draft (.yaml)")
+        files = Path(data) if isinstance(data, str | os.PathLike) else _paths(data or {})
+        published = by_members(self.connection, self.contract.data.dataset)
+        asked = Asked(files, epsilons, repeats, rows)
+        return forecast(self.draft, self.contract, published, asked, lambda done, total, what: _line(what, done, total))
 
     def propose(self) -> Proposal:
         """Sign and post it; proposed before, it stays as it is."""
@@ -116,11 +140,15 @@ class Federation:
         """A study from a draft file, or one that was proposed by its id (8 or more characters)."""
         path = Path(source)
         if path.suffix in (".yaml", ".yml"):
-            return Study(self.connection, draft_contract(self.connection, path))
+            return Study(self.connection, draft_contract(self.connection, path), read_draft(path))
         if isinstance(source, str):
             log = self.connection.log
             return Study(self.connection, log.contract(log.find_study(source)))
         raise UsageRefused(f"{source} is neither a draft (.yaml) nor a study's id")
+
+
+def _paths(data: Mapping[str, str | os.PathLike[str]]) -> dict[str, Path]:
+    return {silo: Path(path) for silo, path in data.items()}
 
 
 def _line(state: str, closed: int, total: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from client.errors import TrialFailed, UsageRefused
-from client.trial import COMMAND, INSTALL, silo_command
+from client.simulating import COMMAND, INSTALL, silo_command
 from protocol.errors import Malformed
 from protocol.graph_export import ANSWER, GRAPH_FILE, WEIGHTS_FILE, GraphExported, GraphRefused
 from protocol.graph_plan import Plan, plan_values

@@ -2,15 +2,16 @@
 
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from client.bundle import Bundle, read_bundle
 from client.connection import Connection
 from client.errors import BundleRefused, HubUntrusted, StudyNotCompleted, UsageRefused
 from client.model import to_onnx
+from client.score_report import charts, figures, lines, scores_of
 from pages.contract import in_words
 from protocol import canonical, routes
 from protocol.errors import ProtocolError, RuleBroken
@@ -120,14 +121,20 @@ def _confirmed_by(connection: Connection, study: str, salt: bytes, data: bytes) 
 
 
 def write_release(connection: Connection, released: Released, folder: Path) -> tuple[Path, ...]:
-    """Write model.safetensors (the confirmed bytes), model.onnx, metrics.json and model-card.md; their paths."""
+    """Write model.safetensors (the confirmed bytes), model.onnx, metrics.json and model-card.md; their paths.
+
+    Where the study made a histogram of scores, metrics.json has its figures, and two curves lie beside it as SVG.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = json.dumps(released.bundle.evaluation.model_dump(mode="json"), indent=2) + "\n"
+    told = scores_of(released.bundle)
+    measured: dict[str, Any] = released.bundle.evaluation.model_dump(mode="json", exclude_defaults=True)
+    metrics = json.dumps(measured | ({"scores": figures(*told)} if told else {}), indent=2) + "\n"
     contents = {
         "model.safetensors": released.data,
         "model.onnx": to_onnx(released.bundle),
         "metrics.json": metrics.encode(),
         "model-card.md": model_card(connection, released).encode(),
+        **({name: chart.encode() for name, chart in charts(told[0]).items()} if told else {}),
     }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
@@ -166,7 +173,7 @@ def model_card(connection: Connection, released: Released) -> str:
         "",
         f"- **Accuracy**: {measured.in_words()}, on held-out rows, from noised counts",
         f"- **Counts**: {measured.right:.1f} right, {measured.wrong:.1f} wrong (noised, so not whole numbers)",
-        "- **Not measured**: performance by subgroup; calibration. Too few held-out rows under this privacy.",
+        *_more(bundle),
         "",
         "## What it cost",
         "",
@@ -181,3 +188,14 @@ def model_card(connection: Connection, released: Released) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _more(bundle: Bundle) -> Iterator[str]:
+    """What a histogram of scores tells beside the accuracy; of two counts, that there is none."""
+    told = scores_of(bundle)
+    if told is None:
+        yield "- **Not measured**: AUC, calibration, performance by group. The study counted right and wrong alone."
+    else:
+        yield from lines(*told)
+        yield ""
+        yield "![ROC](roc.svg) ![Calibration](calibration.svg)"

@@ -119,10 +119,14 @@ def serve(
 def health(
     folder: Folder,
     wait_s: Annotated[float, typer.Option(min=0, max=600, help="Ask again for so long, if it doesn't answer.")] = 0,
+    port: Annotated[
+        int | None, typer.Option(help="The port that serve was given, if it isn't that of hub.toml.")
+    ] = None,
 ) -> None:
     """Ask the hub that runs on this folder whether it works; exit code 0 if it does, 1 if not."""
     try:
-        wait_for_health(load(folder), wait_s, time.monotonic, time.sleep)
+        settings = load(folder, {} if port is None else {"port": port})
+        wait_for_health(settings, wait_s, time.monotonic, time.sleep)
     except SetupRefused as error:
         _fail(error)
     except Unhealthy as problem:

@@ -23,6 +23,7 @@ from hub.config.key_ring import KeyRing
 from hub.config.secret_files import read_passphrase
 from hub.config.settings import HubSettings
 from hub.jobs.checkpointer import Checkpointer
+from hub.jobs.retention_sweeper import RetentionSweeper
 from hub.jobs.round_driver import RoundDriver
 from hub.jobs.timestamper import Timestamper
 from hub.jobs.token_sweeper import TokenSweeper
@@ -57,6 +58,7 @@ def make_app(settings: HubSettings, aggregator: Aggregator | None = None, clock:
         Checkpointer(services.recorder, settings.checkpoint_age_s),
         WitnessAsker(services.outside_witnesses),
         TokenSweeper(services.identity),
+        RetentionSweeper(services.retention),
     ]
     if services.timestamps is not None:
         jobs.append(Timestamper(services.timestamps))

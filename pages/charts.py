@@ -17,12 +17,19 @@ LOOKS: Final = {
     "chart-normalisation": 'fill="#8a5a00"',
     "chart-training": 'fill="#0b5cad"',
     "chart-evaluation": 'fill="#1a6b3c"',
+    "chart-frame": 'fill="none" stroke="#d5dde5"',
+    "chart-diagonal": 'fill="none" stroke="#4d5965" stroke-dasharray="3 3"',
+    "chart-interval": 'stroke="#0b5cad" stroke-width="1"',
+    "chart-point": 'fill="#0b5cad"',
+    "chart-curve": 'fill="none" stroke="#0b5cad" stroke-width="2"',
     "chart-void": 'fill="none" stroke="#a4262c" stroke-dasharray="3 2"',
 }
 """The classes of the stylesheet, as attributes; a rule of a stylesheet goes before them."""
 WIDTH = 640
 ROW = 34
 LABEL = 170
+SQUARE = 320
+LEFT = 190
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,41 @@ def timeline(title: str, spans: Sequence[Span]) -> str:
         )
     parts.append(f'<text {_look("chart-note")} x="0" y="40">0 s</text>')
     parts.append(f'<text {_look("chart-note")} x="{WIDTH}" y="40" text-anchor="end">{last:.0f} s</text></svg>')
+    return "".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a curve in the unit square, and how far its interval reaches up and down."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+def curve(title: str, across: str, up: str, points: Sequence[Point]) -> str:
+    """Points in the unit square with their intervals, joined in their order, beside the diagonal."""
+    words = "; ".join(f"{across} {point.x:.2f}: {up} {point.y:.2f}" for point in points)
+    parts = [_open(title, words, SQUARE + 50)]
+    parts.append(f'<rect {_look("chart-frame")} x="{LEFT}" y="4" width="{SQUARE}" height="{SQUARE}"/>')
+    parts.append(f'<path {_look("chart-diagonal")} d="M{LEFT} {SQUARE + 4}L{LEFT + SQUARE} 4"/>')
+    spots = [(LEFT + SQUARE * point.x, 4 + SQUARE * (1 - point.y), point) for point in points]
+    for x, y, point in spots:
+        top, bottom = (4 + SQUARE * (1 - min(1.0, max(0.0, end))) for end in (point.high, point.low))
+        parts.append(f'<path {_look("chart-interval")} d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
+        parts.append(f'<circle {_look("chart-point")} cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+    if spots:
+        parts.append(f'<path {_look("chart-curve")} d="M' + "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in spots) + '"/>')
+    middle = LEFT + SQUARE // 2
+    for place, share in enumerate(("0", "0.5", "1")):
+        x, y = LEFT + place * SQUARE / 2, 8 + SQUARE - place * SQUARE / 2
+        parts.append(f'<text {_look("chart-note")} x="{x}" y="{SQUARE + 18}" text-anchor="middle">{share}</text>')
+        parts.append(f'<text {_look("chart-note")} x="{LEFT - 6}" y="{y}" text-anchor="end">{share}</text>')
+    parts.append(
+        f'<text {_look("chart-label")} x="{middle}" y="{SQUARE + 38}" text-anchor="middle">{escape(across)}</text>'
+    )
+    parts.append(f'<text {_look("chart-label")} x="0" y="16">{escape(up)}</text></svg>')
     return "".join(parts)
 
 

@@ -1,6 +1,7 @@
 """What a training contract computes, and on what, in plain words."""
 
 from pages.model import columns_in_words, model_in_words, names_in_words
+from protocol.evaluation import CountedEvaluation
 from protocol.precision import resolved
 from protocol.training_study import TrainingContract
 
@@ -28,8 +29,19 @@ def stages_run(contract: TrainingContract) -> Lines:
             f"{training.learning_rate:g}, gradients clipped to {training.clip:g}, noise {training.noise_multiplier:g} "
             f"times that; the last {training.averaged_rounds} rounds are averaged",
         ),
-        ("Evaluation", "two noised, sealed counts a silo: how many held-out rows were right, how many wrong"),
+        ("Evaluation", _evaluation(contract)),
         ("Precision", _precision(contract)),
+    )
+
+
+def _evaluation(contract: TrainingContract) -> str:
+    evaluation = contract.evaluation
+    if isinstance(evaluation, CountedEvaluation):
+        return "two noised, sealed counts a silo: how many held-out rows were right, how many wrong"
+    by = f", told apart by {', '.join(evaluation.groups)}" if evaluation.groups else ""
+    return (
+        f"{evaluation.values} noised, sealed counts a silo: how many held-out rows, with and without the target{by}, "
+        f"got a score in each of {len(evaluation.edges) + 1} ranges; each row is in one count"
     )
 
 

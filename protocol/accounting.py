@@ -43,6 +43,8 @@ _DIGITS = 60
 _TINY = Decimal(10) ** -30
 
 
+# Typed: else True, which equals 1, would be answered for an earlier 1 and never refused.
+@lru_cache(maxsize=1024, typed=True)
 def budget(epsilon: float, delta: float, order: int) -> Cost:
     """The divergence at `order` that (epsilon, delta) pays for, rounded down to whole units of 1e-12.
 

@@ -81,7 +81,7 @@ def _training_plan(contract: TrainingContract, index: int) -> RoundPlan:
         columns = len(contract.normalisation.columns)
         return RoundPlan(0, "normalisation", "moments", (columns, columns))
     if index == last_round(contract):
-        return RoundPlan(index, "evaluation", "counts", (2,))
+        return RoundPlan(index, "evaluation", "counts", (contract.evaluation.values,))
     return RoundPlan(index, "training", "update", tensor_lengths(contract))
 
 

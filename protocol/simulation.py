@@ -31,11 +31,20 @@ class FileSource(Strict):
     path: Annotated[str, Field(min_length=1, max_length=4096)]
 
 
+class SplitSource(Strict):
+    """Rows ``start`` to ``stop`` (not included) of such a file, after its rows were shuffled, alike for every silo."""
+
+    kind: Literal["split"]
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+    start: Count
+    stop: Annotated[int, Field(ge=1)]
+
+
 class SimulatedSilo(Strict):
     """One silo of the contract, with as many rows as the contract says it published."""
 
     silo: SiloId
-    source: Annotated[MockSource | FileSource, Field(discriminator="kind")]
+    source: Annotated[MockSource | FileSource | SplitSource, Field(discriminator="kind")]
 
 
 class SimulationJob(Strict):
@@ -50,6 +59,33 @@ class SimulationJob(Strict):
         if [one.silo for one in self.silos] != list(self.contract.silo_names):
             raise ValueError("silos: must be those of the contract, in its order")
         return self
+
+
+class ForecastPoint(Strict):
+    """The study at one epsilon; without noise where that is None: as drafted, clipping too, but nothing is added."""
+
+    epsilon: Annotated[float, Field(gt=0)] | None
+    contract: TrainingContract
+
+
+class ForecastJob(Strict):
+    """One study at several epsilons, each simulated in full ``repeats`` times on the same rows."""
+
+    format: Literal["consortia-forecast/1"]
+    points: Annotated[tuple[ForecastPoint, ...], Field(min_length=1, max_length=20)]
+    repeats: Annotated[int, Field(ge=1, le=1000)]
+    silos: tuple[SimulatedSilo, ...]
+
+    @model_validator(mode="after")
+    def _every_silo(self) -> Self:
+        names = [one.silo for one in self.silos]
+        if any(names != list(point.contract.silo_names) for point in self.points):
+            raise ValueError("silos: must be those of every point's contract, in its order")
+        return self
+
+
+Job = SimulationJob | ForecastJob
+JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="format")])
 
 
 class RoundSimulated(Strict):
@@ -101,5 +137,21 @@ class SimulationRefused(Strict):
     reason: Sentence
 
 
-Report = Annotated[RoundSimulated | SimulationOutcome | SimulationRefused, Field(discriminator="type")]
-REPORT: TypeAdapter[RoundSimulated | SimulationOutcome | SimulationRefused] = TypeAdapter(Report)
+class RunForecast(Strict):
+    """One whole study is over: at which point of the forecast, in which repeat, both counted from 0.
+
+    exact: the exact accuracy over all held-out rows. told, told_error: what its release would have said of it; None
+    where noise drowned the counts. commonest: what always giving the commoner answer gets on the same rows.
+    """
+
+    type: Literal["run"]
+    point: Count
+    repeat: Count
+    exact: Share | None
+    told: Share | None
+    told_error: Annotated[float, Field(ge=0)] | None
+    commonest: Share | None
+
+
+Report = RoundSimulated | SimulationOutcome | RunForecast | SimulationRefused
+REPORT: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="type")])

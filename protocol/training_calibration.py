@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from protocol import accounting
 from protocol.accounting import Plan
+from protocol.count_range import counts_fit, largest_count, least_exponent
 from protocol.errors import DraftRefused, Malformed
 from protocol.study import parse_training
 from protocol.training_draft import TrainingDraft
@@ -13,12 +14,14 @@ from protocol.training_study import TrainingContract
 
 HALF: Final = 0.5
 NOISE_STEP: Final = 1e-4
+LEAST_SCORED: Final = 1000
+"""Held-out rows, by published counts."""
 
 
 def training_contract(draft: TrainingDraft, rows: Mapping[str, int]) -> TrainingContract:
     """The contract of a draft, with ``rows`` published by each of its silos.
 
-    Raises ``DraftRefused`` where no allowed noise is enough.
+    Raises ``DraftRefused`` where no allowed noise is enough, or the encoding would cut counts off.
     """
     order = _order(draft)
     noise = _noise(draft, order)
@@ -27,10 +30,22 @@ def training_contract(draft: TrainingDraft, rows: Mapping[str, int]) -> Training
     for grains in range(3):
         value["training"]["noise_multiplier"] = round(noise["training"] + grains * NOISE_STEP, 4)
         try:
-            return parse_training(value)
+            return _whole_counts(parse_training(value))
         except Malformed as error:
             refusal = error
     raise DraftRefused(f"draft refused: {refusal}") from None
+
+
+def _whole_counts(contract: TrainingContract) -> TrainingContract:
+    """``contract``, if no silo's evaluation counts would be clipped."""
+    if counts_fit(contract):
+        return contract
+    silo, largest = largest_count(contract)
+    exponent = contract.sealing.evaluation_exponent
+    raise DraftRefused(
+        f"sealing.evaluation_exponent: {exponent} encodes counts up to {2.0**exponent:g}; at {silo} up to "
+        f"{largest:.0f} held-out rows are counted, and the accuracy would be wrong; give {least_exponent(contract)}"
+    )
 
 
 def weights(rows: Mapping[str, int], by: Literal["rows", "sqrt-rows"]) -> dict[str, float]:
@@ -80,7 +95,7 @@ def _contract_value(
     }
     value["privacy"] = {"unit": privacy.unit, "epsilon": privacy.epsilon, "delta": privacy.delta, "order": order}
     value["normalisation"]["noise_multiplier"] = noise["normalisation"]
-    value["evaluation"]["noise_multiplier"] = noise["evaluation"]
+    value["evaluation"] = _evaluation(draft, rows) | {"noise_multiplier": noise["evaluation"]}
     value["silos"] = [
         {
             "silo": one.silo,
@@ -92,3 +107,17 @@ def _contract_value(
         for one in draft.silos
     ]
     return value
+
+
+def _evaluation(draft: TrainingDraft, rows: Mapping[str, int]) -> dict[str, Any]:
+    """All of the contract's evaluation but its noise."""
+    share, scores = draft.evaluation.test_share, draft.evaluation.scores
+    if scores is None:
+        return {"test_share": share}
+    held_out = round(share * sum(rows[one.silo] for one in draft.silos))
+    if held_out < LEAST_SCORED:
+        raise DraftRefused(
+            f"evaluation.scores: about {held_out} rows are held out, a histogram of scores needs {LEAST_SCORED} to "
+            "tell anything under noise; leave scores out, which tells the accuracy, or hold out more"
+        )
+    return {"test_share": share, "edges": list(scores.edges), "groups": list(scores.groups)}

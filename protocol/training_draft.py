@@ -3,11 +3,13 @@
 The draft holds every decision of the contract; ``protocol.training_calibration`` computes what follows from them.
 """
 
+import math
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from protocol.draft_clauses import DraftClauses, DraftColumn, DraftPrivacy, DraftRead, DraftSilo, Share
+from protocol.evaluation import MAX_BINS, MAX_GROUPS, TestShare
 from protocol.ids import ColumnName, Strict
 from protocol.model import Model
 from protocol.precision import Sealing
@@ -51,8 +53,26 @@ class DraftTraining(Strict):
     averaged_rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)]
 
 
+class DraftScores(Strict):
+    """A histogram of scores in place of two counts: so many bins, equally wide in probability or in log-odds."""
+
+    bins: Annotated[int, Field(ge=4, le=MAX_BINS, multiple_of=2)] = 20
+    scale: Literal["probability", "log-odds"] = "probability"
+    groups: Annotated[tuple[ColumnName, ...], Field(max_length=MAX_GROUPS)] = ()
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Probabilities between the bins; log-odds run from -5 to 5, beyond which lie the first bin and the last."""
+        shares = [place / self.bins for place in range(1, self.bins)]
+        if self.scale == "probability":
+            return tuple(round(share, 9) for share in shares)
+        spots = [-5.0 + 10.0 * place / (self.bins - 2) for place in range(self.bins - 1)]
+        return tuple(round(1 / (1 + math.exp(-spot)), 9) for spot in spots)
+
+
 class DraftEvaluation(Strict):
-    test_share: Annotated[float, Field(gt=0, lt=0.9)]
+    test_share: TestShare
+    scores: DraftScores | None = None
 
 
 class TrainingSilo(DraftSilo):

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from protocol import accounting
 from protocol.clauses import Clauses, Column, DataRead, SiloTerms, check_cost
 from protocol.errors import Malformed
+from protocol.evaluation import Evaluation, ScoredEvaluation
 from protocol.graph_plan import Plan
 from protocol.ids import ColumnName, Strict
 from protocol.model import Model, plan_model, require_weights
@@ -76,13 +77,6 @@ class Training(Strict):
         return self
 
 
-class Evaluation(Strict):
-    """Two noised counts a silo, right and wrong, over the held-out share of its rows."""
-
-    test_share: Annotated[float, Field(gt=0, lt=0.9)]
-    noise_multiplier: Annotated[float, Field(ge=0.3, le=10_000)]
-
-
 class TrainingTerms(SiloTerms):
     """The constants of one silo in training."""
 
@@ -93,7 +87,7 @@ class TrainingTerms(SiloTerms):
 
 
 class TrainingContract(Clauses):
-    """A study that ends in a model and in the counts of its right and wrong answers."""
+    """A study that ends in a model and in noised counts of its answers."""
 
     kind: Literal["training"]
     data: DataRequirement
@@ -163,6 +157,11 @@ def _check_columns(contract: TrainingContract) -> None:
     unknown = [name for name in contract.normalisation.columns if name not in known]
     if unknown or len(set(contract.normalisation.columns)) != len(contract.normalisation.columns):
         raise ValueError(f"normalisation.columns: must be distinct features of data; not a feature: {unknown}")
+    if isinstance(contract.evaluation, ScoredEvaluation):
+        binary = {column.name for column in contract.data.features if column.kind == "binary"}
+        other = [name for name in contract.evaluation.groups if name not in binary]
+        if other:
+            raise ValueError(f"evaluation.groups: must be binary features of data; not one: {other}")
 
 
 def normalisation_events(contract: TrainingContract) -> tuple[Event, ...]:
@@ -185,6 +184,6 @@ def training_events(contract: TrainingContract, silo: str) -> tuple[Event, ...]:
 
 
 def evaluation_events(contract: TrainingContract) -> tuple[Event, ...]:
-    """What the two evaluation counts cost any silo."""
+    """What the evaluation's counts cost any silo."""
     stage = contract.evaluation
     return (Gaussian(kind="gaussian", noise_multiplier=stage.noise_multiplier, count=1, unit=contract.privacy.unit),)

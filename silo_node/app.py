@@ -66,6 +66,7 @@ def open_silo(
         warm=trains,
         level=partial(accepted_level, config.sandbox == "none-accepted"),
         memory_mib=config.sandbox_memory_mib,
+        disk_mib=config.sandbox_disk_mib,
     )
     try:
         catalogue = Catalogue(folder / "datasets")

@@ -32,7 +32,9 @@ class SiloConfig(Strict):
     sandbox: Literal["required", "none-accepted"] = "required"
     """Whether rows may be read by a process in no sandbox, where the machine offers none."""
     sandbox_memory_mib: int = Field(default=16_384, ge=2048, le=4 * 2**20)
-    """The address space of the process that reads rows."""
+    """What the process that reads rows may have in memory."""
+    sandbox_disk_mib: int = Field(default=65_536, ge=256, le=16 * 2**20)
+    """What each of its files on the disk may have: for rows that memory doesn't hold."""
     training_limit_s: int = Field(default=3600, ge=1, le=7 * 86_400)
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from client.audit.declared_views import cap_rows, differences, domain_rows
 from client.audit.job_views import job_rows
 from client.audit.replay import Audited
 from client.audit.report_views import budget_chart, budget_rows, charter_views, member_words, study_views
@@ -69,6 +70,9 @@ def render_report(audited: Audited, kept: Kept, made_at: datetime) -> str:
             members=[(member.silo, member_words(member)) for member in charter.members],
             budgets=rows,
             budget_chart=budget_chart(rows),
+            caps=cap_rows(audited, selection.silo),
+            new_domains=domain_rows(audited, selection.silo),
+            differences=differences(audited, selection.silo),
             studies=study_views(audited, kept),
             all_studies=len(audited.studies),
             jobs=job_rows(audited, selection),

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from client.audit.declared_views import cap_rows, differences, domain_rows
 from client.audit.proof import Proved
 from client.audit.replay import Audited
 from client.audit.verify import Seen
@@ -102,6 +104,9 @@ def summary(audited: Audited) -> dict[str, object]:
             }
             for domain in spending.domains.values()
         ],
+        "caps": [asdict(row) for row in cap_rows(audited)],
+        "domains_beside": [asdict(row) for row in domain_rows(audited)],
+        "differences": list(differences(audited)),
     }
 
 
@@ -144,6 +149,14 @@ def print_summary(audited: Audited) -> None:
         for one in audited.spending.domains.values()
     ]
     print_table("Budgets, recomputed", ("silo", "domain", "epsilon spent", "cap", "delta"), budgets)
+    beside = [(row.silo, row.domain, row.beside, row.reason or "no word of its owner") for row in domain_rows(audited)]
+    if beside:
+        print_table("Domains beside a first one", ("silo", "domain", "other persons than", "reason"), beside)
+    caps = [(row.silo, row.domain, row.on, f"{row.share:.1%}", f"{row.charged:.1%}") for row in cap_rows(audited)]
+    if caps:
+        print_table("Caps beside the domains' own", ("silo", "domain", "cap on", "at most", "charged"), caps)
+    for difference in differences(audited):
+        say(f"DIFFERENCE: {difference}")
 
 
 def say_failed(failed: AuditFailed, as_json: bool) -> None:

@@ -87,7 +87,7 @@ def add_person(
     """Enter a person in the charter. Compare the six words of the card by telephone first."""
     connection, person = open_connection(hub, key, charter), read_card(card)
     newer = changes_of.with_person(connection.log.charter, person, role, connection.now())
-    change(connection, newer, f"{person.person} is a {role}", as_json)
+    change(connection, newer, f"{person.person} has the role {role}", as_json)
 
 
 def remove_person(person: str, hub: Hub, key: Key, charter: Charter = None, as_json: AsJson = False) -> None:
@@ -122,4 +122,4 @@ def set_role(
     """Give a person another role."""
     connection = open_connection(hub, key, charter)
     newer = changes_of.with_role(connection.log.charter, person, role, threshold, connection.now())
-    change(connection, newer, f"{person} is a {role}", as_json)
+    change(connection, newer, f"{person} has the role {role}", as_json)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from client.commands.forecast import simulate_
 from client.commands.graph import graph_
 from client.commands.options import (
     AsJson,
@@ -28,6 +29,7 @@ from protocol.study import contract_value
 app = typer.Typer(no_args_is_help=True, help="Studies: from a draft to a model.")
 app.command("try")(try_)
 app.command("graph")(graph_)
+app.command("simulate")(simulate_)
 
 
 @app.command("propose")
@@ -154,7 +156,7 @@ def release_(
             {
                 "study": whole,
                 "confirmed_by": list(released.confirmed_by),
-                "evaluation": measured.model_dump(mode="json"),
+                "evaluation": measured.model_dump(mode="json", exclude_defaults=True),
                 "files": [str(path) for path in paths],
             }
         )

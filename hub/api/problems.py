@@ -63,7 +63,8 @@ def problem_of(error: Exception) -> Problem:
 
 async def _refused(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
-    log.info("refused", method=request.method, path=request.url.path, status=problem.status, detail=problem.detail)
+    if not isinstance(error, errors.NonceNeeded):  # a step of asking for a token, not a refusal: RFC 9449, section 8
+        log.info("refused", method=request.method, path=request.url.path, status=problem.status, detail=problem.detail)
     return respond(problem, _headers_of(error))
 
 

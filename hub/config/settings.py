@@ -79,6 +79,8 @@ class HubSettings(BaseSettings):
     """The same, for what needs no key yet: enrolments and founding charters."""
     keep_sums_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 86_400
     """How long the sums of a closed study stay, for silos that missed its last round."""
+    keep_released_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """How long sealed models and sealed outputs of jobs stay after they came, to be fetched by whom they are for."""
 
     @model_validator(mode="after")
     def _listens_safely(self) -> Self:

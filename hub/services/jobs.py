@@ -59,7 +59,9 @@ class Jobs:
         with self.database.reading() as connection:
             blob = job_store.blob_for(connection, caller.party, digest)
         if blob is None:
-            raise NotFound("there is no such blob for you; job-submitted or job-released names the one that is yours")
+            raise NotFound(
+                "there is no such blob for you; job-submitted or job-released names yours, which is kept for a while"
+            )
         return self.blobs.stream(job_blob_folder(blob.owner, digest) + SEALED)
 
     def submit(self, recording: Recording, signed: Signed, body: JobSubmitted, charter: Charter) -> int:

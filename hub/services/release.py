@@ -8,7 +8,7 @@ from hub.domain.study import release_ready
 from hub.errors import Conflict, Forbidden, NotFound
 from hub.services.course import Course
 from hub.services.identity import Caller
-from hub.services.recorder import Recording
+from hub.services.recorder import Clock, Recording
 from hub.services.studies import require_part
 from hub.store import bundles
 from hub.store import studies as study_store
@@ -24,6 +24,7 @@ class Releases:
     database: Database
     course: Course
     blobs: Blobs
+    clock: Clock
 
     def check_upload(self, caller: Caller, study: str) -> None:
         """Before any byte is read: only a silo that confirmed a releasable bundle uploads one."""
@@ -42,7 +43,8 @@ class Releases:
         self.blobs.store_large(bundle_name(study, digest), content)
         with self.database.writing() as connection:
             if bundles.find(connection, study, digest) is None:
-                bundles.add(connection, Bundle(study, digest, size, caller.name))
+                put_at = int(self.clock().timestamp())
+                bundles.add(connection, Bundle(study, digest, size, caller.name, put_at))
         return True
 
     def get(self, caller: Caller, study: str, digest: str) -> Iterator[bytes]:
@@ -53,7 +55,7 @@ class Releases:
             known = bundles.find(connection, study, digest)
         mine = caller.role == "silo" or state.released.get(caller.name) == digest
         if known is None or not mine:
-            raise NotFound("there is no such bundle for you; release-sealed names the one that is yours")
+            raise NotFound("there is no such bundle for you; release-sealed names yours, which is kept for a while")
         return self.blobs.stream(bundle_name(study, digest))
 
     def seal(self, recording: Recording, signed: Signed, body: ReleaseSealed) -> int:

@@ -29,6 +29,7 @@ from hub.services.outside_witnesses import OutsideWitnesses
 from hub.services.pinned_charter import PinnedCharter
 from hub.services.recorder import Clock, Recorder
 from hub.services.release import Releases
+from hub.services.retention import Retention
 from hub.services.rounds import Rounds
 from hub.services.statements import Statements
 from hub.services.studies import Studies
@@ -58,6 +59,7 @@ class Services:
     budgets: Budgets
     releases: Releases
     jobs: Jobs
+    retention: Retention
     statements: Statements
     log: LogReader
     course: Course
@@ -84,7 +86,7 @@ def build(settings: HubSettings, keys: KeyRing, aggregator: Aggregator, clock: C
     course = Course(budgets, lambda connection: Voice(in_force.hub_key(connection), _nonce))
     enrolments = Enrolments(database, recorder, charters)
     studies = Studies(database, course)
-    releases = Releases(database, course, blobs)
+    releases = Releases(database, course, blobs, clock)
     jobs = Jobs(database, blobs, clock)
     return Services(
         settings=settings,
@@ -102,6 +104,7 @@ def build(settings: HubSettings, keys: KeyRing, aggregator: Aggregator, clock: C
         budgets=budgets,
         releases=releases,
         jobs=jobs,
+        retention=Retention(database, blobs, clock, settings.keep_released_days * 86_400),
         statements=Statements(recorder, charters, enrolments, studies, budgets, releases, jobs, course),
         log=log,
         course=course,

@@ -24,7 +24,12 @@ def shares_name(study: str, round: int, attempt: int, silo: str) -> str:
 
 
 def bundle_name(study: str, digest: str) -> str:
-    return f"bundles/{study}/{digest}"
+    return f"{bundle_folder(study)}{digest}"
+
+
+def bundle_folder(study: str) -> str:
+    """With the slash at its end that `Blobs.delete_under` asks for."""
+    return f"bundles/{study}/"
 
 
 def job_blob_folder(owner: str, digest: str) -> str:

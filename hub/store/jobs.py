@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from hub.errors import NotFound
 from hub.store.tables import job_blobs, jobs
@@ -64,6 +64,18 @@ def name_blob(connection: Connection, owner: str, digest: str, reader: str) -> N
 
 def forget_blob(connection: Connection, owner: str, digest: str) -> None:
     connection.execute(delete(job_blobs).where(job_blobs.c.owner == owner, job_blobs.c.digest == digest))
+
+
+def put_before(connection: Connection, outputs: int, code: int, unnamed: int) -> list[JobBlob]:
+    """Blobs that were put before the time that counts for them: outputs of silos, code of persons, unnamed ones."""
+    of_silo, named = job_blobs.c.owner.startswith("silo:"), job_blobs.c.reader.is_not(None)
+    old = or_(
+        and_(named, of_silo, job_blobs.c.put_at < outputs),
+        and_(named, ~of_silo, job_blobs.c.put_at < code),
+        and_(~named, job_blobs.c.put_at < unnamed),
+    )
+    rows = connection.execute(select(job_blobs).where(old))
+    return [JobBlob(row.owner, row.digest, row.size, row.put_at, row.reader) for row in rows]
 
 
 def unnamed(connection: Connection, owner: str) -> int:

@@ -234,6 +234,7 @@ bundles = Table(
     Column("digest", String(64), primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("silo", String(32), nullable=False),
+    Column("put_at", BigInteger),
 )
 """Sealed releases that were uploaded."""
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from protocol import canonical
+from protocol.evaluation import ScoredEvaluation, right_and_wrong
 from protocol.study import contract_value
 from protocol.training_study import TrainingContract
 from silo_node.agent.progress import Progress
@@ -19,18 +20,20 @@ Floats = NDArray[np.float64]
 
 def release_bundle(contract: TrainingContract, study: str, progress: Progress) -> bytes:
     """The bundle of a study that went through its last round. Holds nothing but what was released with noise."""
-    totals = np.array([progress.right, progress.wrong])
-    estimate = estimate_accuracy(contract, totals, progress.evaluated)
+    estimate = estimate_accuracy(contract, progress.counts, progress.evaluated)
+    right, wrong = right_and_wrong(contract.evaluation, progress.counts)
+    scored = isinstance(contract.evaluation, ScoredEvaluation)
     record = {
         "format": "consortia-release/1",
         "study": study,
         "contract": contract_value(contract),
         "evaluation": {
-            "right": progress.right,
-            "wrong": progress.wrong,
+            "right": right,
+            "wrong": wrong,
             "accuracy": estimate.accuracy,
             "standard_error": estimate.standard_error,
             "test_silos": progress.evaluated,
+            **({"counts": progress.counts.tolist()} if scored else {}),
         },
         "rounds": progress.state.rounds,
     }

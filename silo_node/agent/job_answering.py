@@ -88,6 +88,8 @@ def code_of(silo: Silo, record: JobRecord) -> CodeBundle:
 def outputs_of(silo: Silo, record: JobRecord) -> HeldRun:
     """What the last run gave. Raises ``JobRefused`` where nothing is held, or it is damaged."""
     held = silo.files.jobs.held(record.job)
+    if held is None and record.stage == "released":
+        raise JobRefused(f"job {record.job[:12]}: its outputs were released; this silo keeps them no more")
     if held is None:
         raise JobRefused(f"job {record.job[:12]}: no outputs are held; it runs with: job run {record.job[:12]}")
     return held

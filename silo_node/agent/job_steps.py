@@ -34,14 +34,19 @@ def step(silo: Silo, record: JobRecord, charter: Charter, lead_known: bool) -> b
 
     lead_known: this silo accepted a study of the same researcher before.
     """
-    if record.stage == "released":
-        return False
     if not record.open_at(timestamp(silo.clock())) or not is_researcher(record, charter):
-        silo.files.jobs.forget_run(record.job)
+        forget_outputs(silo, record)
         return False
     if record.stage == "submitted":
         return _answer(silo, record, charter, lead_known)
     return _let_go(silo, record, charter)
+
+
+def forget_outputs(silo: Silo, record: JobRecord) -> None:
+    """Removes what a run gave once it can't be wanted any more: the hub has the sealed bytes by then, or never will."""
+    if silo.files.jobs.holds(record.job):
+        silo.voice.note("decision", f"job {record.job[:12]}: its outputs are removed from this silo", None)
+    silo.files.jobs.forget_run(record.job)
 
 
 def is_researcher(record: JobRecord, charter: Charter) -> bool:
@@ -104,7 +109,7 @@ def _let_go(silo: Silo, record: JobRecord, charter: Charter) -> bool:
         reason = as_sentence(no)
         build = lambda opening: JobDiscarded(type="job-discarded", job=record.job, reason=reason, **opening)  # noqa: E731
         said = _say(silo, record, "discarded", build)
-        silo.files.jobs.forget_run(record.job)
+        forget_outputs(silo, record)
         return said
     looked_at = silo.tasks.jobs.answered(record.job, "release")
     held = silo.files.jobs.held(record.job)

@@ -19,7 +19,7 @@ from silo_node.agent.memory import check_journal, check_ledger, check_own_words,
 from silo_node.agent.opt_out_record import check_all_opt_outs
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending
-from silo_node.agent.releasing import release
+from silo_node.agent.releasing import forget_released, release
 from silo_node.agent.shelving import ShelfKeeper
 from silo_node.agent.silo import Silo
 from silo_node.agent.studies import Studies
@@ -200,6 +200,8 @@ class Agent:
 
     def _next(self, study: Study) -> bool:
         silo = self._silo
+        if forget_released(silo, study):
+            return False
         if decide(silo, study) or pausing.pause_or_resume(silo, study) or keying.agree_on_secret(silo, study):
             return True
         return pipeline.run_round(silo, study) or release(silo, study)

@@ -18,8 +18,7 @@ from silo_node.errors import HubDistrusted, JournalDamaged, LedgerDamaged
 
 def check_ledger(silo: Silo) -> None:
     """Raises ``LedgerDamaged`` if this silo signed a ledger head that its ledger does not hold now."""
-    mine = (entry.signed for entry in silo.tasks.entries() if entry.signed.body.issuer == silo.identity.party)
-    for signed in chain(silo.tasks.outbox(), mine):
+    for signed in chain(silo.tasks.outbox(), silo.tasks.own_of_budgets(silo.identity.party)):
         head = head_signed(signed)
         if head is not None and not silo.ledger.extends(head):
             raise LedgerDamaged(_restored(signed))

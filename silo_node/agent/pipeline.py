@@ -36,6 +36,7 @@ from silo_node.sealing.sealer import OpenedTotal, seal_update
 log = structlog.get_logger()
 
 MUCH_CLIPPED: Final = 0.01
+_FIRST_TRAINING_ROUND: Final = 1
 """A larger share of clipped values is worth a line in the journal: the round's scales don't fit its numbers."""
 
 
@@ -119,6 +120,8 @@ def compute_update(silo: Silo, study: Study, current: RoundRecord) -> None:
 
 def _run(silo: Silo, study: Study, task: RoundTask, file: BinaryIO) -> Outcome:
     outcome = silo.runner.run(task, file)
+    if outcome.engine and round_of(task) == _FIRST_TRAINING_ROUND:
+        log.info(outcome.engine, study=study.id[:12])
     if outcome.left_out:
         what = f"round {round_of(task)}: {outcome.left_out} rows of people who opted out were left out"
         silo.voice.note("decision", what, study.id)

@@ -1,7 +1,8 @@
 """How a study moves from round to round: the opened total of each stage applied to what all silos agree on.
 
-What they agree on is a file: the number of evaluated silos and their two counts, then the study's state. It is read
-and written in runs, since a model may be larger than memory; only who releases it holds it whole.
+What they agree on is a file: the number of evaluated silos, how many counts they evaluate and these counts, then the
+study's state. It is read and written in runs, since a model may be larger than memory; only who releases it holds it
+whole.
 """
 
 import shutil
@@ -26,7 +27,8 @@ from silo_node.training.strategies import apply_update, begin_state, training_se
 
 Floats = NDArray[np.float64]
 
-_LEAD: Final = struct.Struct("<Qdd")
+_LEAD: Final = struct.Struct("<QQ")
+_MOST_COUNTS: Final = 1 << 16
 _BLOCK_BYTES: Final = 1 << 20
 
 
@@ -34,21 +36,22 @@ _BLOCK_BYTES: Final = 1 << 20
 class Progress:
     """The study's state with the evaluation's totals, held whole.
 
-    right, wrong: noised counts of all ``evaluated`` silos together; zeros before the evaluation.
+    counts: float64 (evaluation.values,), noised, of all ``evaluated`` silos together; zeros before the evaluation.
     """
 
     state: StudyState
-    evaluated: int = 0
-    right: float = 0.0
-    wrong: float = 0.0
+    evaluated: int
+    counts: Floats
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises ``TrainingRefused`` unless ``data`` is what a file of progress holds."""
-        if len(data) < _LEAD.size:
+        evaluated, counts = _lead_of(data[: _LEAD.size])
+        lead = _lead_size(counts)
+        if len(data) < lead:
             raise TrainingRefused("study progress: the bytes don't begin like one")
-        evaluated, right, wrong = _LEAD.unpack(data[: _LEAD.size])
-        return cls(StudyState.from_bytes(memoryview(data)[_LEAD.size :]), evaluated, right, wrong)
+        held = np.frombuffer(data, "<f8", count=counts, offset=_LEAD.size).astype(np.float64, copy=False)
+        return cls(StudyState.from_bytes(memoryview(data)[lead:]), evaluated, held)
 
 
 def segments_of(contract: StudyContract, before: BinaryIO, index: int) -> tuple[Segment, ...]:
@@ -82,7 +85,7 @@ def apply_total(
 
 def state_in(progress: BinaryIO) -> Payload:
     """The study's state in a file of progress, for the process that reads rows; nothing of an empty one."""
-    return Payload.rest_of(progress, _LEAD.size)
+    return Payload.rest_of(progress, _start_of_state(progress))
 
 
 def blocks_of(progress: BinaryIO) -> Iterator[bytes]:
@@ -96,7 +99,7 @@ def _segments_of_training(contract: TrainingContract, before: BinaryIO, index: i
         case "normalisation":
             return tuple(Segment(length, contract.sealing.normalisation_exponent) for length in plan.tensors)
         case "training":
-            return training_segments(contract, StateFile.open(before, _LEAD.size).head)
+            return training_segments(contract, StateFile.open(before, _lead_size(contract.evaluation.values)).head)
         case "evaluation":
             return tuple(Segment(length, contract.sealing.evaluation_exponent) for length in plan.tensors)
 
@@ -110,17 +113,39 @@ def _apply_to_training(
     survivors: tuple[str, ...],
     after: BinaryIO,
 ) -> None:
+    counts = contract.evaluation.values
+    lead = _lead_size(counts)
     match plan_round(contract, index).stage:
         case "normalisation":
             moments = column_moments(contract, np.concatenate(list(totals)), survivors)
-            after.write(_LEAD.pack(0, 0.0, 0.0))
-            begin_state(contract, study, moments.mean, moments.deviation, after, _LEAD.size)
+            after.write(_LEAD.pack(0, counts) + bytes(8 * counts))
+            begin_state(contract, study, moments.mean, moments.deviation, after, lead)
         case "training":
             before.seek(0)
-            after.write(before.read(_LEAD.size))
-            apply_update(contract, StateFile.open(before, _LEAD.size), index, totals, survivors, after)
+            after.write(before.read(lead))
+            apply_update(contract, StateFile.open(before, lead), index, totals, survivors, after)
         case "evaluation":
-            right, wrong = np.concatenate(list(totals)).tolist()
-            after.write(_LEAD.pack(len(survivors), right, wrong))
-            before.seek(_LEAD.size)
+            after.write(_LEAD.pack(len(survivors), counts))
+            after.write(np.concatenate(list(totals)).astype("<f8", copy=False).tobytes())
+            before.seek(lead)
             shutil.copyfileobj(before, after, _BLOCK_BYTES)
+
+
+def _start_of_state(progress: BinaryIO) -> int:
+    """Where the state begins in a file of progress; of an empty one, its end."""
+    progress.seek(0)
+    head = progress.read(_LEAD.size)
+    return _lead_size(_lead_of(head)[1]) if head else 0
+
+
+def _lead_of(head: bytes) -> tuple[int, int]:
+    """(evaluated silos, counts). Raises ``TrainingRefused``."""
+    if len(head) == _LEAD.size:
+        evaluated, counts = _LEAD.unpack(head)
+        if counts <= _MOST_COUNTS:
+            return evaluated, counts
+    raise TrainingRefused("study progress: the bytes don't begin like one")
+
+
+def _lead_size(counts: int) -> int:
+    return _LEAD.size + 8 * counts

@@ -90,9 +90,8 @@ def said_by(silo: Silo, outbox: bool = False) -> Said:
     said = Said()
     for signed in silo.tasks.outbox() if outbox else ():
         said.take(signed)
-    for entry in silo.tasks.entries():
-        if entry.signed.body.issuer == silo.identity.party:
-            said.take(entry.signed)
+    for signed in silo.tasks.own_of_budgets(silo.identity.party):
+        said.take(signed)
     return said
 
 

@@ -50,8 +50,7 @@ def recover_ledger(silo: Silo) -> Recovery:
 
 def _heads(silo: Silo) -> list[str]:
     """Every head that this silo signed and that its ledger does not hold."""
-    mine = [entry.signed for entry in silo.tasks.entries() if entry.signed.body.issuer == silo.identity.party]
-    signed = (head_signed(one) for one in (*silo.tasks.outbox(), *mine))
+    signed = (head_signed(one) for one in (*silo.tasks.outbox(), *silo.tasks.own_of_budgets(silo.identity.party)))
     return [head for head in dict.fromkeys(signed) if head is not None and not silo.ledger.extends(head)]
 
 

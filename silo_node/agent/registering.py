@@ -3,6 +3,7 @@
 from protocol.ids import timestamp
 from protocol.membership_statements import DatasetRegistered
 from silo_node.agent.declaring import publish_declarations
+from silo_node.agent.newcomers import compare_persons, note_other_persons
 from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.silo import Silo, published_columns
 from silo_node.agent.voice import Opening, Saying
@@ -23,6 +24,8 @@ def register_dataset(silo: Silo, registration: Registration, other_persons: str 
     def check(asked: Registration) -> Checked:
         check_opt_outs(silo, asked.domain)
         checked = silo.runner.check(asked)
+        compared = compare_persons(silo, asked, checked)
+        note_other_persons(silo, asked, other_persons, compared)
         # Between the check and the record: a dataset never stands without its domain in the ledger.
         registered = silo.ledger.register(cap, other_persons)
         if isinstance(registered, Refused):

@@ -43,6 +43,20 @@ def release(silo: Silo, study: Study) -> bool:
     return bool(waiting)
 
 
+def forget_released(silo: Silo, study: Study) -> bool:
+    """Whether the study's release is over for this silo: sealed for every recipient, with its own word in the log.
+
+    Then nothing of the study is needed here any more: its state, its secrets and sealed copies are removed.
+    """
+    record = study.record
+    sealed_for_all = record.released_to.keys() >= set(record.contract.recipients)
+    if not (record.closed and sealed_for_all and silo.name in {*record.confirmations, *record.gone}):
+        return False
+    if silo.files.forget_study(study.id):
+        silo.voice.note("decision", "the model was released: it is removed from this silo", study.id)
+    return True
+
+
 def _bundle(contract: StudyContract, study: str, progress: bytes) -> bytes:
     """The bytes that are released of a study which ended, as all silos agree, in ``progress``."""
     match contract:

@@ -4,6 +4,7 @@ import hmac
 
 from protocol.ids import timestamp
 from protocol.study_statements import StudyAccepted
+from silo_node.agent.newcomers import compare_persons
 from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
@@ -17,6 +18,7 @@ def renew_dataset(silo: Silo, name: str) -> Dataset:
     def check(asked: Registration) -> Checked:
         check_opt_outs(silo, asked.domain)
         checked = silo.runner.check(asked)
+        compare_persons(silo, asked, checked)
         # Before the record: a dataset is never another than the journal says.
         silo.voice.note("decision", f"owner: renew dataset {name}, commitment {checked.commitment}", None)
         return checked

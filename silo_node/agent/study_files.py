@@ -145,6 +145,14 @@ class StudyFiles:
             if int(secret.name.partition("-")[2]) < before:
                 secret.unlink()
 
+    def forget_study(self, study: str) -> bool:
+        """Removes everything of a study; False if there was nothing."""
+        folder = self._studies / study
+        if not folder.exists():
+            return False
+        shutil.rmtree(folder)
+        return True
+
     def _sealed(self, study: str, index: int, freeze: bytes) -> Path:
         return private_folder(self._round(study, index) / f"sealed-{freeze.hex()[:32]}")
 

@@ -180,6 +180,13 @@ class Tasks:
         for (wire,) in self._db.execute("SELECT wire FROM outbox ORDER BY rowid"):
             yield parse(wire)
 
+    def own_of_budgets(self, party: str) -> Iterator[Signed]:
+        """What ``party`` said of its budgets in the log: datasets, declarations, reservations and settlements."""
+        types = "'dataset-registered', 'domain-declared', 'cap-declared', 'spend-reserved', 'spend-settled'"
+        query = f"SELECT wire FROM entries WHERE {_ISSUER} = ? AND {_TYPE} IN ({types}) ORDER BY log_index"  # noqa: S608  # names of ours
+        for (wire,) in self._db.execute(query, (party,)):
+            yield parse(wire)
+
     def newest_head(self) -> Signed | None:
         """The statement kept last that names a head of the ledger."""
         query = f"SELECT wire FROM outbox WHERE {_LEDGER_HEAD} IS NOT NULL ORDER BY rowid DESC LIMIT 1"  # noqa: S608  # a name of ours

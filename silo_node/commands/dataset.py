@@ -16,7 +16,7 @@ from silo_node.agent.shelving import keep_shelf, shelf_of
 from silo_node.agent.silo import Silo
 from silo_node.app import open_silo
 from silo_node.commands.options import AsJson, Folder, out, print_json
-from silo_node.commands.profile_table import profile_table
+from silo_node.commands.profile_table import profile_tables
 from silo_node.dataset.catalogue import Dataset, Registration, register
 from silo_node.dataset.schema import read_schema
 from silo_node.errors import DatasetRefused
@@ -33,13 +33,20 @@ def add(
     epsilon: Annotated[float, typer.Option(help="The privacy domain's cap, for good.")],
     delta: Annotated[float, typer.Option(help="The privacy domain's delta, for good.")],
     domain: Annotated[str, typer.Option(help="The privacy domain: whose data this is.")] = "patients",
+    other_persons: Annotated[
+        str | None, typer.Option(help="Beside another domain: why these are other persons. Signed, dated, published.")
+    ] = None,
     folder: Folder = Path("silo"),
 ) -> None:
-    """Check a dataset in full, fix its privacy budget, and publish its schema."""
+    """Check a dataset in full, fix its privacy budget, and publish its schema.
+
+    A domain's budget is never refilled. New rows of the same persons go into the domain they have; only for other
+    persons is there a new one, by --other-persons.
+    """
     declared = read_schema(schema)
     asked = register(name, source, declared, domain, epsilon, delta, best_order(epsilon, delta), rows)
     with open_silo(folder) as (silo, _):
-        dataset = register_dataset(silo, asked)
+        dataset = register_dataset(silo, asked, other_persons)
         published = try_to_publish(silo, dataset)
         unshelved = _shelve(silo)
     out.print(
@@ -115,7 +122,8 @@ def profile(name: str, folder: Folder = Path("silo"), as_json: AsJson = False) -
     if as_json:
         print_json({"unchanged": checked.commitment == dataset.commitment, **checked.profile})
         return
-    out.print(profile_table(checked.profile, before))
+    for table in profile_tables(checked.profile, before, dataset.declared):
+        out.print(table)
     if checked.commitment != dataset.commitment:
         out.print(
             "[yellow]It is not what was registered: no study reads it.[/yellow] "

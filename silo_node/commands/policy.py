@@ -29,10 +29,9 @@ from silo_node.policy.difference import difference, word
 from silo_node.policy.document import PolicyDocument, parse_policy, policy_by_name, policy_from_file
 from silo_node.policy.explanation import explanation_of
 from silo_node.policy.layout import formatted
-from silo_node.policy.limits import load_limits
+from silo_node.policy.limits import load_limits, parse_limits
 from silo_node.policy.owner_file import read_owner_file
 from silo_node.policy.question import StudyAction
-from silo_node.policy.rules import OwnerRules
 from silo_node.private_files import write_private
 
 app = typer.Typer(no_args_is_help=True, help="Choose, read and try the rules that decide.")
@@ -45,11 +44,14 @@ Set = Annotated[str | None, typer.Argument(help="A set's name, or a file. Left o
 
 @app.command("use")
 def use(
-    name: Annotated[str, typer.Argument(help="A policy set that ships with the platform.")],
+    name: Annotated[
+        str, typer.Argument(help=f"A policy set that ships with the platform: {', '.join(shipped.names())}.")
+    ],
     limits: Annotated[Path | None, typer.Option(help="Your own limits file, instead of the one that ships.")] = None,
     folder: Folder = Path("silo"),
 ) -> None:
     """Copy a policy set and its limits into the silo's folder, where you may edit them."""
+    load(folder)
     use_policy(name, folder, limits)
 
 
@@ -58,9 +60,13 @@ def use_policy(name: str, folder: Path, limits: Path | None = None, quiet: bool 
         raise ConfigRefused(f"policy {name}: there are {', '.join(shipped.names())}")
     if quiet and (folder / POLICY).exists():
         return
+    # Read before anything is replaced: a file that can't be used must not take the place of one that can.
+    document = policy_by_name(name)
+    numbers = read_owner_file(limits) if limits else shipped.limits_text(name)
+    parse_limits(numbers, str(limits) if limits else f"limits of {name}")
     write_private(folder / POLICY, shipped.policy_text(name).encode())
-    write_private(folder / LIMITS, limits.read_bytes() if limits else shipped.limits_text(name).encode())
-    rules = OwnerRules(folder / POLICY, folder / LIMITS).gate.document.rules
+    write_private(folder / LIMITS, numbers.encode())
+    rules = document.rules
     if not quiet:
         out.print(f"Policy [bold]{name}[/bold]: {len(rules)} rules in {folder / POLICY}, {folder / LIMITS}")
 

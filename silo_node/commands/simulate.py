@@ -1,6 +1,6 @@
-"""``consortia-silo simulate``: a study on mock rows, asked for on standard input and told on standard output.
+"""``consortia-silo simulate``: a study on mock or public rows, asked for on standard input and told on standard output.
 
-``consortia study try`` starts it. It opens no silo's folder, no dataset and no network.
+``consortia study try`` and ``consortia study simulate`` start it. It opens no silo's folder, no dataset and no network.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from protocol.errors import ProtocolError
 from protocol.ids import as_sentence
-from protocol.simulation import RoundSimulated, SimulationJob, SimulationOutcome, SimulationRefused
+from protocol.simulation import JOB, ForecastJob, Job, Report, SimulationRefused
 from protocol.study import explain
 from silo_node.errors import SiloError
 
@@ -19,24 +19,29 @@ app = typer.Typer()
 
 @app.command("simulate", hidden=True)
 def simulate_() -> None:
-    """Simulate the study of a job (protocol.simulation) on standard input; a line of JSON a round, then the outcome."""
+    """Simulate the studies of a job (protocol.simulation) on standard input; a line of JSON a round, or an end."""
     try:
-        _simulate(SimulationJob.model_validate_json(sys.stdin.buffer.read()))
+        _simulate(JOB.validate_json(sys.stdin.buffer.read()))
     except ValidationError as error:
         _refuse(f"the job is refused: {explain(error)}")
     except (SiloError, ProtocolError) as error:
         _refuse(str(error))
 
 
-def _simulate(job: SimulationJob) -> None:
+def _simulate(job: Job) -> None:
     # Imported here: torch takes seconds, and no other command needs it.
+    from silo_node.simulation.forecast import forecast
     from silo_node.simulation.rounds import simulate
     from silo_node.simulation.rows import rows_of
     from silo_node.training.noise import SystemNoise
 
+    if isinstance(job, ForecastJob):
+        for report in forecast(job, SystemNoise()):
+            _say(report)
+        return
     rows = {one.silo: rows_of(job.contract, one) for one in job.silos}
-    for report in simulate(job.contract, rows, SystemNoise()):
-        _say(report)
+    for done in simulate(job.contract, rows, SystemNoise()):
+        _say(done)
 
 
 def _refuse(reason: str) -> None:
@@ -44,6 +49,6 @@ def _refuse(reason: str) -> None:
     raise typer.Exit(1)
 
 
-def _say(report: RoundSimulated | SimulationOutcome | SimulationRefused) -> None:
+def _say(report: Report) -> None:
     sys.stdout.write(report.model_dump_json() + "\n")
     sys.stdout.flush()

@@ -1,11 +1,16 @@
-"""The ledger as its page shows it: a bar for each privacy domain, and what each study took of it."""
+"""The ledger as its page shows it: a bar for each privacy domain, its caps, what each study took, how many more fit."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from protocol.accounting import cost_of
+from protocol.record import StudyRecord
 from silo_node.agent.answers import balances
+from silo_node.agent.forecasting import DatasetForecast, forecasts
+from silo_node.agent.reconciling import Reconciled, reconcile
 from silo_node.agent.silo import Silo
 from silo_node.ledger.budget import Balance, Head
+from silo_node.ledger.caps import CapBalance
 from silo_node.ledger.entry import Entry
 from silo_node.ledger.ledger import Ledger
 
@@ -27,11 +32,14 @@ class StudyCharge:
 
 @dataclass(frozen=True, slots=True)
 class DomainView:
-    """A domain, its registered datasets, and its studies, the newest charge first."""
+    """A domain, its registered datasets, its studies with the newest charge first, its caps, and a forecast for each
+    dataset that was asked for."""
 
     balance: Balance
     datasets: tuple[str, ...]
     charges: tuple[StudyCharge, ...]
+    caps: tuple[CapBalance, ...] = ()
+    forecasts: tuple[DatasetForecast, ...] = ()
 
     @property
     def share(self) -> float:
@@ -47,6 +55,7 @@ class LedgerReading:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._read: dict[str, tuple[Head, dict[str, StudyCharge]]] = {}
+        self._compared: tuple[tuple[Head, int], Reconciled] | None = None
 
     def charges(self, balance: Balance) -> dict[str, StudyCharge]:
         """By study, in the order of their first charges."""
@@ -56,23 +65,40 @@ class LedgerReading:
             self._read[domain.name] = head, _by_study(entries, domain.order)
         return self._read[domain.name][1]
 
+    def compared(self, silo: Silo) -> Reconciled:
+        """The ledger held against the log, anew whenever either has moved."""
+        follower = silo.tasks.follower()
+        at = self._ledger.head(), 0 if follower is None else follower.next
+        if self._compared is None or self._compared[0] != at:
+            self._compared = at, reconcile(silo)
+        return self._compared[1]
+
     def reserved(self, balance: Balance, study: str) -> int:
         """What the study was charged so far, whether settled or not."""
         charge = self.charges(balance).get(study)
         return 0 if charge is None else charge.picos
 
 
-def ledger_view(silo: Silo, reading: LedgerReading) -> tuple[DomainView, ...]:
+def ledger_view(silo: Silo, reading: LedgerReading, records: Iterable[StudyRecord]) -> tuple[DomainView, ...]:
     """Raises ``ConfigRefused`` for a dataset whose domain is not in the ledger."""
     named: dict[str, list[str]] = {}
     for dataset in silo.catalogue.list():
         named.setdefault(dataset.domain, []).append(dataset.name)
-    return tuple(_domain(balance, named, reading) for balance in balances(silo))
+    told = forecasts(silo, records)
+    return tuple(_domain(silo, balance, named, reading, told) for balance in balances(silo))
 
 
-def _domain(balance: Balance, named: dict[str, list[str]], reading: LedgerReading) -> DomainView:
+def _domain(
+    silo: Silo,
+    balance: Balance,
+    named: dict[str, list[str]],
+    reading: LedgerReading,
+    told: tuple[DatasetForecast, ...],
+) -> DomainView:
+    name = balance.domain.name
     newest = sorted(reading.charges(balance).values(), key=lambda charge: charge.last_at, reverse=True)
-    return DomainView(balance, tuple(named[balance.domain.name]), tuple(newest))
+    mine = tuple(one for one in told if one.domain == name)
+    return DomainView(balance, tuple(named[name]), tuple(newest), silo.ledger.caps(name), mine)
 
 
 def _by_study(entries: tuple[Entry, ...], order: int) -> dict[str, StudyCharge]:

@@ -39,8 +39,13 @@ async def dataset(visit: Visiting, name: str) -> HTMLResponse:
 
 @router.get("/{place}/ledger")
 async def ledger(visit: Visiting) -> HTMLResponse:
-    titles = {study: record.contract.title for study, record in visit.desk.studies().records.items()}
-    return visit.page("console/ledger.html", domains=ledger_view(visit.desk.silo, visit.desk.ledger), titles=titles)
+    silo, reading, records = visit.desk.silo, visit.desk.ledger, visit.desk.studies().records
+    return visit.page(
+        "console/ledger.html",
+        domains=ledger_view(silo, reading, records.values()),
+        titles={study: record.contract.title for study, record in records.items()},
+        compared=reading.compared(silo),
+    )
 
 
 @router.get("/{place}/journal")

@@ -87,8 +87,9 @@ def _record(visit: Visit, study: str) -> StudyRecord:
 
 
 def _view(visit: Visit, record: StudyRecord) -> RequestView:
-    broken = visit.desk.studies().broken.get(record.study)
-    return request_view(visit.desk.silo, visit.desk.ledger, record, broken)
+    studies = visit.desk.studies()
+    broken = studies.broken.get(record.study)
+    return request_view(visit.desk.silo, visit.desk.ledger, record, broken, studies.records.values())
 
 
 def _show(

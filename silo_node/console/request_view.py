@@ -1,6 +1,6 @@
 """One request as its page shows it: contract in words and to the letter, verdict, cost, who said what, answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +10,8 @@ from protocol.record import StudyRecord
 from protocol.study import contract_value, study_cost
 from silo_node.agent.answering import Choice, choices, explained, question_of
 from silo_node.agent.answers import standing, under_way
-from silo_node.agent.silo import Silo
+from silo_node.agent.forecasting import forecast_after
+from silo_node.agent.silo import Silo, use_of
 from silo_node.console.ledger_view import LedgerReading
 from silo_node.console.signing_preview import signed_fields
 from silo_node.console.verdict_view import Headlines, Verdict, verdict_view
@@ -24,7 +25,11 @@ HEADLINES: Final = Headlines(allowed="Your policy allows it. The node answers by
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the study takes of one privacy domain, in epsilon and in shares of its cap (0 to 1)."""
+    """What the study takes of one privacy domain, in epsilon and in shares of its cap (0 to 1).
+
+    ``capped``: the cap of the owner's that it would break, in words. ``more``: how many more like it fit after it, and
+    after what the studies under way may still take; ``bound_by`` names the cap that ends them, if one does.
+    """
 
     domain: str
     unit: str
@@ -34,6 +39,9 @@ class Cost:
     after: float
     spent_share: float
     adds_share: float
+    capped: str
+    more: int
+    bound_by: str
 
     @property
     def fits(self) -> bool:
@@ -73,8 +81,10 @@ class RequestView:
         return canonical.digest(self.exact.encode())
 
 
-def request_view(silo: Silo, ledger: LedgerReading, record: StudyRecord, broken: str | None) -> RequestView:
-    """``broken`` is the rule by which the study can't be gone on with."""
+def request_view(
+    silo: Silo, ledger: LedgerReading, record: StudyRecord, broken: str | None, records: Iterable[StudyRecord]
+) -> RequestView:
+    """``broken`` is the rule by which the study can't be gone on with; ``records`` are all studies here."""
     told = _told(silo, record)
     dataset = _dataset(silo, record)
     balance = None if dataset is None else silo.ledger.balance(dataset.domain)
@@ -90,8 +100,8 @@ def request_view(silo: Silo, ledger: LedgerReading, record: StudyRecord, broken:
         moving=under_way(silo, record),
         verdict=verdict_,
         cost=(
-            _cost(silo, record, balance, ledger.reserved(balance, record.study))
-            if isinstance(balance, Balance)
+            _cost(silo, record, dataset, ledger.reserved(balance, record.study), records)
+            if dataset is not None and isinstance(balance, Balance)
             else None
         ),
         silos=silo_lines(record.contract),
@@ -128,11 +138,19 @@ def _dataset(silo: Silo, record: StudyRecord) -> Dataset | None:
     return next((one for one in silo.catalogue.list() if one.name == name), None)
 
 
-def _cost(silo: Silo, record: StudyRecord, balance: Balance, charged: int) -> Cost:
+def _cost(
+    silo: Silo, record: StudyRecord, dataset: Dataset, charged: int, records: Iterable[StudyRecord]
+) -> Cost | None:
     """What was charged for this study already is in what was spent."""
-    domain, contract = balance.domain, record.contract
+    contract = record.contract
+    room = silo.ledger.room(dataset.domain, use_of(contract, record.study))
+    if isinstance(room, Refused):
+        return None
+    balance, domain = room.balance, room.balance.domain
     asked = 0 if record.closed is not None else max(0, study_cost(contract, silo.name, domain.order) - charged)
     after = accounting.epsilon_at(balance.spent_picos + asked, domain.delta, domain.order)
+    told = forecast_after(silo, dataset, record, records)
+    broken = next((str(cap) for cap in room.caps if asked > cap.remaining_picos), "")
     return Cost(
         domain.name,
         domain.unit,
@@ -142,6 +160,9 @@ def _cost(silo: Silo, record: StudyRecord, balance: Balance, charged: int) -> Co
         after,
         balance.spent_picos / domain.cap_picos,
         asked / domain.cap_picos,
+        broken,
+        told.more,
+        told.bound_by,
     )
 
 

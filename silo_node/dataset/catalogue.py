@@ -22,6 +22,7 @@ from protocol.training_study import DataRequirement
 from silo_node.dataset.create_once import create_private
 from silo_node.dataset.keys import DatasetKeys
 from silo_node.dataset.opt_outs import OptOutList, OptOuts
+from silo_node.dataset.persons import PersonRegisters
 from silo_node.dataset.schema import Schema
 from silo_node.errors import ConfigRefused, DatasetRefused
 from silo_node.private_files import private_folder, read_private, write_private
@@ -56,7 +57,8 @@ class Registration(Strict):
 class Dataset(Registration):
     """A registered dataset: ``commitment`` is the keyed digest of schema and source.
 
-    ``lists_opt_outs``: its domain has a list of opt-outs, and without that list nothing is read.
+    ``lists_opt_outs``: its domain has a list of opt-outs, and without that list nothing is read. ``lists_persons``: all
+    subjects that it ever held stand in its domain's register of persons.
     """
 
     format: Literal["consortia-dataset/1"]
@@ -64,6 +66,7 @@ class Dataset(Registration):
     added_at: Timestamp
     renewed_at: Timestamp | None = None
     lists_opt_outs: bool = False
+    lists_persons: bool = False
 
 
 _Registered = TypeVar("_Registered", bound=Registration)
@@ -71,13 +74,17 @@ _Registered = TypeVar("_Registered", bound=Registration)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Checked:
-    """What a full reading of a source found. All but ``commitment`` is private: for the owner's eyes only."""
+    """What a full reading of a source found. All but ``commitment`` is private: for the owner's eyes only.
+
+    ``persons`` are the tags of its subjects, see ``silo_node.dataset.persons``; empty where no column names them.
+    """
 
     commitment: str
     rows: int
     clamped: dict[str, int]
     left_out: int = 0
     profile: dict[str, Any] = field(default_factory=dict)
+    persons: bytes = b""
 
     def __repr__(self) -> str:
         return f"Checked(commitment={self.commitment!r}, counts redacted)"
@@ -132,6 +139,10 @@ class Catalogue:
     def opt_outs(self) -> OptOuts:
         return OptOuts(self.folder / "opt-outs", self.keys)
 
+    @property
+    def persons(self) -> PersonRegisters:
+        return PersonRegisters(self.folder / "persons", self.keys)
+
     def add(self, registration: Registration, check: Callable[[Registration], Checked], added_at: Timestamp) -> Dataset:
         """Register a dataset once ``check`` has read its source through, by the runner or ``Catalogue.check``.
 
@@ -146,8 +157,11 @@ class Catalogue:
             commitment=checked.commitment,
             added_at=added_at,
             lists_opt_outs=True,
+            lists_persons=registration.declared.subject is not None,
         )
         try:
+            # Before the record: nobody's rows are ever read whose domain doesn't know them.
+            self._keep_persons(dataset.domain, checked)
             self._keep_profile(dataset.name, checked)
             created = create_private(self._path(dataset.name), canonical.encode(dataset.model_dump(mode="json")))
         except OSError as error:
@@ -232,7 +246,9 @@ class Catalogue:
         self._prepare(before.domain)
         checked = check(Registration(**{field: getattr(before, field) for field in Registration.model_fields}))
         fresh = {"commitment": checked.commitment, "renewed_at": at, "lists_opt_outs": True}
+        # What an older registration held before is not in the register: it stays as it was told.
         renewed = Dataset(**(dict(before) | fresh))
+        self._keep_persons(before.domain, checked)
         self._keep_profile(name, checked)
         write_private(self._path(name), canonical.encode(renewed.model_dump(mode="json")))
         return renewed
@@ -249,6 +265,11 @@ class Catalogue:
 
     def _opted_out(self, domain: str, expected: bool) -> OptOutList:
         return self.opt_outs.load(domain, expected)
+
+    def _keep_persons(self, domain: str, checked: Checked) -> None:
+        """A register that other datasets of the domain count on is never begun anew."""
+        self.persons.load(domain, expected=any(one.domain == domain and one.lists_persons for one in self.list()))
+        self.persons.add(domain, checked.persons)
 
     def _keep_profile(self, name: str, checked: Checked) -> None:
         folder = private_folder(self.folder / PROFILES)

@@ -1,31 +1,40 @@
-"""A matrix whose rows arrive in blocks: in memory while it is small, else in a private file without a name.
+"""A matrix whose rows arrive in blocks: in memory while it is small, else mapped from a private file.
 
-Neither way is there ever a second copy of the whole. The file lies in the folder that ``TMPDIR`` names (else /tmp);
-it is unlinked from the start, so that only this process reaches it and nothing is left when the process ends.
+Neither way is there ever a second copy of the whole, and of a mapped file the system keeps in memory what it has room
+for.
 """
 
 import mmap
-import tempfile
+import resource
 from typing import IO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from silo_node.dataset.scratch import ROWS, scratch_file
+
 IN_MEMORY_BYTES: Final = 2 * 2**30
-"""The largest matrix that is held in memory; a larger one is mapped from a file."""
-_BLOCK_BYTES: Final = 64 * 2**20
+"""The largest matrix that is held in memory, where memory isn't bounded closer; a larger one is mapped from a file."""
+_SHARE: Final = 4
+"""Of what the process may have, a matrix in memory takes one part in so many."""
 _STEP_BYTES: Final = 64 * 2**20
 """Memory grows by so much at a time; what no row has reached yet takes address space only."""
 
 _COPIED_ROWS: Final = 512
 
 
+def in_memory_bytes() -> int:
+    """The largest matrix that this process holds in memory."""
+    bound, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return IN_MEMORY_BYTES if bound == resource.RLIM_INFINITY else min(IN_MEMORY_BYTES, bound // _SHARE)
+
+
 class GrowingMatrix:
     """Rows of ``columns`` float64 that are appended block by block, and given back as one array by ``finish``."""
 
-    def __init__(self, columns: int, in_memory: int = IN_MEMORY_BYTES) -> None:
+    def __init__(self, columns: int, in_memory: int | None = None) -> None:
         self._columns = columns
-        self._in_memory = in_memory
+        self._in_memory = in_memory_bytes() if in_memory is None else in_memory
         self._memory: mmap.mmap | None = None
         self._rows = 0
         self._file: IO[bytes] | None = None
@@ -67,7 +76,7 @@ class GrowingMatrix:
 
     def _spill(self, rows: int) -> None:
         """Writes the ``rows`` that memory holds to a file."""
-        self._file = tempfile.TemporaryFile(prefix="consortia-rows-")  # noqa: SIM115  # It lives as long as its map.
+        self._file = scratch_file(ROWS)
         if self._memory is not None:
             with memoryview(self._memory) as held:
                 self._file.write(held[: rows * self._columns * 8])
@@ -85,14 +94,3 @@ def _copy(rows: NDArray[np.float64], place: NDArray[np.float64]) -> None:
     """Copies in pieces that the processor's cache holds: ``rows`` lie column beside column where a table gives them."""
     for start in range(0, len(rows), _COPIED_ROWS):
         place[start : start + _COPIED_ROWS] = rows[start : start + _COPIED_ROWS]
-
-
-def selected(
-    matrix: NDArray[np.float64], where: NDArray[np.bool_], in_memory: int = IN_MEMORY_BYTES
-) -> NDArray[np.float64]:
-    """The rows of ``matrix`` (n, d) where ``where`` (n,) is true, gathered block by block."""
-    growing = GrowingMatrix(matrix.shape[1], in_memory)
-    step = max(1, _BLOCK_BYTES // (8 * matrix.shape[1]))
-    for start in range(0, len(matrix), step):
-        growing.append(matrix[start : start + step][where[start : start + step]])
-    return growing.finish()

@@ -12,6 +12,7 @@ from silo_node.dataset.catalogue import Checked, Dataset, Found, Registration
 from silo_node.dataset.fingerprint import Seal, same
 from silo_node.dataset.keys import DatasetKeys
 from silo_node.dataset.opt_outs import OptOutList
+from silo_node.dataset.persons import persons_key
 from silo_node.dataset.problems import ContentRefused
 from silo_node.dataset.profile import profile_of
 from silo_node.dataset.rows import Rows, check_requirement, check_unit, needed_columns, rows_for
@@ -23,10 +24,10 @@ from silo_node.errors import DatasetRefused
 
 def read_through(registration: Registration, keys: DatasetKeys, opted_out: OptOutList) -> Checked:
     """Everything in the source, checked against schema and unit. Raises ``DatasetRefused``."""
-    table, commitment = _read(registration, keys, opted_out, None)
+    table, commitment = _read(registration, keys, opted_out, None, persons_key(keys))
     check_unit(registration.declared, registration.unit, table.repeated_row)
     profile = profile_of(table, registration.declared).value()
-    return Checked(commitment, table.rows, table.clamped, table.left_out, profile)
+    return Checked(commitment, table.rows, table.clamped, table.left_out, profile, table.persons)
 
 
 def open_rows(
@@ -92,11 +93,16 @@ def _changed(dataset: Dataset, how: str) -> DatasetRefused:
 
 
 def _read(
-    registration: Registration, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str] | None
+    registration: Registration,
+    keys: DatasetKeys,
+    opted_out: OptOutList,
+    columns: Sequence[str] | None,
+    persons: bytes | None = None,
 ) -> tuple[Table, str]:
     """The table and the commitment to all that was read of it."""
     seal = Seal(keys.fingerprint(), registration.declared)
     left_out = opted_out if len(opted_out) else None
     source = open_source(Path(registration.source))
-    table = read_table(source, registration.declared, seal, keys.split(registration.domain), left_out, columns)
+    split = keys.split(registration.domain)
+    table = read_table(source, registration.declared, seal, split, left_out, columns, persons_key=persons)
     return table, seal.commitment()

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from silo_node.dataset.cells import CellReader
 from silo_node.dataset.fingerprint import Seal
 from silo_node.dataset.identities import IdentityReader
-from silo_node.dataset.matrix import IN_MEMORY_BYTES, GrowingMatrix
+from silo_node.dataset.matrix import GrowingMatrix
+from silo_node.dataset.persons import unique
 from silo_node.dataset.problems import ContentRefused, Problems
 from silo_node.dataset.schema import Schema
 from silo_node.dataset.sources.source import Source
@@ -33,6 +34,7 @@ class Table:
     keyed hash of who each row is about, see ``split``. ``clamped`` counts the values of each declared column that lay
     outside its range, ``missing`` those that a declared value stands in for. ``repeated_row`` is the first row (from 1,
     of those kept) whose subject had a row before, or None. ``left_out`` counts the rows of people who opted out.
+    ``persons`` are the tags of all subjects under the key of registers, where one was given; of those left out too.
     """
 
     names: tuple[str, ...]
@@ -42,6 +44,7 @@ class Table:
     missing: dict[str, int]
     repeated_row: int | None
     left_out: int
+    persons: bytes = b""
 
     def __repr__(self) -> str:
         return "<Table redacted>"
@@ -62,7 +65,8 @@ def read_table(
     split_key: bytes,
     opted_out: OptedOut | None = None,
     columns: Sequence[str] | None = None,
-    in_memory: int = IN_MEMORY_BYTES,
+    in_memory: int | None = None,
+    persons_key: bytes | None = None,
 ) -> Table:
     """The rows of ``source``; of the expanded columns only ``columns`` are kept where given, and all are checked.
 
@@ -74,7 +78,8 @@ def read_table(
             "people of this privacy domain opted out, and without a subject or record_id in its schema this dataset "
             "cannot leave them out; declare one"
         )
-    reading = _Reading(schema, split_key, opted_out, tuple(columns if columns is not None else schema.names), in_memory)
+    kept = tuple(columns if columns is not None else schema.names)
+    reading = _Reading(schema, split_key, opted_out, kept, in_memory, persons_key if schema.subject else None)
     try:
         for frame in source.batches(schema, seal.take):
             reading.take(frame)
@@ -87,7 +92,13 @@ class _Reading:
     """What has been read so far."""
 
     def __init__(
-        self, schema: Schema, split_key: bytes, opted_out: OptedOut | None, columns: tuple[str, ...], in_memory: int
+        self,
+        schema: Schema,
+        split_key: bytes,
+        opted_out: OptedOut | None,
+        columns: tuple[str, ...],
+        in_memory: int | None,
+        persons_key: bytes | None,
     ) -> None:
         self._schema, self._key, self._opted_out, self._columns = schema, split_key, opted_out, columns
         self._problems = Problems()
@@ -101,6 +112,7 @@ class _Reading:
         self._clamped = dict.fromkeys((column.name for column in schema.columns), 0)
         self._missing = dict(self._clamped)
         self._before = self._left_out = 0
+        self._persons_key, self._persons = persons_key, bytearray()
 
     def take(self, frame: pl.DataFrame) -> None:
         """Checks the rows of ``frame`` and keeps them, unless something was wrong with any row yet."""
@@ -109,7 +121,10 @@ class _Reading:
         self._before += frame.height
         if self._problems:
             return
-        tags = row_tags(self._key, self._people.identities(names, values.T))
+        identities = self._people.identities(names, values.T)
+        tags = row_tags(self._key, identities)
+        if self._persons_key is not None:
+            self._persons += row_tags(self._persons_key, identities)
         self._clamp(values)
         wanted = (values if self._places == self._all else values[self._places]).T
         kept = self._kept(names)
@@ -138,6 +153,7 @@ class _Reading:
             self._missing,
             repeated,
             self._left_out,
+            unique(bytes(self._persons)),
         )
 
     def _values(self, frame: pl.DataFrame) -> NDArray[np.float64]:

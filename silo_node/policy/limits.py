@@ -4,7 +4,7 @@ import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,12 +15,16 @@ from protocol.study import explain
 from silo_node.errors import PolicyRefused
 from silo_node.policy.owner_file import read_owner_file
 
+CLOSING: Final = "# End of the limits."
+"""The last line of every limits file: a file that was cut off while it was saved grants less than its owner meant, and
+would make the silo leave studies that keep within the limits."""
+
 Mode = Literal["ask", "within-limits"]
 """Whether a person decides each time, or whatever keeps within the limits is granted."""
 
 
 class OwnerLimits(BaseModel):
-    """What the data owner allows. An empty file grants nothing to anyone."""
+    """What the data owner allows. A file with no line but its last grants nothing to anyone."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -51,6 +55,11 @@ def independent(limits: OwnerLimits, silo: str, silos: Iterable[str]) -> list[st
 
 def parse_limits(text: str, origin: str) -> OwnerLimits:
     """The limits in a TOML text. Raises ``PolicyRefused``, which names ``origin`` and every wrong field."""
+    if text.rstrip().splitlines()[-1:] != [CLOSING]:
+        raise PolicyRefused(
+            f"{origin}: doesn't end with the line {json.dumps(CLOSING)}. The file was cut off or is half-written: save "
+            "it whole, with that line at its end"
+        )
     try:
         # By way of JSON: strict validation then still takes a TOML array for a tuple, and nothing else for it.
         return OwnerLimits.model_validate_json(json.dumps(tomllib.loads(text), allow_nan=False))

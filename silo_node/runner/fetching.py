@@ -1,25 +1,23 @@
 """Running the owner's query at a database, in a process of its own: with the network, and with nothing of a study.
 
 The process that computes has no network, and this one computes nothing: it reads the owner's description and query, and
-writes what the database gives into a private file, which the box then holds. Neither process is the agent.
+writes what the database gives into a private file, which the box holds and reads while it grows. Neither process is the
+agent.
 """
 
 import json
 import os
-import secrets
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from silo_node.dataset.schema import Schema
-from silo_node.dataset.sources.description import FETCHED
-from silo_node.errors import ConfigRefused, DatasetRefused, RunnerFailed
-from silo_node.private_files import private_folder
+from silo_node.errors import DatasetRefused, RunnerFailed, SiloError
 from silo_node.runner.box.code import ROOT
 
-FOLDER: Final = "fetched"
 _PROGRAM: Final = ("-P", "-s", "-m", "silo_node.runner.fetching")
 _ANSWER_BYTES: Final = 64 * 1024
 
@@ -32,52 +30,79 @@ class Query:
     schema: Schema
 
 
-def fetch(query: Query, folder: Path, limit_s: float) -> Path:
-    """The private file, below ``folder``, with what the query gives now; who asked removes it.
+class Fetching:
+    """A query that is being asked, whose answer goes into ``file`` (0600), within ``limit_s`` seconds.
 
-    Raises ``DatasetRefused`` with what is wrong with the query or the database, or ``RunnerFailed``.
+    When no more of the answer will come, whole or not, the file is made 0400: who reads it then knows.
     """
-    path = _room(folder) / f"{os.getpid()}-{secrets.token_hex(8)}{FETCHED}"
-    try:
-        done = subprocess.run(
-            [sys.executable, *_PROGRAM, str(query.source), str(path), str(os.getpid())],
-            input=query.schema.model_dump_json().encode(),
+
+    def __init__(self, query: Query, file: BinaryIO, limit_s: float) -> None:
+        self._query, self._file, self._limit_s = query, file, limit_s
+        self._failure: SiloError | None = None
+        self._given_up = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        # Linux sends the parent-death signal when the thread that started a process ends: this one outlives it.
+        self._keeper = threading.Thread(target=self._keep, daemon=True, name="query-keeper")
+        self._keeper.start()
+
+    @property
+    def failure(self) -> SiloError | None:
+        """What is wrong with the query or the database, or that the process failed; None while nothing is known."""
+        return self._failure
+
+    def outcome(self) -> SiloError | None:
+        """The failure, or None if the whole answer came; waits until that is known."""
+        self._keeper.join()
+        return self._failure
+
+    def end(self) -> None:
+        """Gives up what is still under way, and waits for that."""
+        self._given_up.set()
+        if self._process is not None:
+            self._process.kill()
+        self._keeper.join()
+        self._file.close()
+
+    def _keep(self) -> None:
+        self._failure = self._asked()
+        os.fchmod(self._file.fileno(), 0o400)
+
+    def _asked(self) -> SiloError | None:
+        try:
+            process = self._started()
+        except OSError as error:
+            return RunnerFailed(f"the process that asks the database cannot be started: {error.strerror}")
+        with process:
+            self._process = process
+            if self._given_up.is_set():
+                process.kill()
+            try:
+                answer, _ = process.communicate(self._query.schema.model_dump_json().encode(), self._limit_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                return RunnerFailed(
+                    f"the query took longer than {self._limit_s:g} s and was ended; raise the limit (training_limit_s) "
+                    "if its answer is as large as this"
+                )
+        refusal = _refusal(answer[:_ANSWER_BYTES])
+        if refusal is not None:
+            return DatasetRefused(refusal)
+        if process.returncode != 0 and not self._given_up.is_set():
+            return RunnerFailed(f"the process that asks the database ended with exit status {process.returncode}")
+        return None
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        file = self._file.fileno()
+        return subprocess.Popen(
+            [sys.executable, *_PROGRAM, str(self._query.source), str(file), str(os.getpid())],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # A traceback quotes what it was working on.
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
             cwd="/",
-            timeout=limit_s,
+            pass_fds=(file,),
             start_new_session=True,  # Ctrl-C at the terminal is the agent's to handle.
-            check=False,
         )
-    except subprocess.TimeoutExpired:
-        path.unlink(missing_ok=True)
-        raise RunnerFailed(
-            f"the query took longer than {limit_s:g} s and was ended; raise the limit (training_limit_s) if its "
-            "answer is as large as this"
-        ) from None
-    except OSError as error:
-        raise RunnerFailed(f"the process that asks the database cannot be started: {error.strerror}") from None
-    refusal = _refusal(done.stdout[:_ANSWER_BYTES])
-    if refusal is None and path.is_file():
-        return path
-    path.unlink(missing_ok=True)
-    if refusal is not None:
-        raise DatasetRefused(refusal)
-    raise RunnerFailed(f"the process that asks the database ended with exit status {done.returncode}")
-
-
-def _room(folder: Path) -> Path:
-    """The folder of such files, without those that processes which are gone have left."""
-    try:
-        room = private_folder(folder / FOLDER)
-    except (ConfigRefused, OSError) as error:
-        raise RunnerFailed(f"what a query gives has no place to lie: {error}") from None
-    for left in room.iterdir():
-        owner = left.name.partition("-")[0]
-        if not (owner.isdecimal() and Path(f"/proc/{owner}").exists()):
-            left.unlink(missing_ok=True)
-    return room
 
 
 def _refusal(answer: bytes) -> str | None:
@@ -89,7 +114,7 @@ def _refusal(answer: bytes) -> str | None:
 
 
 def main(arguments: list[str]) -> int:
-    """Asks the database that the description ``arguments[0]`` names, and writes its answer to ``arguments[1]``.
+    """Asks the database that the description ``arguments[0]`` names; its answer goes to descriptor ``arguments[1]``.
 
     ``arguments[2]`` is the agent's process id. The schema comes on standard input; what goes wrong goes, as JSON with
     no value of any row, to standard output.
@@ -106,7 +131,8 @@ def main(arguments: list[str]) -> int:
         source = open_source(Path(arguments[0]))
         if not isinstance(source, PostgresqlQuery):
             raise DatasetRefused("the source is no query to PostgreSQL any more; start again")
-        write_fetched(Path(arguments[1]), source.arrow(schema))
+        with os.fdopen(int(arguments[1]), "wb") as file:
+            write_fetched(file, source.arrow(schema))
     except DatasetRefused as refusal:
         sys.stdout.write(json.dumps({"refused": str(refusal)}))
         return 1

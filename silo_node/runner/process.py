@@ -20,7 +20,8 @@ from silo_node.dataset.catalogue import Catalogue, Checked, Found, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
 from silo_node.runner.box.box import Level
 from silo_node.runner.box.running import status_of
-from silo_node.runner.fetching import fetch
+from silo_node.runner.fetching import Fetching
+from silo_node.runner.lent_files import lent_files
 from silo_node.runner.level import accepted_level
 from silo_node.runner.messages import BadFrame, Frame, PipeClosed, TimedOut
 from silo_node.runner.spawning import Child, reading_box, spawn
@@ -44,6 +45,7 @@ START_LIMIT_S: Final = 300.0
 CLOSE_LIMIT_S: Final = 5.0
 MAX_EXTRACT_BYTES: Final = 4 * 2**30
 MEMORY_MIB: Final = 16 * 1024
+DISK_MIB: Final = 64 * 1024
 
 logger = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
@@ -54,8 +56,9 @@ class Runner:
 
     Use it as a context manager. The process is started by the first task, or early by ``start``; after a crash or
     an overrun the next task starts a new one, and so does a task on another dataset. ``level`` says in which kind of
-    box, and raises ``SiloError`` where there is none and the owner accepts no less. ``memory_mib`` is the process's
-    address space. Safe to call from several threads.
+    box, and raises ``SiloError`` where there is none and the owner accepts no less. ``memory_mib`` is what the
+    process may have in memory, ``disk_mib`` what each of its files on the disk may have. Safe to call from several
+    threads.
     """
 
     def __init__(
@@ -66,9 +69,10 @@ class Runner:
         warm: bool = True,
         level: Callable[[], Level] = accepted_level,
         memory_mib: int = MEMORY_MIB,
+        disk_mib: int = DISK_MIB,
     ) -> None:
         self._level = level
-        self._memory_mib = memory_mib
+        self._memory_mib, self._disk_mib = memory_mib, disk_mib
         self._view: View | None = None
         self._folder = folder.absolute()
         self._catalogue = Catalogue(self._folder)
@@ -114,7 +118,7 @@ class Runner:
 
     def check(self, registration: Registration) -> Checked:
         """Reads a source through. Raises ``DatasetRefused`` with what is wrong with it, or ``RunnerFailed``."""
-        return self._ask(CheckTask(registration), 0, checked_from)
+        return self._ask(CheckTask(registration), MAX_EXTRACT_BYTES, checked_from)
 
     def extract(self, task: ExtractTask, rows: BinaryIO) -> int:
         """Writes the exact values of a job's columns to ``rows``; returns how many rows of people who opted out are not
@@ -144,8 +148,11 @@ class Runner:
                 self._await_ready(child)
                 deadline = self._clock() + self._limit_s
                 child.pipe.send(task_frame(task), deadline)
-                return read(_accepted(child.pipe.receive(most, deadline)))
+                answer = read(_accepted(child.pipe.receive(most, deadline)))
+                self._check_query(child, ended=True)
+                return answer
             except (DatasetRefused, RunnerFailed):
+                self._check_query(child, ended=False)
                 raise  # An answer that was read to its end: the process is as good as before.
             except PipeClosed:
                 raise RunnerFailed(f"the process that reads rows {self._death(child)}; start the task again") from None
@@ -170,11 +177,21 @@ class Runner:
             self._end()
         if self._child is None:
             level = self._level()
-            fetched = fetch(view.query, self._folder, self._limit_s) if view.query else None
-            box = reading_box((*view.paths, *([fetched] if fetched else [])), self._memory_mib)
-            self._child = spawn(self._folder, box, level, self._clock, self._warm, fetched)
+            lent = lent_files(self._folder, with_answer=view.query is not None)
+            box = reading_box(view.paths, lent, level, self._memory_mib, self._disk_mib)
+            fetching = Fetching(view.query, lent.answer, self._limit_s) if view.query and lent.answer else None
+            self._child = spawn(self._folder, box, level, self._clock, self._warm, lent, fetching)
             self._ready, self._view = False, view
         return self._child
+
+    def _check_query(self, child: Child, ended: bool) -> None:
+        """Raises what is wrong with the query, as far as is known, or once it has ``ended``: half an answer is none."""
+        if child.fetching is None:
+            return
+        failure = child.fetching.outcome() if ended else child.fetching.failure
+        if failure is not None:
+            self._end(kill=True)
+            raise failure from None
 
     def _await_ready(self, child: Child) -> None:
         if self._ready:
@@ -189,6 +206,7 @@ class Runner:
                 "reading process %d is ready, torch imported in %s s", child.process.pid, hello.header["import_s"]
             )
             self._ready = True
+            child.settle()
             return
         self._end(kill=True)
         _accepted(hello)

@@ -19,6 +19,7 @@ from protocol.spend import Event, Gaussian, SampledGaussian
 from protocol.study import StudyContract, contract_value, parse_contract
 from protocol.training_study import TrainingContract, evaluation_events, normalisation_events, training_events
 from silo_node.dataset.catalogue import Checked, Found, Registration
+from silo_node.dataset.persons import TAG_BYTES
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 
 
@@ -85,12 +86,14 @@ class Outcome:
     """What was run to make a round's DP vector, for the ledger; the vector itself went into a file.
 
     ``steps_run`` counts the mechanism's steps: noisy gradients in training, 1 elsewhere. ``left_out`` counts the
-    rows of people who opted out; it is private.
+    rows of people who opted out; it is private. ``engine`` says which way gradients were clipped, and why; no row
+    is in it, and it is empty outside training.
     """
 
     steps_run: int
     events_run: tuple[Event, ...]
     left_out: int = 0
+    engine: str = ""
 
 
 def task_of_round(contract: StudyContract, silo: str, index: int, state: Payload) -> RoundTask:
@@ -147,6 +150,7 @@ def _with_steps(event: SampledGaussian | Gaussian, steps: int) -> Event:
 
 # -- as frames
 
+_MOST_SENTENCE: Final = 500
 _ROUND_TASKS: Final = {"normalise": NormaliseTask, "train": TrainTask, "evaluate": EvaluateTask}
 
 
@@ -193,8 +197,10 @@ def _trace(person: Any, dataset: Any, test_shares: Any) -> TraceTask:
     return TraceTask(person, dataset, shares)
 
 
-def outcome_frame(vector: NDArray[np.float64], steps_run: int, left_out: int = 0) -> Frame:
-    return Frame({"reply": "outcome", "steps_run": steps_run, "left_out": left_out}, vector_payload(vector))
+def outcome_frame(vector: NDArray[np.float64], steps_run: int, left_out: int = 0, engine: str = "") -> Frame:
+    """A training round's outcome names its engine, another one has none."""
+    header = {"reply": "outcome", "steps_run": steps_run, "left_out": left_out}
+    return Frame(header | {"engine": engine} if engine else header, vector_payload(vector))
 
 
 def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
@@ -202,18 +208,25 @@ def outcome_from(task: RoundTask, frame: Frame, vector: BinaryIO) -> Outcome:
 
     Little-endian float64, all finite, as many as the round has; else ``BadFrame``, and what was written is nothing.
     """
-    _only(frame.header, "reply", "steps_run", "left_out")
+    _only(frame.header, "reply", "steps_run", "left_out", *(("engine",) if isinstance(task, TrainTask) else ()))
     steps, left_out, values = frame.header["steps_run"], frame.header["left_out"], values_of(task)
     if frame.header["reply"] != "outcome" or type(steps) is not int or type(left_out) is not int or left_out < 0:
         raise BadFrame("a reply that is no outcome")
     if frame.payload.size != 8 * values:
         raise BadFrame(f"a vector of {frame.payload.size} bytes, not of {values} float64")
-    outcome = Outcome(steps, events_run(task, steps), left_out)
+    outcome = Outcome(steps, events_run(task, steps), left_out, _sentence(frame.header.get("engine", "")))
     for block in frame.payload.blocks:
         if not bool(np.isfinite(np.frombuffer(block, "<f8")).all()):
             raise BadFrame("an outcome that is not finite")
         vector.write(block)
     return outcome
+
+
+def _sentence(engine: Any) -> str:
+    """What a log may take in one line. Raises ``BadFrame``."""
+    if not isinstance(engine, str) or len(engine) > _MOST_SENTENCE or not engine.isprintable():
+        raise BadFrame("an engine that is no short sentence")
+    return engine
 
 
 def extract_frame(values: NDArray[np.float64], left_out: int) -> Frame:
@@ -243,15 +256,20 @@ def checked_frame(checked: Checked) -> Frame:
         "left_out": checked.left_out,
         "profile": checked.profile,
     }
-    return Frame(header)
+    return Frame(header, Payload.of(checked.persons))
 
 
 def checked_from(frame: Frame) -> Checked:
+    """What a check found. Raises ``BadFrame``."""
     _only(frame.header, "reply", "commitment", "rows", "clamped", "left_out", "profile")
     if frame.header["reply"] != "checked":
         raise BadFrame("a reply that is no check")
     header = frame.header
-    return Checked(header["commitment"], header["rows"], header["clamped"], header["left_out"], header["profile"])
+    persons = frame.payload.whole()
+    if len(persons) % TAG_BYTES:
+        raise BadFrame("a reply whose tags are cut")
+    found = (header["commitment"], header["rows"], header["clamped"], header["left_out"], header["profile"])
+    return Checked(*found, persons)
 
 
 def traced_frame(found: tuple[Found, ...]) -> Frame:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from protocol.training_study import TrainingContract
 from silo_node.dataset.catalogue import Catalogue
-from silo_node.dataset.matrix import selected
 from silo_node.dataset.rows import Rows
 from silo_node.runner.messages import Frame
 from silo_node.runner.tasks import (
@@ -23,7 +22,7 @@ from silo_node.runner.tasks import (
     outcome_frame,
     traced_frame,
 )
-from silo_node.statistics.queries import normalisation_sums
+from silo_node.statistics.queries import streamed_sums
 from silo_node.training.noise import NoiseSource
 from silo_node.training.rows import TrainingRows, scaled
 from silo_node.training.state import StudyState
@@ -61,8 +60,8 @@ class Workshop:
         # Before the rows: a state that is none must not cost their reading.
         if isinstance(task, NormaliseTask):
             rows = self._rows(contract)
-            scaled_rows = scaled(contract, _training(rows).features)
-            return outcome_frame(normalisation_sums(contract, scaled_rows, self._noise), 1, rows.left_out)
+            blocks = (scaled(contract, features) for features, _ in _training(rows).blocks())
+            return outcome_frame(streamed_sums(contract, blocks, self._noise), 1, rows.left_out)
         state = StudyState.from_bytes(task.state.whole())
         # Imported here: torch takes seconds, and reading a source through does without it.
         if isinstance(task, TrainTask):
@@ -70,7 +69,7 @@ class Workshop:
 
             rows = self._rows(contract)
             update = train_round(contract, task.silo, _training(rows), state, self._noise)
-            return outcome_frame(update.vector, update.steps_run, rows.left_out)
+            return outcome_frame(update.vector, update.steps_run, rows.left_out, str(update.engine))
         from silo_node.training.evaluation import evaluation_counts
 
         rows = self._rows(contract)
@@ -85,7 +84,7 @@ class Workshop:
         now = (contract, dataset.commitment, file, opt_outs)
         if kept and (kept.contract, kept.commitment, kept.file, kept.opt_outs) == now:
             return kept.rows
-        self._opened = None  # The old rows go before the new ones come: both at once may not fit.
+        self._opened = kept = None  # The old rows go before the new ones come: both at once may not fit.
         share, unit = contract.evaluation.test_share, contract.privacy.unit
         rows = self._catalogue.open(dataset.name, contract.data, share, unit)
         self._opened = _Opened(contract, dataset.commitment, file, opt_outs, rows)
@@ -101,7 +100,7 @@ def _held_out(rows: Rows) -> TrainingRows:
 
 
 def _selected(rows: Rows, where: NDArray[np.bool_]) -> TrainingRows:
-    return TrainingRows(selected(rows.features, where), rows.target[where])
+    return TrainingRows(rows.features, rows.target, np.flatnonzero(where))
 
 
 def _stamp(source: Path) -> tuple[int, int, int, int]:

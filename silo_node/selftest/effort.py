@@ -23,5 +23,5 @@ class Effort:
 
 EFFORT: Final[dict[Depth, Effort]] = {
     "quick": Effort(draws=400_000, samples=2_000, queries=2_000, canaries=1, runs=3_000, steps=1),
-    "thorough": Effort(draws=4_000_000, samples=20_000, queries=20_000, canaries=8, runs=10_000, steps=5),
+    "thorough": Effort(draws=4_000_000, samples=20_000, queries=20_000, canaries=8, runs=6_000, steps=3),
 }

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 class Steps(Protocol):
     """An optimizer of private steps."""
 
-    def private_step(self, inputs: Tensor, target: Tensor) -> None: ...
+    def private_step(self, inputs: Tensor, target: Tensor, units: Tensor | None = None) -> None: ...
 
 
 class MakesSteps(Protocol):
@@ -45,6 +45,7 @@ class MakesSteps(Protocol):
         noise_multiplier: float,
         normaliser: float,
         noise: NoiseSource,
+        rows_per_unit: int = 1,
     ) -> Steps: ...
 
 
@@ -55,7 +56,7 @@ class Engine:
     noise: NoiseSource
     clipped_sums: Callable[[nn.Module, float], ClippedSums] = clipped_sums
     optimizer: MakesSteps = HardenedOptimizer
-    sampled: Callable[[Floats, Floats, float, NoiseSource], tuple[Tensor, Tensor]] = sampled
+    sampled: Callable[[TrainingRows, float, NoiseSource], tuple[Floats, Floats]] = sampled
     train_round: Callable[[TrainingContract, str, TrainingRows, StudyState, NoiseSource], RoundUpdate] = train_round
     normalisation_sums: Callable[[TrainingContract, Floats, NoiseSource], Floats] = normalisation_sums
     evaluation_counts: Callable[[TrainingContract, TrainingRows, StudyState, NoiseSource], Floats] = evaluation_counts

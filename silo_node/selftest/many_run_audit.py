@@ -22,6 +22,7 @@ from silo_node.selftest.chance import most_likely_rate, normal_quantile
 from silo_node.selftest.effort import Effort
 from silo_node.selftest.engine import Engine, Floats
 from silo_node.selftest.measured import ALARM, Measured
+from silo_node.training.rows import TrainingRows
 
 MU: Final = 3.0
 """Where a given number of runs tells most about the noise."""
@@ -60,13 +61,14 @@ def _scores(engine: Engine, effort: Effort, noise: float, records: int) -> Float
         normaliser=1.0,
         noise=engine.noise,
     )
-    inputs, target = np.full((records, 1), 1e3), np.ones(records)
+    rows = TrainingRows(np.full((records, 1), 1e3), np.ones(records))
     scores = np.empty(effort.runs)
     for run in range(effort.runs):
         with torch.no_grad():
             for parameter in held:
                 parameter.zero_()
         for _ in range(effort.steps):
-            optimizer.private_step(*engine.sampled(inputs, target, 1.0, engine.noise))
+            inputs, target = engine.sampled(rows, 1.0, engine.noise)
+            optimizer.private_step(torch.from_numpy(inputs), torch.from_numpy(target))
         scores[run] = held[0].item() / _RATE
     return scores

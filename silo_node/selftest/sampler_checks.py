@@ -11,6 +11,7 @@ from silo_node.selftest.chance import farthest_correlation, farthest_distributio
 from silo_node.selftest.effort import Effort
 from silo_node.selftest.engine import Engine
 from silo_node.selftest.measured import ALARM, Measured
+from silo_node.training.rows import TrainingRows
 
 Masks = NDArray[np.float64]
 
@@ -30,12 +31,13 @@ def sampler_figures(engine: Engine, effort: Effort) -> Iterator[Measured]:
 def _drawn(engine: Engine, samples: int, rate: float) -> Masks:
     """(samples, rows) of 0 and 1, from batches of rows that say which they are, in their features and targets."""
     names = np.arange(_ROWS, dtype=np.float64)
+    rows = TrainingRows(names[:, None], names)
     masks = np.zeros((samples, _ROWS))
     for mask in masks:
-        inputs, target = engine.sampled(names[:, None], names, rate, engine.noise)
-        if not np.array_equal(inputs[:, 0].numpy(), target.numpy()):
+        features, target = engine.sampled(rows, rate, engine.noise)
+        if not np.array_equal(features[:, 0], target):
             raise ValueError("a batch pairs rows with other rows' targets")
-        np.add.at(mask, target.numpy().astype(np.int64), 1.0)
+        np.add.at(mask, target.astype(np.int64), 1.0)
     return masks
 
 

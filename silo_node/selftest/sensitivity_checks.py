@@ -7,13 +7,14 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from protocol.accounting import SENSITIVITY_SLACK
 from silo_node.errors import SiloError
 from silo_node.selftest.engine import Engine
 from silo_node.selftest.measured import Measured
 from silo_node.selftest.silence import Silence
-from silo_node.selftest.specimen import SILO, beginning, chain, rows_of, study, summed
+from silo_node.selftest.specimen import SILO, beginning, chain, convolutions, rows_of, sequence, study, summed
 from silo_node.training.rows import TrainingRows, scaled
 
 Floats = NDArray[np.float64]
@@ -24,6 +25,7 @@ _FEATURES: Final = 8
 _ROWS: Final = 40
 _MANY_ROWS: Final = 2_100
 """More than the optimizer takes at once."""
+_ROWS_A_PERSON: Final = 3
 _SCALES: Final = (1e-3, 1e-1, 1.0, 1e1, 1e2, 1e4, 1e6, 1e8, 1e50, 1e99, 1e160, 1e308)
 _BROKEN: Final = (math.inf, -math.inf, math.nan)
 
@@ -31,14 +33,19 @@ _BROKEN: Final = (math.inf, -math.inf, math.nan)
 def sensitivity_figures(engine: Engine, random: np.random.Generator) -> Iterator[Measured]:
     """The most that a record moves each release, over the sensitivity; and that records are counted at all."""
     few, many = rows_of(random, _ROWS, _FEATURES), rows_of(random, _MANY_ROWS, _FEATURES)
-    for name, widths, between in (
-        ("linear", (_FEATURES, 1), torch.nn.ReLU),
-        ("MLP", (_FEATURES, 12, 6, 1), torch.nn.ReLU),
-        ("hooks", (_FEATURES, 12, 1), torch.nn.Tanh),
+    linear, deep = chain((_FEATURES, 1), nn.ReLU, random), chain((_FEATURES, 12, 6, 1), nn.ReLU, random)
+    for name, model in (("linear", linear), ("MLP", deep), ("Opacus hooks", sequence(random))):
+        yield from _figures(f"clipped sums, {name}", _clipped(engine, model), few, _CLIP, random)
+    tanh, images = chain((_FEATURES, 12, 1), nn.Tanh, random), convolutions(random)
+    for name, model, rows in (
+        (f"{_MANY_ROWS} rows", chain((_FEATURES, 1), nn.ReLU, random), many),
+        ("book-keeping", tanh, few),
+        ("convolutions", images, few),
+        ("Opacus hooks", sequence(random), few),
     ):
-        clipped = _clipped(engine, chain(widths, between, random))
-        yield from _figures(f"clipped sums, {name}", clipped, few, _CLIP, random)
-    yield from _figures(f"optimizer step on {_MANY_ROWS} rows", _stepped(engine, random), many, _CLIP, random)
+        yield from _figures(f"step, {name}", _stepped(engine, model), rows, _CLIP, random)
+    persons = _stepped(engine, chain((_FEATURES, 12, 1), nn.ReLU, random), _ROWS_A_PERSON)
+    yield from _figures(f"step, persons of {_ROWS_A_PERSON} rows", persons, few, _CLIP, random)
     yield from _figures("training round", _round(engine), few, _CLIP, random)
     yield from _queries(engine, few, random)
 
@@ -57,7 +64,7 @@ def _queries(engine: Engine, rows: TrainingRows, random: np.random.Generator) ->
     yield from _figures("evaluation", counted, rows, 1.0, random)
 
 
-def _clipped(engine: Engine, model: torch.nn.Sequential) -> Release:
+def _clipped(engine: Engine, model: nn.Sequential) -> Release:
     sums = engine.clipped_sums(model, _CLIP)
 
     def release(rows: TrainingRows) -> Floats:
@@ -67,8 +74,13 @@ def _clipped(engine: Engine, model: torch.nn.Sequential) -> Release:
     return release
 
 
-def _stepped(engine: Engine, random: np.random.Generator) -> Release:
-    model = chain((_FEATURES, 1), torch.nn.ReLU, random)
+def _stepped(engine: Engine, model: nn.Sequential, rows_a_person: int = 1) -> Release:
+    """What a step takes off the parameters, from the same ones each time.
+
+    Where a person has several rows, the one row more in the middle stands for a person who has so many of it.
+    """
+    held = list(model.parameters())
+    start = [parameter.detach().clone() for parameter in held]
     optimizer = engine.optimizer(
         model,
         learning_rate=1.0,
@@ -77,16 +89,31 @@ def _stepped(engine: Engine, random: np.random.Generator) -> Release:
         noise_multiplier=1.0,
         normaliser=1.0,
         noise=Silence(),
+        rows_per_unit=rows_a_person,
     )
 
     def release(rows: TrainingRows) -> Floats:
         with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.zero_()
-        optimizer.private_step(torch.from_numpy(rows.features), torch.from_numpy(rows.target))
-        return -np.concatenate([parameter.detach().numpy().ravel() for parameter in model.parameters()])
+            for parameter, value in zip(held, start, strict=True):
+                parameter.copy_(value)
+        inputs, target = torch.from_numpy(rows.features), torch.from_numpy(rows.target)
+        if rows_a_person == 1:
+            optimizer.private_step(inputs, target)
+        else:
+            units = _units(rows.count, rows_a_person)
+            optimizer.private_step(inputs[units], target[units], units)
+        moved = [(value - parameter.detach()).numpy().ravel() for value, parameter in zip(start, held, strict=True)]
+        return np.concatenate(moved)
 
     return release
+
+
+def _units(rows: int, rows_a_person: int) -> torch.Tensor:
+    """A unit a row; the added one's comes so often."""
+    often = torch.ones(rows, dtype=torch.int64)
+    if rows > _ROWS:
+        often[_ROWS // 2] = rows_a_person
+    return torch.repeat_interleave(torch.arange(rows), often)
 
 
 def _round(engine: Engine) -> Release:

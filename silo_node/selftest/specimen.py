@@ -94,13 +94,31 @@ def rows_of(random: np.random.Generator, count: int, features: int) -> TrainingR
 
 
 def chain(widths: Sequence[int], between: type[nn.Module], random: np.random.Generator) -> nn.Sequential:
-    """Linear layers in float64 with ``between`` between them; weights normal, over the root of a layer's inputs."""
+    """Linear layers in float64 with ``between`` between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [between()] if layers else []
-        layer = nn.Linear(inputs, outputs, dtype=torch.float64)
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(random.normal(size=(outputs, inputs)) / np.sqrt(inputs)))
-            layer.bias.zero_()
-        layers.append(layer)
-    return nn.Sequential(*layers)
+        layers.append(nn.Linear(inputs, outputs, dtype=torch.float64))
+    return _filled(nn.Sequential(*layers), random)
+
+
+def convolutions(random: np.random.Generator) -> nn.Sequential:
+    """A convolution with a group norm over 8 inputs, taken for 2 by 4 pixels; float64."""
+    convolution = nn.Conv2d(1, 3, 2, dtype=torch.float64)
+    norm, last = nn.GroupNorm(1, 3, dtype=torch.float64), nn.Linear(9, 1, dtype=torch.float64)
+    return _filled(nn.Sequential(nn.Unflatten(1, (1, 2, 4)), convolution, norm, nn.ReLU(), nn.Flatten(), last), random)
+
+
+def sequence(random: np.random.Generator) -> nn.Sequential:
+    """A convolution along 8 inputs, for which there is no closed form; float64."""
+    along, last = nn.Conv1d(1, 2, 3, dtype=torch.float64), nn.Linear(12, 1, dtype=torch.float64)
+    return _filled(nn.Sequential(nn.Unflatten(1, (1, 8)), along, nn.ReLU(), nn.Flatten(), last), random)
+
+
+def _filled(model: nn.Sequential, random: np.random.Generator) -> nn.Sequential:
+    """Normal parameters, over the root of a layer's inputs."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            inputs = max(1, parameter[0].numel())
+            parameter.copy_(torch.from_numpy(random.normal(size=tuple(parameter.shape)) / np.sqrt(inputs)))
+    return model

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.accounting import cost_of, epsilon_at
+from protocol.evaluation import right_and_wrong
 from protocol.rounds import last_round, plan_round, round_events, round_layout
 from protocol.sealing.decode import dequantise
 from protocol.simulation import RoundSimulated, SiloSimulated, SimulationOutcome
@@ -124,14 +125,15 @@ def _together(hits: Mapping[str, Hits]) -> Hits:
 
 
 def _outcome(contract: TrainingContract, rows: Mapping[str, SiloRows], reached: Progress) -> SimulationOutcome:
-    told = estimate_accuracy(contract, np.array([reached.right, reached.wrong]), reached.evaluated)
+    told = estimate_accuracy(contract, reached.counts, reached.evaluated)
+    right, wrong = right_and_wrong(contract.evaluation, reached.counts)
     hits = hits_of(contract, rows, reached.state)
     positive = sum(int(one.held_out.target.sum()) for one in rows.values())
     commonest = Hits(max(positive, _together(hits).rows - positive), _together(hits).rows)
     return SimulationOutcome(
         type="outcome",
-        right=reached.right,
-        wrong=reached.wrong,
+        right=right,
+        wrong=wrong,
         accuracy=told.accuracy,
         standard_error=told.standard_error,
         exact=_together(hits).share,

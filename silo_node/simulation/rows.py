@@ -9,7 +9,7 @@ import polars
 from numpy.typing import NDArray
 
 from protocol.mock import mock_rows
-from protocol.simulation import FileSource, MockSource, SimulatedSilo
+from protocol.simulation import FileSource, MockSource, SimulatedSilo, SplitSource
 from protocol.training_study import TrainingContract
 from silo_node.errors import DatasetRefused
 from silo_node.training.rows import TrainingRows
@@ -17,6 +17,7 @@ from silo_node.training.rows import TrainingRows
 Floats = NDArray[np.float64]
 
 MAX_FILE_BYTES: Final = 2**30
+_SHUFFLE_SEED: Final = 2
 _SPLIT_SEED: Final = 1
 """A simulation's split is no secret: its rows are not. A real one is by a keyed hash of who a row is about."""
 
@@ -34,12 +35,27 @@ def rows_of(contract: TrainingContract, one: SimulatedSilo) -> SiloRows:
 
     Raises ``DatasetRefused`` or ``Malformed`` where the source doesn't hold the contract's columns.
     """
+    return split(contract, values_of(contract, one), _SPLIT_SEED)
+
+
+def values_of(contract: TrainingContract, one: SimulatedSilo) -> Floats:
+    """The rows (n, d + 1) before they are split, the target last; raises as ``rows_of`` does."""
     count = contract.terms_of(one.silo).rows
-    if isinstance(one.source, MockSource):
-        values = _mock_values(contract, one.silo, one.source, count)
-    else:
-        values = _file_values(contract, one.source, count)
-    training = np.random.default_rng(_SPLIT_SEED).random(len(values)) >= contract.evaluation.test_share
+    match one.source:
+        case MockSource():
+            return _mock_values(contract, one.silo, one.source, count)
+        case FileSource():
+            return _file_values(contract, Path(one.source.path), count)
+        case SplitSource():
+            values = _file_values(contract, Path(one.source.path), None)
+            return values[np.random.default_rng(_SHUFFLE_SEED).permutation(len(values))][
+                one.source.start : one.source.stop
+            ]
+
+
+def split(contract: TrainingContract, values: Floats, seed: int) -> SiloRows:
+    """Each row is held out by a coin of its own; another seed gives another split."""
+    training = np.random.default_rng(seed).random(len(values)) >= contract.evaluation.test_share
     return SiloRows(_side(values[training]), _side(values[~training]))
 
 
@@ -56,8 +72,9 @@ def _mock_values(contract: TrainingContract, silo: str, source: MockSource, coun
     return np.column_stack([rows.column(name) for name in _names(contract)])
 
 
-def _file_values(contract: TrainingContract, source: FileSource, count: int) -> Floats:
-    path, names = Path(source.path), _names(contract)
+def _file_values(contract: TrainingContract, path: Path, count: int | None) -> Floats:
+    """The first ``count`` rows; all of them for None."""
+    names = _names(contract)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DatasetRefused(f"file {path.name} is larger than the {MAX_FILE_BYTES} bytes that are read")

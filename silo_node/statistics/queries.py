@@ -6,6 +6,7 @@ the same bits.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -47,16 +48,29 @@ def normalisation_sums(contract: TrainingContract, scaled: Floats, noise: Gaussi
 
     scaled: float64 (n, d), every feature mapped to [-1, 1]. A record with a value that isn't finite adds nothing.
     """
+    return streamed_sums(contract, (scaled,), noise)
+
+
+def streamed_sums(contract: TrainingContract, blocks: Iterable[Floats], noise: GaussianNoise) -> Floats:
+    """``normalisation_sums`` of rows that come in ``blocks``, each float64 (m, d)."""
+    stage, sums = contract.normalisation, np.zeros(2 * len(contract.normalisation.columns))
+    for scaled in blocks:
+        sums += _clipped_sums(contract, scaled)
+    step = math.ldexp(1.0, math.frexp(stage.clip)[1] - 1 - _GRID_BITS)
+    return noise.add_gaussian(sums, stage.noise_multiplier * stage.clip, step)
+
+
+def _clipped_sums(contract: TrainingContract, scaled: Floats) -> Floats:
+    """Of one block, float64 (2 k,), without noise."""
     if scaled.ndim != 2 or scaled.shape[1] != len(contract.data.features):
         raise StatisticsRefused(f"rows: {len(contract.data.features)} features are needed")
-    stage = contract.normalisation
     values = np.clip(scaled[:, _places(contract)], -1.0, 1.0)
     values[~np.isfinite(values).all(axis=1)] = 0.0
     vectors = np.concatenate([values, values * values], axis=1)
-    norms = np.sqrt((vectors * vectors).sum(axis=1))
-    vectors *= np.minimum(1.0, stage.clip / np.maximum(norms, stage.clip))[:, None]
-    step = math.ldexp(1.0, math.frexp(stage.clip)[1] - 1 - _GRID_BITS)
-    return noise.add_gaussian(vectors.sum(axis=0), stage.noise_multiplier * stage.clip, step)
+    norms, clip = np.sqrt((vectors * vectors).sum(axis=1)), contract.normalisation.clip
+    vectors *= np.minimum(1.0, clip / np.maximum(norms, clip))[:, None]
+    sums: Floats = vectors.sum(axis=0)
+    return sums
 
 
 def column_moments(contract: TrainingContract, totals: Floats, survivors: tuple[str, ...]) -> ColumnMoments:

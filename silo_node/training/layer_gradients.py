@@ -49,8 +49,8 @@ class OuterProducts:
         """See `LayerGradients`."""
         size = torch.full_like(self._error[:, 0], float(self._bias))
         if self._weight:
-            size += self._before.square().sum(1)
-        steepness = self._error.square().sum(1)
+            size += _squared_norms(self._before)
+        steepness = _squared_norms(self._error)
         return size * steepness, torch.maximum(size, steepness)
 
     def weighted(self, scale: Tensor) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ class WrittenOut:
 
     def squares(self) -> tuple[Tensor, Tensor]:
         """See `LayerGradients`."""
-        squares = torch.stack([gradient.square().sum(1) for gradient in self._gradients.values()]).sum(0)
+        squares = torch.stack([_squared_norms(gradient) for gradient in self._gradients.values()]).sum(0)
         return squares, squares
 
     def weighted(self, scale: Tensor) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ class LookedUp:
 
     def squares(self) -> tuple[Tensor, Tensor]:
         """See `LayerGradients`."""
-        squares = self._error.double().square().sum((1, 2))
+        squares = _squared_norms(self._error.double().flatten(1))
         return squares, squares
 
     def weighted(self, scale: Tensor) -> dict[str, Tensor]:
@@ -180,6 +180,12 @@ def _affine(layer: nn.Module, normal: Tensor, error: Tensor, over_places: Callab
     if _trains(layer, "bias"):
         gradients["bias"] = over_places(error)
     return WrittenOut(gradients)
+
+
+def _squared_norms(rows: Tensor) -> Tensor:
+    """Of rows (n, k), without n k squares in memory."""
+    squares: Tensor = torch.linalg.vector_norm(rows, dim=1).square()
+    return squares
 
 
 def _each_once(index: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:

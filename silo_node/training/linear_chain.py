@@ -27,12 +27,10 @@ class LinearChain:
         """See `ClippedSums`."""
         befores = self._forward(inputs)
         errors = self._backward(befores, target)
-        squares, largest = torch.zeros_like(target), torch.zeros_like(target)
-        for before, error in zip(befores, errors, strict=True):
-            size, steepness = before.square().sum(1) + 1.0, error.square().sum(1)
-            squares += size * steepness
-            largest = torch.maximum(largest, torch.maximum(size, steepness))
-        scale = clip_factors(squares.sqrt(), largest.sqrt(), self._clip)
+        sizes = torch.stack([_squares(before) for before in befores]) + 1.0
+        steepness = torch.stack([_squares(error) for error in errors])
+        largest = torch.maximum(sizes, steepness).amax(0)
+        scale = clip_factors((sizes * steepness).sum(0).sqrt(), largest.sqrt(), self._clip)
         sums = []
         for before, error in zip(befores, errors, strict=True):
             weighted = present(error, scale) * scale[:, None]
@@ -50,13 +48,19 @@ class LinearChain:
     def _backward(self, befores: list[Tensor], target: Tensor) -> list[Tensor]:
         """Each record's error behind each linear layer, (n, outputs of the layer); takes the logits away."""
         logits = befores.pop()
-        errors = [functional_error(logits, target)]
+        errors = [_logit_errors(logits, target)]
         for layer, before in zip(self._linear[:0:-1], befores[:0:-1], strict=True):
             errors.append((errors[-1] @ layer.weight) * (before > 0))
         return errors[::-1]
 
 
-def functional_error(logits: Tensor, target: Tensor) -> Tensor:
+def _squares(rows: Tensor) -> Tensor:
+    """The squared norms (n,) of rows (n, k), without k n squares in memory."""
+    squares: Tensor = torch.linalg.vector_norm(rows, dim=1).square()
+    return squares
+
+
+def _logit_errors(logits: Tensor, target: Tensor) -> Tensor:
     """The logistic loss's gradient at the logits (n, k): that of the first, zero at others."""
     error = torch.zeros_like(logits)
     error[:, 0] = torch.sigmoid(logits[:, 0]) - target

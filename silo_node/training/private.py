@@ -6,7 +6,8 @@ The rules, each a regression test:
 3. Noise and sampling come from a cryptographic source that is passed in, never from torch's generators.
 4. A layer that mixes the records of a batch, or that is not on the list, is refused; so is a shared parameter.
 5. An empty batch is a step like any other: noise alone.
-6. The sensitivity is C: norms are those of the very gradients that are added, norms and sums are float64, whose
+6. Clip, noise multiplier and normaliser stay what they were: schedulers are refused.
+7. The sensitivity is C: norms are those of the very gradients that are added, norms and sums are float64, whose
    rounding, with that of the noise grid, stays far below the slack of 1e-5 that is charged.
 """
 
@@ -124,6 +125,7 @@ class HardenedOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc] 
             loss_reduction="mean",
         )
         self._model = model
+        self._charged = (clip, noise_multiplier, normaliser)
         self._sums = clipped_sums(model, clip) if rows_per_unit == 1 else UnitHooks(model, clip, rows_per_unit)
         self._batches: PhysicalBatches | None = None
         self._noise = noise
@@ -138,13 +140,24 @@ class HardenedOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc] 
 
         units: int64 (n,), the unit of each row, where units have several rows; those of one stand together.
         """
+        if (self.max_grad_norm, self.noise_multiplier, self.expected_batch_size) != self._charged:
+            # What schedulers do: the noise would follow, and what was clipped would not.
+            raise TrainingRefused("optimizer: clip, noise and normaliser are the contract's, and may not be changed")
         self.zero_grad(set_to_none=True)
-        for parameter in self.params:
-            parameter.grad = torch.zeros_like(parameter)
-        for sums in self._piecewise(inputs, target, units):
-            for parameter, total in zip(self.params, sums, strict=True):
-                parameter.grad += total
+        pieces = self._piecewise(inputs, target, units)
+        totals = next(pieces, None) or [torch.zeros_like(parameter) for parameter in self.params]
+        for sums in pieces:
+            for total, piece in zip(totals, sums, strict=True):
+                total += piece
+        # Not before: Opacus' hooks clear what hangs on parameters.
+        for parameter, total in zip(self.params, totals, strict=True):
+            parameter.grad = total
         self.step()
+
+    def accumulate(self) -> None:
+        """Opacus' hook before the noise: the clipped sum as it is, not a copy of it."""
+        for parameter in self.params:
+            parameter.summed_grad = parameter.grad
 
     def add_noise(self) -> None:
         """Opacus' hook between clipping and scaling: noise on the integer grid, from the source."""

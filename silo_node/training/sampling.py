@@ -9,12 +9,12 @@ from torch import Tensor
 
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.noise import Floats, NoiseSource
+from silo_node.training.rows import TrainingRows
 
 
-def sampled(inputs: Floats, target: Floats, rate: float, noise: NoiseSource) -> tuple[Tensor, Tensor]:
-    """A Poisson sample of the rows as tensors (m, ...) and (m,), picked by index."""
-    mask = noise.included(len(target), rate)
-    return torch.from_numpy(inputs[mask]), torch.from_numpy(target[mask])
+def sampled(rows: TrainingRows, rate: float, noise: NoiseSource) -> tuple[Floats, Floats]:
+    """A Poisson sample of the rows, picked by index: features (m, d), raw, and target (m,)."""
+    return rows.picked(noise.included(rows.count, rate))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -47,7 +47,6 @@ def train_round(
     require_covered(terms.rows, terms.sampling_rate)
     if rows.count > MAX_ROWS:
         raise TrainingRefused(f"rows: more than the {MAX_ROWS} that the charged sensitivity covers")
-    inputs = standardised(contract, rows.features, state.mean, state.deviation)
     model = build(contract, state.parameters)
     optimizer = HardenedOptimizer(
         model,
@@ -59,7 +58,9 @@ def train_round(
         noise=noise,
     )
     for _ in range(training.local_steps):
-        optimizer.private_step(*sampled(inputs, rows.target, terms.sampling_rate, noise))
+        features, target = sampled(rows, terms.sampling_rate, noise)
+        inputs = standardised(contract, features, state.mean, state.deviation)
+        optimizer.private_step(torch.from_numpy(inputs), torch.from_numpy(target))
     update = vector(model)
     update -= state.parameters
     update *= terms.weight

@@ -2,7 +2,10 @@
 
 import io
 import os
+import signal
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,9 @@ import pytest
 
 from silo_node.dataset.catalogue import Catalogue, Registration, register
 from silo_node.dataset.schema import parse_schema
-from silo_node.errors import DatasetRefused
+from silo_node.errors import DatasetRefused, RunnerFailed
 from silo_node.runner.box.box import Level
-from silo_node.runner.fetching import FOLDER
+from silo_node.runner.lent_files import FOLDER
 from silo_node.runner.level import holds, sandbox_level
 from silo_node.runner.process import Runner
 from silo_node.runner.tasks import ExtractTask, TraceTask
@@ -47,7 +50,7 @@ def runner(silo: Catalogue) -> Iterator[Runner]:
 
 
 def left(silo: Catalogue) -> list[Path]:
-    return list((silo.folder / FOLDER).iterdir())
+    return [path for path in (silo.folder / FOLDER).rglob("*") if path.is_file()]
 
 
 def test_what_a_box_without_network_reads_is_what_the_query_gives(
@@ -61,8 +64,10 @@ def test_what_a_box_without_network_reads_is_what_the_query_gives(
         values = np.frombuffer(rows.getvalue(), "<f8").reshape(-1, 2)
         assert sorted(map(tuple, values.tolist())) == [(18.0, 0.0), (41.0, 50.0), (63.5, 2.0), (70.25, 3.0)]
         assert runner.trace(TraceTask("p-1", "clinic", (0.0, 0.5))) != ("unreadable", "unreadable")
-        (file,) = left(silo)
-        assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        # Where the box has a file system of its own they have no names outside once it holds them.
+        modes = {path.name: path.stat().st_mode & 0o777 for path in left(silo)}
+        assert modes == ({} if level == "bubblewrap" else {"answer.fetched": 0o400, "rows": 0o600, "copy": 0o600})
+        assert (silo.folder / FOLDER).stat().st_mode & 0o777 == 0o700
     assert left(silo) == []
 
 
@@ -108,10 +113,47 @@ def test_a_file_that_a_killed_node_left_is_removed_and_one_that_is_used_is_not(
     asked: Registration, silo: Catalogue, runner: Runner
 ) -> None:
     silo.add(asked, runner.check, AT)
-    (held,) = left(silo)
-    gone = held.with_name("4194304-feed.fetched")
-    gone.write_bytes(b"rows")
-    with Runner(silo.folder, limit_s=120, warm=False, level=sandbox_level) as other:
+    gone = silo.folder / FOLDER / "4194304-feed"
+    gone.mkdir()
+    (gone / "answer.fetched").write_bytes(b"rows")
+    (gone / "tmp").symlink_to(silo.folder)  # What lies behind a link is not removed.
+    with Runner(silo.folder, limit_s=120, warm=False, level=lambda: "landlock") as other:
         other.extract(ExtractTask("clinic", ("age",)), io.BytesIO())
-        assert held.exists() and not gone.exists()
-        assert {path.name.partition("-")[0] for path in left(silo)} == {str(os.getpid())}
+        held = left(silo)
+        assert {path.parent.name.partition("-")[0] for path in held} == {str(os.getpid())}
+        runner.extract(ExtractTask("clinic", ("age",)), io.BytesIO())
+        assert left(silo) == held and not gone.exists() and silo.get("clinic")
+
+
+def test_an_answer_that_breaks_off_after_rows_have_come_is_no_answer(
+    asked: Registration, silo: Catalogue, runner: Runner, postgres: str
+) -> None:
+    """What came before was read while it came."""
+    many = "SELECT 'p-' || g AS patient, 18 AS age, 0 AS visits, 'I' AS stage, 1 / (5000 - g) * 0 AS ill FROM "
+    described(Path(asked.source).parent, place(postgres), many + "generate_series(1, 5000) AS g")
+    with pytest.raises(DatasetRefused, match="could not run the query to its end"):
+        silo.add(asked, runner.check, AT)
+    assert silo.list() == () and runner.process_id is None and left(silo) == []
+
+
+def test_a_process_that_asks_and_is_killed_gives_no_answer(
+    asked: Registration, silo: Catalogue, runner: Runner, postgres: str
+) -> None:
+    described(Path(asked.source).parent, place(postgres), "SELECT *, pg_sleep(600) FROM visit")
+    with ThreadPoolExecutor(1) as thread:
+        adding = thread.submit(silo.add, asked, runner.check, AT)
+        while not (asking := [int(at) for at in os.listdir("/proc") if at.isdecimal() and asks(at)]):
+            time.sleep(0.05)
+        os.kill(asking[0], signal.SIGKILL)
+        with pytest.raises(RunnerFailed, match="exit status -9"):
+            adding.result(60)
+    assert silo.list() == () and left(silo) == []
+
+
+def asks(process: str) -> bool:
+    """Whether it is a child of this one that asks a database."""
+    try:
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"silo_node.runner.fetching" in words and str(os.getpid()).encode() in words

@@ -12,7 +12,7 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from PIL import Image
 
-from silo_node.dataset import matrix
+from silo_node.dataset import scratch
 from silo_node.dataset.fingerprint import Seal
 from silo_node.dataset.schema import Schema, parse_schema
 from silo_node.dataset.sources import opening
@@ -423,10 +423,8 @@ def test_a_matrix_over_its_bound_is_mapped_from_a_file_without_a_name(
     path, folder = make(many), tmp_path / "room"
     folder.mkdir()
     whole = read(path, schema)
-    monkeypatch.setattr(matrix.tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(scratch.tempfile, "tempdir", str(folder))
     spilled = read_table(open_source(path), schema, Seal(KEY, schema), KEY, in_memory=10_000)
     assert spilled.values.base is not None
     assert np.array_equal(spilled.values, whole.values)
     assert list(folder.iterdir()) == []
-    half = whole.values[:, 1] > 3
-    assert np.array_equal(matrix.selected(spilled.values, half, in_memory=1000), whole.values[half])

@@ -338,7 +338,7 @@ def test_a_round_is_charged_once_and_settled_for_less(database: Database) -> Non
 
 
 def test_a_bundle_is_found_under_its_digest(database: Database) -> None:
-    bundle = bundles.Bundle("s" * 64, "d" * 64, 2**31 + 5, "ada")
+    bundle = bundles.Bundle("s" * 64, "d" * 64, 2**31 + 5, "ada", 1000)
     with database.writing() as connection:
         bundles.add(connection, bundle)
     with database.reading() as connection:

@@ -1,9 +1,11 @@
 """The profile of a dataset's page: what was kept at the registration, whatever the source holds by now."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from silo_node.console.dataset_view import ColumnView, dataset_view
 from silo_node.console.profile_view import profile_view
 from silo_node.dataset.catalogue import Catalogue, register
 from silo_node.dataset.schema import Schema
@@ -32,6 +34,19 @@ def catalogue(tmp_path):
     made.add(asked, made.check, "2026-11-24T10:00:00Z")
     source.unlink()
     return made
+
+
+def test_a_category_is_shown_with_the_names_that_drafts_and_limits_use():
+    age, ward, _ = map(ColumnView.of, Schema.model_validate_json(json.dumps(SCHEMA)).columns)
+    assert (age.names, ward.names, ward.more) == ((), ("ward_surgery", "ward_intensive_care"), 0)
+
+
+def test_mock_rows_stand_under_the_names_that_were_published(catalogue):
+    silo = SimpleNamespace(catalogue=catalogue, name="alpha", identity=SimpleNamespace(party="silo:alpha"))
+    desk = SimpleNamespace(silo=silo, studies=lambda: SimpleNamespace(datasets={}))
+    view = dataset_view(desk, "stays")
+    assert view.mock_columns == ("age", "ward_surgery", "ward_intensive_care", "ill")
+    assert {len(row) for row in view.mock} == {4}
 
 
 def test_gaps_clamped_values_quantiles_and_categories_are_shown_without_the_source(catalogue):

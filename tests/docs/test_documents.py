@@ -32,6 +32,7 @@ from protocol.ids import UNPRINTABLE
 from protocol.sealing import envelope, parameters, secret, wire
 from protocol.statement import Statement
 from protocol.study import StudyContract
+from protocol.yaml_draft import load_yaml
 from silo_node.__main__ import app as consortia_silo
 from silo_node.config import FILE as SILO_FILE
 from silo_node.config import load as load_silo_config
@@ -292,8 +293,15 @@ def wrong_sample(info, content, folder):
     return None
 
 
+SAMPLE = ROOT / "docs" / "samples" / "heart.yaml"
+
+
 def _read_yaml(content):
-    kind = yaml.safe_load(content)["format"]
+    value = yaml.safe_load(content)
+    if "format" not in value:  # clauses of a draft, to be put in the place of the sample's
+        parse_draft(json.dumps(load_yaml(SAMPLE.read_bytes()) | value).encode())
+        return
+    kind = value["format"]
     if kind == "consortia-source/1":
         parse_description(content, "sample")
     elif kind == "consortia-schema/1":

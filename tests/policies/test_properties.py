@@ -16,7 +16,7 @@ from policies import catalogue
 from silo_node.errors import PolicyRefused
 from silo_node.policy.document import parse_policy, policy_by_name
 from silo_node.policy.gate import POLICY_ERROR, Approval, Gate, Hold, Refusal
-from silo_node.policy.limits import OwnerLimits, limits_by_name, parse_limits
+from silo_node.policy.limits import OwnerLimits
 from silo_node.policy.question import LARGEST, CodeFacts, Facts, Question
 
 SETS = st.sampled_from(catalogue.names())
@@ -168,18 +168,6 @@ def test_a_set_that_is_cut_between_two_rules_is_refused(name: str) -> None:
     for end in range(1, len(rules)):
         with pytest.raises(PolicyRefused, match="half-written"):
             parse_policy("\n\n".join(rules[:end]) + "\n", "cut.cedar")
-
-
-@pytest.mark.parametrize("name", catalogue.names())
-def test_a_shipped_limits_file_that_is_cut_anywhere_grants_no_column(name: str) -> None:
-    """Their columns stand last, and nothing is allowed on none."""
-    text, whole = catalogue.limits_text(name), limits_by_name(name)
-    for end in range(len(text)):
-        try:
-            limits = parse_limits(text[:end], "cut.toml")
-        except PolicyRefused:
-            continue
-        assert limits == whole or limits.columns == {}
 
 
 def test_what_an_owner_did_not_write_is_not_granted(facts_with: FactsWith) -> None:

@@ -1,5 +1,6 @@
 """Parquet files, read a batch of rows at a time from bytes that nobody else can change."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pyarrow.parquet
 
 from silo_node.dataset.problems import ContentRefused
 from silo_node.dataset.schema import Schema
+from silo_node.dataset.scratch import COPY, scratch_file
 from silo_node.dataset.sources.source import Take, batch_rows, check_header
 
 IN_MEMORY_BYTES: Final = 64 * 2**20
@@ -25,12 +27,18 @@ class ParquetFile:
     path: Path
 
     def batches(self, schema: Schema, take: Take) -> Iterator[pl.DataFrame]:
-        with self.path.open("rb") as file, tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as copy:
+        with self.path.open("rb") as file, _room(file) as copy:
             while piece := file.read(_PIECE):
                 take(piece)
                 copy.write(piece)
             copy.seek(0)
             yield from _batches(copy, schema)
+
+
+def _room(file: IO[bytes]) -> IO[bytes]:
+    """For a copy of ``file``: memory if it is small as it stands, else the disk."""
+    small = os.fstat(file.fileno()).st_size <= IN_MEMORY_BYTES
+    return tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) if small else scratch_file(COPY)
 
 
 def _batches(copy: IO[bytes], schema: Schema) -> Iterator[pl.DataFrame]:

@@ -17,15 +17,20 @@ from silo_node.runner.box.code import ROOT, SYSTEM, code_paths
 
 Level = Literal["bubblewrap", "landlock", "none"]
 MIB: Final = 2**20
-_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+# Not /dev/zero: mapped, it is shared memory that no limit counts.
+_DEVICES: Final = ("/dev/null", "/dev/urandom", "/dev/random")
 _ABOUT_THE_MACHINE: Final = ("/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A box's bounds; memory is address space, of each process. ``cpu_s`` None: the caller watches the clock."""
+    """A box's bounds, of each process in it. ``cpu_s`` None: the caller watches the clock.
+
+    ``mapped_mib`` is address space beyond ``memory_mib``, for files that are mapped and for no data without a file.
+    """
 
     memory_mib: int
+    mapped_mib: int = 0
     scratch_mib: int = 256
     file_mib: int = 256
     threads: int = 128
@@ -37,12 +42,14 @@ class Limits:
 class Box:
     """Code in it sees the interpreter, the product's code, ``readable``, and ``writable`` alone to write to.
 
-    Absolute paths, all at their own place. Its /tmp is its own and bounded; under Landlock there is none.
+    ``scratch`` are files that it may write besides, and read; they must be there. Absolute paths, all at their own
+    place. Its /tmp is its own and bounded; under Landlock there is none.
     """
 
     limits: Limits
     readable: tuple[Path, ...] = ()
     writable: Path | None = None
+    scratch: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -75,7 +82,8 @@ def environment(box: Box) -> dict[str, str]:
 def _terms(box: Box, level: Level) -> dict[str, Any]:
     bounds = box.limits
     limits = {
-        "AS": bounds.memory_mib * MIB,
+        "AS": (bounds.memory_mib + bounds.mapped_mib) * MIB,
+        "DATA": bounds.memory_mib * MIB,
         "CORE": 0,
         "FSIZE": bounds.file_mib * MIB,
         "NOFILE": bounds.open_files,
@@ -83,14 +91,14 @@ def _terms(box: Box, level: Level) -> dict[str, Any]:
     if bounds.cpu_s is not None:
         limits["CPU"] = bounds.cpu_s
     if level == "bubblewrap":
-        # Counted in the box's own user namespace. Without one all of this user's processes would count.
+        # Counted in the box's own user namespace.
         limits["NPROC"] = bounds.threads
-        return {"limits": limits, "landlock": None}
+        return {"limits": limits, "threads": None, "landlock": None}
     readable = [*SYSTEM, *map(str, code_paths()), *map(str, box.readable), *_DEVICES, *_ABOUT_THE_MACHINE]
-    writable = ["/dev/null", *([str(box.writable)] if box.writable else [])]
+    writable = ["/dev/null", *([str(box.writable)] if box.writable else []), *map(str, box.scratch)]
     # Python looks for packages by listing the folder that they lie in: of a checkout, names can be seen and no more.
     files = {"readable": readable, "writable": writable, "listable": [str(ROOT)]}
-    return {"limits": limits, "landlock": files}
+    return {"limits": limits, "threads": bounds.threads, "landlock": files}
 
 
 def _bubblewrap(box: Box) -> list[str]:
@@ -107,10 +115,11 @@ def _bubblewrap(box: Box) -> list[str]:
         elif path.is_dir():
             words += ["--ro-bind", str(path), str(path)]
     # Folders of its own come before what is bound below them.
-    words += ["--proc", "/proc", "--dev", "/dev", "--size", scratch, "--tmpfs", "/dev/shm"]  # noqa: S108
+    words += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/dev/null", "/dev/zero"]
+    words += ["--size", scratch, "--tmpfs", "/dev/shm"]  # noqa: S108
     words += ["--remount-ro", "/dev", "--size", scratch, "--tmpfs", "/tmp"]  # noqa: S108
     for seen in (*code_paths(), *box.readable):
         words += ["--ro-bind", str(seen), str(seen)]
-    if box.writable:
-        words += ["--bind", str(box.writable), str(box.writable)]
+    for path in (*([box.writable] if box.writable else []), *box.scratch):
+        words += ["--bind", str(path), str(path)]
     return [*words, "--remount-ro", "/", "--chdir", "/", "--"]

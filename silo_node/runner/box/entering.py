@@ -15,7 +15,7 @@ from silo_node.runner.box import landlock, system_calls
 
 REFUSED: Final = 96
 """The exit status where the box could not be closed; COMMAND was not run then."""
-_LIMITS: Final = ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC")
+_LIMITS: Final = ("AS", "CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC")
 _PARENT_DEATH, _NO_NEW_PRIVILEGES, _DROP_FROM_BOUNDS, _SECCOMP, _FILTER = 1, 38, 24, 22, 2
 _CAPABILITIES: Final = 64
 _DESCRIPTORS: Final = 65_536
@@ -25,7 +25,8 @@ _CAPABILITY_VERSION: Final = 0x20080522
 def main(arguments: list[str]) -> int:
     """The exit status, if COMMAND could not be run.
 
-    TERMS is JSON: ``limits`` by name, and ``landlock`` with ``readable``, ``writable`` and ``listable`` paths, or null.
+    TERMS is JSON: ``limits`` by name; ``threads``, how many there may be beside those that this user has now, or null;
+    and ``landlock`` with ``readable``, ``writable`` and ``listable`` paths, or null.
     """
     terms, command = json.loads(arguments[0]), arguments[1:]
     try:
@@ -45,6 +46,9 @@ def close(terms: dict[str, Any]) -> None:
         if name not in _LIMITS:
             raise ValueError(f"no limit is named {name}")
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+    if terms["threads"] is not None:
+        most = threads_of(os.getuid()) + terms["threads"]
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
     libc = ctypes.CDLL(None, use_errno=True)
     _prctl(libc, _PARENT_DEATH, signal.SIGKILL)
     _drop_capabilities(libc)
@@ -53,6 +57,23 @@ def close(terms: dict[str, Any]) -> None:
     if files is not None:
         landlock.restrict([*files["readable"], f"/proc/{os.getpid()}"], files["writable"], files["listable"])
     _filter(libc, system_calls.program(os.uname().machine, os.getpid(), keeps_metadata=files is not None))
+
+
+def threads_of(user: int) -> int:
+    """How many the processes of ``user`` have that can be seen: without a user namespace all of them count."""
+    found = 0
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdecimal():
+            continue
+        try:
+            # The folder of a process that hides its memory belongs to root, whoever runs it: its status tells.
+            with open(f"{entry.path}/status", "rb") as status:  # noqa: PTH123  # Every start would wait for pathlib.
+                told = dict(line.split(b":", 1) for line in status)
+        except OSError:
+            continue
+        if int(told[b"Uid"].split()[0]) == user:
+            found += int(told[b"Threads"])
+    return found
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:

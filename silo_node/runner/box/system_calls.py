@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from typing import Final
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 40
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _REFUSE, _ABSENT = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 _X32_BIT: Final = 0x40000000
 _THREAD: Final = 0x00010000
 _NEW_NAMESPACES: Final = 0x7E020000
+_SHARED, _ANONYMOUS = 0x01, 0x20
 
 ARCHITECTURES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """The kernel's AUDIT_ARCH of each machine that numbers are listed for."""
@@ -138,6 +139,7 @@ _OWN_PROCESS: Final[dict[str, tuple[Number, Number]]] = {
     "tgkill": (234, 131),
     "prlimit64": (302, 261),
 }
+_MAP: Final[dict[str, tuple[Number, Number]]] = {"mmap": (9, 222)}
 _CLONE: Final[dict[str, tuple[Number, Number]]] = {"clone": (56, 220), "clone3": (435, 435)}
 
 
@@ -146,7 +148,7 @@ def numbers(machine: str) -> dict[str, int]:
     place = list(ARCHITECTURES).index(machine) if machine in ARCHITECTURES else None
     if place is None:
         raise KeyError(machine)
-    every = {**_CALLS, **_METADATA, **_OWN_PROCESS, **_CLONE}
+    every = {**_CALLS, **_METADATA, **_OWN_PROCESS, **_MAP, **_CLONE}
     return {name: number for name, pair in every.items() if (number := pair[place]) is not None}
 
 
@@ -170,6 +172,7 @@ def program(machine: str, process: int, keeps_metadata: bool) -> bytes:
     # glibc starts threads by clone where there is no clone3, whose flags can't be seen from here.
     lines += _each([number["clone3"]], _ABSENT)
     lines += _threads_only(number["clone"])
+    lines += _no_shared_memory(number["mmap"])
     for name in ("kill", "tgkill"):
         lines += _on_itself(number[name], (process,))
     lines += _on_itself(number["prlimit64"], (0, process))
@@ -186,6 +189,18 @@ def _threads_only(clone: int) -> list[bytes]:
         _line(_LOAD, _FIRST_ARGUMENT),
         _line(_ANY_BIT, _NEW_NAMESPACES, 1, 0),
         _line(_ANY_BIT, _THREAD, 1, 0),
+        _line(_RETURN, _REFUSE),
+        _line(_RETURN, _ALLOW),
+    ]
+
+
+def _no_shared_memory(mmap: int) -> list[bytes]:
+    """RLIMIT_DATA does not count memory that is shared and belongs to no file."""
+    return [
+        _line(_EQUAL, mmap, 0, 5),
+        _line(_LOAD, _FOURTH_ARGUMENT),
+        _line(_ANY_BIT, _ANONYMOUS, 0, 2),
+        _line(_ANY_BIT, _SHARED, 0, 1),
         _line(_RETURN, _REFUSE),
         _line(_RETURN, _ALLOW),
     ]

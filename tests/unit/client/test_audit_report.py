@@ -14,8 +14,9 @@ from client.audit.report import as_pdf, render_report, write_report
 from client.audit.selection import Kept, Selection
 from client.audit.verify import verify_export
 from client.errors import AuditFailed, UsageRefused
-from protocol import study_statements
+from protocol import membership_statements, study_statements
 from protocol.canonical import digest
+from protocol.signing import Signed, parse
 from protocol.study import study_id
 from protocol.tree import TreeHead, leaf_hash, verify_inclusion
 from tests.unit.client.conftest import START, World, make_contract, run_study
@@ -197,3 +198,55 @@ def test_without_weasyprint_or_pango_the_remedy_is_named(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UsageRefused, match=r"consortia\[pdf\].*libpango-1.0-0"):
         write_report(saved(world, tmp_path), world.founding, tmp_path / "report.pdf", Selection(), START)
+
+
+def cap(world: World, picos: int | None, name: str = "*", scope: str = "recipient") -> Signed:
+    fields = {"domain": "patients", "scope": scope, "name": name, "picos": picos, "ledger_head": "7" * 64}
+    return world.say(membership_statements.CapDeclared, "silo:cleveland", **fields)
+
+
+def test_a_cap_is_shown_beside_what_was_charged_and_one_that_was_broken_is_a_difference(world: World) -> None:
+    contract = make_contract(world)
+    cap(world, 10**15, contract.recipients[0])
+    cap(world, 1)
+    run_study(world, contract)
+    page = report(world)
+    caps = page.split("Caps that owners set")[1].split("</table>")[0]
+    assert f"recipient {contract.recipients[0]}" in caps and "each recipient" in caps
+    others = contract.recipients[1:]
+    assert ("cleveland charged recipient" in page) == bool(others)
+    world.seconds += 60
+    cap(world, 1, contract.recipients[0])
+    assert "charged recipient " + contract.recipients[0] not in report(world), "lowered after all was spent: no breach"
+    second = make_contract(world, rounds=1, averaged_rounds=1, learning_rate=0.5)
+    world.seconds += 60
+    run_study(world, second)
+    assert f"cleveland charged recipient {contract.recipients[0]} more in domain patients than the cap" in report(world)
+
+
+def test_the_newest_cap_counts_and_an_old_one_that_is_recorded_again_does_not(world: World) -> None:
+    first = cap(world, 1, scope="study")
+    assert "Caps that owners set" in report(world)
+    world.seconds += 60
+    cap(world, None, scope="study")
+    assert "Caps that owners set" not in report(world)
+    world.record(first)
+    assert "Caps that owners set" not in report(world)
+
+
+def test_a_domain_beside_another_is_shown_with_its_owners_reason_or_without_one(world: World) -> None:
+    registered = next(
+        body
+        for body in (parse(wire).body for _, wire in world.leaves if wire)
+        if isinstance(body, membership_statements.DatasetRegistered) and body.issuer == "silo:cleveland"
+    )
+    fresh = ("type", "issuer", "issued_at", "nonce", "journal_head")
+    fields = {name: getattr(registered, name) for name in type(registered).model_fields if name not in fresh}
+    fields |= {"dataset": "clinic", "domain": "clinic"}
+    world.say(membership_statements.DatasetRegistered, "silo:cleveland", **fields)
+    assert "cleveland registered domain clinic beside patients without a word why" in report(world)
+    word = {"domain": "clinic", "beside": ("patients",), "reason": "<i>the new clinic</i>", "ledger_head": "7" * 64}
+    world.say(membership_statements.DomainDeclared, "silo:cleveland", **word)
+    page = report(world)
+    assert "without a word why" not in page
+    assert "&lt;i&gt;the new clinic&lt;/i&gt;" in page

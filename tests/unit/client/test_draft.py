@@ -11,6 +11,7 @@ from protocol import accounting, signing
 from protocol.calibration import build_contract
 from protocol.draft import parse_draft
 from protocol.errors import DraftRefused
+from protocol.evaluation import ScoredEvaluation
 from protocol.membership_statements import DatasetRegistered
 from protocol.study import study_cost, study_id
 from protocol.training_calibration import weights
@@ -94,6 +95,12 @@ def test_a_draft_whose_precision_cannot_hold_its_silos_is_refused(world: World) 
         build_contract(parse_draft(changed("values_per_slot: 3", "bits: 44")), published(world))
 
 
+def test_a_range_too_small_for_a_silos_held_out_rows_is_refused_with_the_one_that_holds_them(world: World) -> None:
+    draft = changed("evaluation_exponent: 8", "evaluation_exponent: 6")
+    with pytest.raises(DraftRefused, match=r"evaluation_exponent: 6 encodes counts up to 64; at cleveland .* give 8"):
+        build_contract(parse_draft(draft), published(world))
+
+
 def test_a_study_above_a_silos_whole_cap_is_refused_before_it_is_proposed(world: World, sample: Path) -> None:
     registered = published(world)
     registered["switzerland"] = registered["switzerland"].model_copy(update={"epsilon": 2.0})
@@ -138,3 +145,31 @@ def test_weights_add_up_to_one_and_nobody_has_more_than_half(rows: list[int], by
     assert max(share.values()) <= 0.5
     large = max(named, key=lambda name: named[name])
     assert share[large] == max(share.values())
+
+
+def scores(text: str, share: str = "0.34") -> bytes:
+    return changed("evaluation: {test_share: 0.34}", f"evaluation: {{test_share: {share}, scores: {text}}}")
+
+
+def test_a_histogram_of_scores_has_edges_that_follow_from_its_bins(world: World) -> None:
+    silos = {silo: body.model_copy(update={"rows": 10 * body.rows}) for silo, body in published(world).items()}
+    draft = scores("{bins: 8, scale: log-odds, groups: [sex_male]}")
+    contract = build_contract(parse_draft(draft), silos)
+    assert isinstance(contract.evaluation, ScoredEvaluation)
+    assert contract.evaluation.groups == ("sex_male",) and contract.evaluation.shape == (2, 2, 8)
+    assert contract.evaluation.edges[0] == pytest.approx(0.00669285) and contract.evaluation.edges[3] == 0.5
+    usual = build_contract(parse_draft(scores("{}")), silos).evaluation
+    assert isinstance(usual, ScoredEvaluation) and usual.edges == tuple(round(0.05 * k, 9) for k in range(1, 20))
+    words = "\n".join(text for section in in_words(contract, study_id(contract)) for _, text in section.lines)
+    assert "32 noised, sealed counts a silo" in words and "told apart by sex_male" in words
+
+
+def test_scores_of_too_few_held_out_rows_are_refused_with_the_remedy(world: World) -> None:
+    with pytest.raises(DraftRefused, match=r"about 252 rows are held out.*needs 1000.*leave scores out"):
+        build_contract(parse_draft(scores("{}")), published(world))
+
+
+@pytest.mark.parametrize("text", ["{bins: 7}", "{bins: 2}", "{bins: 102}", "{scale: linear}", "{edges: [0.5]}"])
+def test_a_histogram_that_cannot_be_drafted_is_refused(text: str) -> None:
+    with pytest.raises(DraftRefused, match="evaluation"):
+        parse_draft(scores(text))

@@ -6,6 +6,7 @@ import struct
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import numpy as np
@@ -24,10 +25,11 @@ from client.errors import BundleRefused, StudyNotCompleted
 from client.keys import write_identity
 from client.model import probabilities, to_onnx
 from client.release import release, write_release
+from client.score_report import SVG, charts, figures, lines, scores_of
 from protocol import canonical, study_statements
 from protocol.release import release_commitment, release_context
 from protocol.sealing.envelope import seal_envelope
-from protocol.study import StudyContract, contract_value, study_id
+from protocol.study import StudyContract, contract_value, parse_training, study_id
 from tests.unit.client.conftest import HUB, ROWS, World, found_world, make_contract, run_study
 
 SALT = b"s" * 32
@@ -174,6 +176,31 @@ def test_a_release_is_opened_checked_and_written(tmp_path: Path) -> None:
     card = paths[3].read_text()
     assert "person:ada, signature verified" in card and "cleveland: epsilon 5.000 at delta 0.001, per subject" in card
     assert json.loads(paths[2].read_text())["accuracy"] == 0.757
+
+
+def test_a_histogram_of_scores_is_told_in_numbers_lines_and_curves(world: World, tmp_path: Path) -> None:
+    value = contract_value(make_contract(world))
+    value["evaluation"] |= {"edges": [0.25, 0.5, 0.75], "groups": ["sex_male"]}
+    contract = parse_training(value)
+    counts = [200.5, 80.0, 40.0, 20.0, 15.0, 35.0, 90.0, 150.0, 180.0, 90.0, 50.0, 25.0, 30.0, 60.0, 90.0, 60.0]
+    measured = MEASURED | {"counts": counts}
+    bundle = read_bundle(bundle_bytes(contract, evaluation=measured), study_id(contract))
+    told = scores_of(bundle)
+    assert told is not None and told[1] == ("sex_male", "others")
+    found = figures(*told)
+    assert 0.7 < found["auc"]["low"] < found["auc"]["value"] < found["auc"]["high"] < 1
+    assert [group["group"] for group in found["groups"]] == ["sex_male", "others"]
+    assert found["groups"][1]["equal_opportunity"]["high"] < 0 < found["groups"][0]["equal_opportunity"]["low"]
+    assert [bin["from"] for bin in found["calibration"]] == [0.0, 0.25, 0.5, 0.75]
+    card = "\n".join(lines(*told))
+    assert "**AUC**: 0." in card and "| others | 585 |" in card
+    for chart in charts(told[0]).values():
+        assert ElementTree.fromstring(chart).tag == f"{{{SVG}}}svg"  # noqa: S314  # ours
+    with pytest.raises(BundleRefused, match="8 counts, the contract 16"):
+        read_bundle(bundle_bytes(contract, evaluation=MEASURED | {"counts": counts[:8]}), study_id(contract))
+    with pytest.raises(BundleRefused, match="16 counts, the contract 0"):
+        plain = make_contract(world)
+        read_bundle(bundle_bytes(plain, evaluation=measured), study_id(plain))
 
 
 def test_a_release_that_too_few_silos_confirmed_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from silo_node.hub_client.identity import Identity
 from silo_node.journal.chain import Journal
 from silo_node.ledger.sqlite import SqliteLedger
 from silo_node.policy.rules import OwnerRules
-from silo_node.runner.tasks import Outcome, events_run, round_of, values_of
+from silo_node.runner.tasks import Outcome, TrainTask, events_run, round_of, values_of
 from tests.sample_study import consortium, contract, contract_values
 from tests.unit.silo_node.agent.fake_hub import FakeHub
 from tests.unit.silo_node.agent.peers import Peers
@@ -38,6 +38,8 @@ accept = "within-limits"
 release = "within-limits"
 [columns]
 heart = "registered"
+
+# End of the limits.
 """
 SCHEMA = {
     "format": "consortia-schema/1",
@@ -73,7 +75,8 @@ class FakeRunner:
         made.append(np.random.default_rng([index, len(made), 99]).uniform(-0.5, 0.5, values))
         steps = task.contract.training.local_steps if index == 1 else 1
         vector.write(made[-1].tobytes())
-        return Outcome(steps, events_run(task, steps))
+        engine = "engine=hooks because this is a test" if isinstance(task, TrainTask) else ""
+        return Outcome(steps, events_run(task, steps), engine=engine)
 
 
 @dataclass

@@ -183,7 +183,7 @@ def test_with_a_policy_that_cannot_be_used_nothing_happens_until_it_is_mended(no
 
 def test_a_policy_that_breaks_in_the_middle_of_a_study_stops_charging_and_computing_until_mended(node, peers):
     begin_study(node, peers)
-    (node.folder / "limits.toml").write_text("max_epsilon = 'many'")
+    (node.folder / "limits.toml").write_text("max_epsilon = 'many'\n# End of the limits.\n")
     peers.open(0)
     node.go()
     assert (node.runner.runs, node.charges()) == (0, [])

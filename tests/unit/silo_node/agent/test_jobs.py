@@ -9,6 +9,7 @@ from protocol.job_outputs import bundle_context, output_commitment, outputs_cont
 from protocol.job_statements import JobAccepted, JobDiscarded, JobRefused, JobReleased, JobWithdrawn
 from protocol.membership_statements import CharterPublished
 from protocol.sealing.envelope import open_envelope
+from silo_node.agent import job_answering
 from silo_node.agent.job_reading import difference, reading, unusual
 from silo_node.agent.job_running import run_job
 from silo_node.agent.jobs import find, jobs_of
@@ -63,6 +64,31 @@ def test_code_is_read_approved_run_looked_at_and_released_and_only_who_asked_can
     told = " ".join(event.what for event in node.notes)
     for what in (f"run job {job[:12]} on heart (age, ill) in a box of the tests", "its outputs are held"):
         assert what in told
+
+
+def plain(node, job):
+    return [path.name for path in (node.folder / "jobs" / job).iterdir() if path.name in ("held", "sealed", "run")]
+
+
+def test_outputs_are_removed_from_the_silo_once_the_log_holds_their_release_and_not_before(node, asked):
+    job = asked()
+    approve(node, job)
+    held = run(node, job)
+    put, node.hub.put_job_blob = node.hub.put_job_blob, lambda data: (_ for _ in ()).throw(HubUnreachable("away"))
+    with pytest.raises(HubUnreachable):
+        released(node, job, held)
+    assert sorted(plain(node, job)) == ["held", "sealed"]
+    node.hub.put_job_blob = put
+    node.go()
+    assert len(node.hub.logged(JobReleased)) == 1
+    assert plain(node, job) == []
+    assert [event.what for event in node.notes][-1] == f"job {job[:12]}: its outputs are removed from this silo"
+    with pytest.raises(JobStopped, match="were released; this silo keeps them no more"):
+        job_answering.outputs_of(node.silo, record(node, job))
+    said = len(node.notes)
+    node.restart()
+    node.go()
+    assert len(node.notes) == said
 
 
 def test_how_many_rows_of_people_who_opted_out_a_run_leaves_out_stands_in_the_journal_alone(node, asked):

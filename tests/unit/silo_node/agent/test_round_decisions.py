@@ -96,6 +96,22 @@ def test_limits_that_shrink_between_two_rounds_end_the_study_before_it_is_charge
     assert node.hub.logged(StudyWithdrawn)[0].reason.startswith("epsilon-cap: ")
 
 
+def test_limits_that_were_cut_off_in_the_middle_hold_a_running_study_and_leave_none(node, peers):
+    begin_study(node, peers)
+    run_round(node, peers, 0)
+    charged, runs = node.charges(), node.runner.runs
+    peers.open(1)
+    for kept in (0, LIMITS.index("[columns]"), LIMITS.index("max_epsilon"), len(LIMITS) - 2):
+        node.write(limits=LIMITS[:kept])
+        node.go()
+        assert (node.charges(), node.runner.runs) == (charged, runs)
+    assert not node.hub.logged(StudyWithdrawn)
+    assert node.silo.tasks.halted(peers.study) is None
+    node.write()
+    node.go()
+    assert ready(node, 1)
+
+
 def test_a_study_that_ends_between_two_rounds_is_not_computed_any_more(node, peers):
     begin_study(node, peers)
     run_round(node, peers, 0)

@@ -41,6 +41,14 @@ def test_each_round_is_charged_and_settled_once_and_computed_once(node, peers):
         assert [body.round for body in node.hub.logged(kind)] == list(rounds)
 
 
+def test_which_engine_clipped_and_why_is_logged_once_a_study(node, peers):
+    with capture_logs() as logs:
+        run_study(node, peers)
+    assert [line["study"] for line in logs if line["event"] == "engine=hooks because this is a test"] == [
+        peers.study[:12]
+    ]
+
+
 def test_nothing_was_sent_twice_in_a_study_without_trouble(node, peers):
     run_study(node, peers)
     assert len({signed.digest for signed in node.hub.posted}) == len(node.hub.posted)
@@ -72,6 +80,37 @@ def test_a_requested_release_is_confirmed_and_sealed_for_its_recipient(node, pee
     assert (sealed.recipient, sealed.size) == ("rosa", len(blob))
     content = open_envelope(blob, group.researcher.receiving.private, release_context(peers.study, "alpha", "rosa"))
     assert release_commitment(content[:32], content[32:]) == word.commitment
+
+
+def test_a_model_that_was_released_to_everybody_is_removed_with_all_of_its_study_and_not_before(node, peers):
+    run_study(node, peers)
+    peers.request()
+    node.go()
+    folder = node.folder / "studies" / peers.study
+    (word,) = node.hub.logged(ReleaseApproved)
+    assert any(path.name.startswith("state-") for path in folder.iterdir())
+    peers.confirm(word.commitment)
+    node.go()
+    assert len(node.hub.logged(ReleaseSealed)) == 1
+    assert not folder.exists()
+    assert node.notes[-1].what == "the model was released: it is removed from this silo"
+    said, posted = len(node.notes), len(node.hub.posted)
+    node.restart()
+    node.go()
+    assert (len(node.notes), len(node.hub.posted)) == (said, posted)
+    assert node.silo.tasks.halted(peers.study) is None
+
+
+def test_a_silo_that_has_not_confirmed_a_release_keeps_what_it_would_confirm(node, peers):
+    run_study(node, peers)
+    node.silo.tasks.answer(peers.study, "refuse", "not yet")
+    peers.request()
+    for silo in ("silo:bravo", "silo:charlie"):
+        peers.say(ReleaseApproved, silo, commitment="e" * 64)
+    peers.say(ReleaseSealed, "silo:bravo", recipient="rosa", blob="b" * 64, size=9)
+    node.go()
+    assert peers.record.released_to == {"rosa": "b" * 64}
+    assert any(path.name.startswith("state-") for path in (node.folder / "studies" / peers.study).iterdir())
 
 
 def test_no_model_is_sealed_while_the_silos_confirm_different_ones(node, peers):

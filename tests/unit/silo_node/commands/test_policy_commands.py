@@ -15,7 +15,7 @@ from protocol.calibration import contract_of
 from protocol.draft import read_draft
 from protocol.study import contract_value, study_id
 from silo_node.__main__ import app
-from silo_node.errors import PolicyRefused
+from silo_node.errors import ConfigRefused, PolicyRefused
 from tests.unit.silo_node.commands.conftest import DRAFT
 
 COMMAND = Path(sys.executable).with_name("consortia-silo")
@@ -55,6 +55,22 @@ def test_a_draft_is_weighed_rule_by_rule_before_anything_is_proposed(folder: Pat
     for name in rules:
         assert name in found.stdout
     assert "Decision: refuse, by epsilon-cap, delta-cap, expiry-near." in found.stdout
+
+
+def test_limits_that_cannot_be_used_replace_nothing(folder: Path, tmp_path: Path) -> None:
+    files = [folder / "policy.cedar", folder / "limits.toml"]
+    before = [file.read_bytes() for file in files]
+    (tmp_path / "mine.toml").write_text("max_epsilom = 3.0\n")
+    found = run("use", "hospital", "--limits", tmp_path / "mine.toml", "--folder", folder)
+    assert isinstance(found.exception, PolicyRefused)
+    assert "mine.toml: max_epsilom" in str(found.exception)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_no_rules_are_put_where_no_silo_is(tmp_path: Path) -> None:
+    found = run("use", "hospital", "--folder", tmp_path / "nowhere")
+    assert isinstance(found.exception, ConfigRefused)
+    assert "join a consortium first" in str(found.exception)
 
 
 @pytest.mark.parametrize(("mode", "status", "decision"), [('"ask"', 3, "hold"), ('"within-limits"', 0, "allow")])

@@ -4,11 +4,11 @@ import pytest
 
 from policies import catalogue
 from silo_node.errors import PolicyRefused
-from silo_node.policy.limits import OwnerLimits, limits_by_name, load_limits, parse_limits
+from silo_node.policy.limits import CLOSING, OwnerLimits, limits_by_name, load_limits, parse_limits
 
 
-def test_an_empty_file_allows_nothing() -> None:
-    limits = parse_limits("", "empty.toml")
+def test_a_file_with_its_last_line_alone_allows_nothing() -> None:
+    limits = parse_limits(CLOSING, "empty.toml")
     assert limits == OwnerLimits()
     assert (limits.purposes, limits.recipients, limits.columns) == ((), (), {})
     assert (limits.max_epsilon, limits.max_delta) == (0.0, 0.0)
@@ -32,7 +32,7 @@ def test_only_the_research_limits_accept_by_a_rule_and_none_release_by_one() -> 
 
 def test_a_file_of_the_owners_loads(tmp_path: Path) -> None:
     path = tmp_path / "limits.toml"
-    path.write_text('purposes = ["risk-modelling"]\nrecipients = ["rosa"]\n[columns]\nloans = ["income"]\n')
+    path.write_text('purposes = ["risk-modelling"]\nrecipients = ["rosa"]\n[columns]\nloans = ["income"]\n' + CLOSING)
     limits = load_limits(path)
     assert limits.recipients == ("rosa",)
     assert limits.columns == {"loans": ("income",)}
@@ -62,10 +62,25 @@ def test_a_file_of_the_owners_loads(tmp_path: Path) -> None:
 )
 def test_limits_that_cannot_be_used_are_refused_by_file_and_field(text: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "limits.toml"
-    path.write_text(text)
+    path.write_text(f"{text}\n{CLOSING}\n")
     with pytest.raises(PolicyRefused, match=says) as refused:
         load_limits(path)
     assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_limits_that_were_cut_anywhere_are_refused_as_incomplete(name: str) -> None:
+    text = catalogue.limits_text(name)
+    for end in range(len(text.rstrip())):
+        with pytest.raises(PolicyRefused, match="cut off or is half-written"):
+            parse_limits(text[:end], "cut.toml")
+    assert parse_limits(text.rstrip(), "whole.toml") == limits_by_name(name)
+
+
+@pytest.mark.parametrize("end", ["\nmin_rows = 50\n", " More.\n", "\n#\n"])
+def test_nothing_stands_below_the_last_line(end: str) -> None:
+    with pytest.raises(PolicyRefused, match="End of the limits"):
+        parse_limits(CLOSING + end, "more.toml")
 
 
 def test_unknown_shipped_limits_are_refused() -> None:

@@ -269,7 +269,7 @@ def test_what_is_no_answer_fails_and_ends_the_process(
     assert fresh.process_id is None
 
 
-OUTCOME = 'h = b\'{"left_out":0,"reply":"outcome","steps_run":5}\'\n'
+OUTCOME = 'h = b\'{"engine":"engine=hooks","left_out":0,"reply":"outcome","steps_run":5}\'\n'
 
 
 @pytest.mark.parametrize(
@@ -360,6 +360,7 @@ def test_no_secret_of_the_agents_reaches_the_process(
         "MKL_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
         "POLARS_MAX_THREADS",
+        "CONSORTIA_SCRATCH",
     }
     assert "identity.key" not in str(descriptors)
     assert descriptors["0"].startswith("pipe:") and descriptors["1"].startswith("pipe:")

@@ -108,6 +108,20 @@ def test_an_outcome_survives_the_pipe(contract: StudyContract) -> None:
     assert outcome == Outcome(1, round_events(contract, "cleveland", 3))
 
 
+def test_a_training_outcome_says_which_engine_clipped_in_one_short_line(contract: StudyContract) -> None:
+    task = task_of_round(contract, "cleveland", 1, STATE)
+    vector = np.zeros(values_of(task))
+    said = "engine=bookkeeping because every trainable parameter stands in a linear layer of one chain"
+    assert outcome_from(task, outcome_frame(vector, 5, 0, said), io.BytesIO()).engine == said
+    for unsound in ("", "two\nlines", "long" * 200, 7):
+        with pytest.raises(BadFrame):
+            outcome_from(task, outcome_frame(vector, 5, 0, unsound), io.BytesIO())  # type: ignore[arg-type]
+    with pytest.raises(BadFrame):
+        outcome_from(
+            task_of_round(contract, "cleveland", 3, STATE), outcome_frame(np.zeros(2), 1, 0, said), io.BytesIO()
+        )
+
+
 @pytest.mark.parametrize(
     "frame",
     [

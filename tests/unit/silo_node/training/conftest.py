@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from protocol.study import StudyContract, parse_contract
 from silo_node.training.rows import TrainingRows
@@ -20,6 +21,12 @@ class Noiseless:
 
     def included(self, rows: int, rate: float) -> Any:
         return np.ones(rows, dtype=np.bool_)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As in training: torch's threads wait for each other where models are small."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -79,7 +79,6 @@ class LeavesOneOut(nn.Module):
 @pytest.fixture(autouse=True)
 def listed(monkeypatch: pytest.MonkeyPatch) -> None:
     more = (Residual, Tokens, Twice, OverwritesInPlace, LeavesOneOut)
-    torch.set_num_threads(1)  # as in training
     monkeypatch.setattr(separability, "CONTAINERS", (nn.Sequential, *more))
 
 

@@ -72,3 +72,10 @@ def test_counts_that_drown_in_noise_tell_no_accuracy(contract_of: Any) -> None:
 def test_an_accuracy_stays_between_zero_and_one(contract_of: Any) -> None:
     assert estimate_accuracy(contract_of(), np.array([510.0, -8.0]), 3).accuracy == 1.0
     assert estimate_accuracy(contract_of(), np.array([-8.0, 510.0]), 3).accuracy == 0.0
+
+
+def test_counts_that_their_encoding_cuts_off_tell_no_accuracy(contract_of: Any) -> None:
+    top = 2.0 ** contract_of().sealing.evaluation_exponent
+    cut = estimate_accuracy(contract_of(rows=2000), np.array([3 * top, 300.0]), 3)
+    assert (cut.accuracy, cut.standard_error) == (None, None)
+    assert estimate_accuracy(contract_of(), np.array([200.0, 100.0]), 3).accuracy is not None

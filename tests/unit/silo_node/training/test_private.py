@@ -196,6 +196,23 @@ def test_a_step_is_the_noised_sum_over_the_normaliser(noiseless: Any) -> None:
     assert torch.allclose(parameters_of(model), expected, rtol=0, atol=1e-12)
 
 
+def test_a_model_for_the_hooks_is_trained_as_any_other(noiseless: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("silo_node.training.physical_batches._MOST_ROWS", 64)
+
+    def model() -> nn.Sequential:
+        torch.manual_seed(7)
+        return nn.Sequential(
+            nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(9, 1)
+        ).double()
+
+    inputs, target = batch(150)
+    trained = model()
+    before = parameters_of(trained)
+    optimizer_of(trained, noiseless).private_step(inputs, target)
+    whole = flat(OpacusHooks(model(), CLIP)(inputs, target))
+    assert torch.allclose(before - parameters_of(trained), whole, rtol=0, atol=1e-9)
+
+
 def test_a_large_batch_gives_what_its_slices_give_together(noiseless: Any) -> None:
     inputs, target = batch(5000)
     model = network(4, 8, 1)

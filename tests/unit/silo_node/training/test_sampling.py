@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.noise import SystemNoise
+from silo_node.training.rows import TrainingRows
 from silo_node.training.sampling import UnitRows, sampled
 
 
@@ -25,7 +26,7 @@ class EveryThird:
 
 def test_a_poisson_sample_is_picked_by_index() -> None:
     features, target = np.arange(20.0).reshape(10, 2), np.arange(10.0)
-    inputs, wanted = sampled(features, target, 0.4, EveryThird())
+    inputs, wanted = sampled(TrainingRows(features, target), 0.4, EveryThird())
     assert wanted.tolist() == [0.0, 3.0, 6.0, 9.0]
     assert inputs[:, 0].tolist() == [0.0, 6.0, 12.0, 18.0]
 

@@ -241,6 +241,25 @@ def test_memory_is_bounded(hog: str, level: Level) -> None:
     assert_kept(level, hog)
 
 
+@pytest.mark.parametrize(
+    "hog",
+    [
+        "bytearray(600 << 20); escaped()",
+        "mmap.mmap(-1, 600 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); escaped()",
+        "mmap.mmap(-1, 600 << 20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS); escaped()",
+        "libc.mmap.restype = ctypes.c_long; z = os.open('/dev/zero', os.O_RDWR)\n"
+        "libc.mmap(None, 600 << 20, 3, 1, z, 0) != -1 and escaped()",
+    ],
+)
+def test_room_for_mapped_files_is_no_room_for_memory(hog: str, level: Level, tmp_path: Path) -> None:
+    """Such as the matrix's, which the system writes back to the disk."""
+    (tmp_path / "rows").touch()
+    box = Box(Limits(memory_mib=512, mapped_mib=2048, file_mib=2048), scratch=(tmp_path / "rows",))
+    assert_kept(level, hog, box=box)
+    mapped = "f = os.open(sys.argv[1], os.O_RDWR); os.ftruncate(f, 1 << 30); mmap.mmap(f, 1 << 30); escaped()"
+    assert b"ESCAPED" in inside(level, mapped, tmp_path / "rows", box=box).told
+
+
 def test_shared_memory_of_others_is_not_seen(level: Level) -> None:
     with tempfile.NamedTemporaryFile(dir="/dev/shm") as shared:
         assert_kept(level, READ, shared.name)
