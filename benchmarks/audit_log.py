@@ -23,14 +23,15 @@ from protocol import canonical, membership_statements
 from protocol.calibration import build_contract
 from protocol.charter import Charter, charter_digest
 from protocol.clauses import Column
-from protocol.draft import Draft, read_draft
 from protocol.export import write_export
 from protocol.ids import timestamp
 from protocol.signed_note import VerifierKey
 from protocol.study import StudyContract
 from protocol.succession import sign_charter
+from protocol.training_draft import TrainingDraft
 from protocol.translog import Checkpoint, TreeHead, sign_checkpoint
 from protocol.tree import GrowingTree
+from protocol.yaml_draft import load_yaml
 
 SAMPLE: Final = Path(__file__).parents[1] / "docs" / "samples" / "heart.yaml"
 SILOS: Final = {"cleveland": 303, "hungarian": 261, "switzerland": 46, "va-long-beach": 130}
@@ -48,7 +49,7 @@ class Founded:
 
     keys: Keys
     charters: tuple[str, ...]
-    datasets: dict[str, tuple[Draft, dict[str, membership_statements.DatasetRegistered]]]
+    datasets: dict[str, tuple[TrainingDraft, dict[str, membership_statements.DatasetRegistered]]]
     leaves: list[Recorded]
 
     @property
@@ -114,8 +115,8 @@ def _public(card: Card) -> dict[str, str]:
     return {"signing_key": card.signing_key, "receiving_key": card.receiving_key}
 
 
-def _register(scribe: Scribe, dataset: str) -> tuple[Draft, dict[str, membership_statements.DatasetRegistered]]:
-    draft = read_draft(SAMPLE)
+def _register(scribe: Scribe, dataset: str) -> tuple[TrainingDraft, dict[str, membership_statements.DatasetRegistered]]:
+    draft = TrainingDraft.model_validate_json(canonical.encode(load_yaml(SAMPLE.read_bytes())))
     training = draft.training.model_copy(update={"rounds": ROUNDS})
     draft = draft.model_copy(update={"data": draft.data.model_copy(update={"dataset": dataset}), "training": training})
     columns = tuple(

@@ -54,7 +54,9 @@ def write_silo(folder: Path, studies: int, entries: int) -> list[str]:
     for name, text in ((POLICY, shipped.policy_text("baseline")), (LIMITS, shipped.limits_text("baseline"))):
         write_private(folder / name, text.encode())
     contract = heart_contract(1.0, dict.fromkeys(SILOS, 300))
-    contracts = [contract.model_copy(update={"title": f"Study number {number}"}) for number in range(studies)]
+    contracts: list[StudyContract] = [
+        contract.model_copy(update={"title": f"Study number {number}"}) for number in range(studies)
+    ]
     names = [study_id(one) for one in contracts]
     _write_log(folder, charter, _signed(charter, contracts, keys))
     _write_journal(folder, names, entries)

@@ -18,11 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from policies import catalogue
+from protocol import canonical
 from protocol.calibration import contract_of
-from protocol.draft import Draft, read_draft
 from protocol.draft_clauses import DraftColumn
 from protocol.ids import moment
 from protocol.study import StudyContract
+from protocol.training_draft import TrainingDraft
+from protocol.yaml_draft import load_yaml
 from silo_node.ledger.budget import Balance, PrivacyDomain
 from silo_node.policy.case import Case, RegisteredDataset, Standing
 from silo_node.policy.document import policy_by_name
@@ -87,7 +89,7 @@ def _explain(gate: Gate, case: Case) -> None:
 
 def wide_contract(columns: int) -> StudyContract:
     """The sample study on ``columns`` columns, its target among them."""
-    draft = read_draft(SAMPLE)
+    draft = TrainingDraft.model_validate_json(canonical.encode(load_yaml(SAMPLE.read_bytes())))
     names = [f"column_{number}" for number in range(columns - 1)]
     features = tuple(DraftColumn(name=name, kind="number", minimum=0.0, maximum=1.0) for name in names)
     wide = draft.model_dump(mode="json") | {
@@ -98,7 +100,7 @@ def wide_contract(columns: int) -> StudyContract:
         },
         "normalisation": {"columns": names, "clip": 1.5},
     }
-    return contract_of(Draft.model_validate_json(json.dumps(wide)), {one.silo: ROWS for one in draft.silos})
+    return contract_of(TrainingDraft.model_validate_json(json.dumps(wide)), {one.silo: ROWS for one in draft.silos})
 
 
 def case_of(contract: StudyContract, name: str) -> Case:

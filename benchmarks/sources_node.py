@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sources_table import benchmark_schema, describe, requirement
-from protocol.study import StudyContract, parse_contract
+from protocol.study import parse_training
+from protocol.training_study import TrainingContract
 from silo_node.dataset.catalogue import Catalogue, register
 from silo_node.runner.process import Runner
 from silo_node.runner.tasks import NormaliseTask
@@ -18,7 +19,7 @@ AT = "2026-11-24T00:00:00Z"
 LIMIT_S = 600.0
 
 
-def contract(dataset: str, rows: int) -> StudyContract:
+def contract(dataset: str, rows: int) -> TrainingContract:
     """A study on every column, whose round 0 sums one."""
     silos = (("first", 0.5), ("second", 0.25), ("third", 0.25))
     terms = {"rows": rows, "sampling_rate": 0.1, "normaliser": max(1.0, rows / 10)}
@@ -56,7 +57,7 @@ def contract(dataset: str, rows: int) -> StudyContract:
         "schedule": {"quorum": 3, "step_timeout_s": 60},
         "release": {"approvals": 2},
     }
-    return parse_contract(words)
+    return parse_training(words)
 
 
 def register_all(folder: Path, uri: str, tables: Mapping[str, int]) -> None:

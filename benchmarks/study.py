@@ -25,6 +25,7 @@ from compose.heart import HOSPITALS
 from compose.loopback import ADMIN, RESEARCHER, Loopback
 from compose.processes import CommandFailed, Processes
 from protocol.round_statements import RoundClosed, RoundOpened
+from protocol.study import contract_value, parse_training
 from protocol.study_statements import StudyApproved, StudyClosed
 from protocol.training_study import parameter_count
 from protocol.yaml_draft import load_yaml
@@ -78,7 +79,7 @@ def measure(group: Loopback, model: str, rounds: int) -> dict[str, Any]:
     lengths = [seen.closed[index] - seen.opened[index] for index in range(1, rounds + 1)]
     return {
         "model": model,
-        "parameters": parameter_count(researcher.log.contract(study)),
+        "parameters": parameter_count(parse_training(contract_value(researcher.log.contract(study)))),
         "rounds": rounds,
         "seconds": round(seen.ended - seen.approved, 3),
         "median_round_seconds": round(statistics.median(lengths), 3),

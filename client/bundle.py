@@ -18,7 +18,7 @@ from protocol.errors import Malformed
 from protocol.evaluation import ScoredEvaluation
 from protocol.ids import Strict, StudyId
 from protocol.model import weights_of
-from protocol.study import explain, parse_contract, study_id
+from protocol.study import explain, parse_training, study_id
 from protocol.tensor_file import read_tensors
 from protocol.training_study import TrainingContract
 
@@ -78,7 +78,7 @@ def read_bundle(data: bytes, study: str) -> Bundle:
         raise BundleRefused("the bundle's metadata is not a consortia release")
     try:
         value = _Metadata.model_validate_json(canonical.encode(canonical.decode(metadata["consortia"].encode())))
-        contract = parse_contract(value.contract)
+        contract = parse_training(value.contract)
     except ValidationError as error:
         raise BundleRefused(f"the bundle's metadata is refused: {explain(error)}") from None
     except Malformed as error:

@@ -21,22 +21,25 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from client.bundle import Floats
+from client.bundle import Bundle, Floats
 from client.catalogue import DatasetAtSilo, datasets
 from client.connection import Connection, Surroundings, connect
 from client.errors import UsageRefused
-from client.forecast import EPSILONS, REPEATS, Asked, Forecast, forecast
+from client.forecast import EPSILONS, REPEATS, Asked, Forecast, forecast, trained
 from client.job_interface import JobDesk
 from client.model import probabilities, to_onnx
 from client.registrations import by_members
 from client.release import Released, release, write_release
+from client.statistics.answers import Answer, answers
+from client.statistics.bundle import StatisticsBundle
+from client.statistics.trial import StatisticsTrial, try_statistics
 from client.studies import Proposal, draft_contract, propose, watch
 from client.trial import USUAL_ROWS, Trial, try_study
-from protocol.draft import read_draft
+from protocol.draft import Draft, read_draft
 from protocol.rounds import last_round
 from protocol.routes import StudyStatus
+from protocol.statistics_study import StatisticsContract
 from protocol.study import StudyContract, study_id
-from protocol.training_draft import TrainingDraft
 
 RELEASE_TIMEOUT_S = 3600.0
 
@@ -47,39 +50,58 @@ class ReleasedModel:
 
     connection: Connection
     released: Released
+    bundle: Bundle
 
     def predict(self, features: NDArray[np.floating]) -> Floats:
         """P(target) (n,) for raw features (n, d), in the contract's order and units."""
-        return probabilities(self.released.bundle, features)
+        return probabilities(self.bundle, features)
 
     def onnx(self) -> bytes:
         """The model as ONNX, normalisation included."""
-        return to_onnx(self.released.bundle)
+        return to_onnx(self.bundle)
 
     def save(self, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
         """Write safetensors, ONNX, metrics and model card; their paths."""
         return write_release(self.connection, self.released, Path(folder))
 
 
+@dataclass(frozen=True, slots=True)
+class ReleasedStatistics:
+    """Answers that are computed from what the silos released to you and confirmed."""
+
+    connection: Connection
+    released: Released
+    answers: dict[str, Answer]
+    """By the query's name, in the contract's order."""
+
+    def save(self, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Write the confirmed totals, the answers as JSON and CSV, and a report; their paths."""
+        return write_release(self.connection, self.released, Path(folder))
+
+
 @dataclass(slots=True)
 class Study:
-    """A study, from its contract to its model."""
+    """A study, from its contract to its result."""
 
     connection: Connection
     contract: StudyContract
-    draft: TrainingDraft | None = None
+    draft: Draft | None = None
 
     @property
     def id(self) -> str:
         return study_id(self.contract)
 
-    def trial(self, data: Mapping[str, str | os.PathLike[str]] | None = None, rows: int = USUAL_ROWS) -> Trial:
+    def trial(
+        self, data: Mapping[str, str | os.PathLike[str]] | None = None, rows: int = USUAL_ROWS
+    ) -> Trial | StatisticsTrial:
         """All rounds on mock rows, here, at most ``rows`` a silo; nothing is sent, nobody is asked.
 
         ``data``: by silo, a CSV file of public data to take in place of mock rows.
         """
         published = by_members(self.connection, self.contract.data.dataset)
         files = _paths(data or {})
+        if isinstance(self.contract, StatisticsContract):
+            return try_statistics(self.contract, published, files, rows)
         last = last_round(self.contract) + 1
         return try_study(self.contract, published, files, rows, lambda done: _line(done.stage, done.index + 1, last))
 
@@ -100,7 +122,8 @@ class Study:
         files = Path(data) if isinstance(data, str | os.PathLike) else _paths(data or {})
         published = by_members(self.connection, self.contract.data.dataset)
         asked = Asked(files, epsilons, repeats, rows)
-        return forecast(self.draft, self.contract, published, asked, lambda done, total, what: _line(what, done, total))
+        both = trained(self.draft, self.contract)
+        return forecast(*both, published, asked, lambda done, total, what: _line(what, done, total))
 
     def propose(self) -> Proposal:
         """Sign and post it; proposed before, it stays as it is."""
@@ -110,10 +133,16 @@ class Study:
         """Wait for its end, with a line for each change on stderr."""
         return watch(self.connection, self.id, lambda status, left: _line(status.state, left.closed, left.total))
 
-    def release(self, timeout_s: float = RELEASE_TIMEOUT_S) -> ReleasedModel:
-        """Ask for the model, wait for the silos' approvals, open and check it."""
+    def release(self, timeout_s: float = RELEASE_TIMEOUT_S) -> ReleasedModel | ReleasedStatistics:
+        """Ask for the result, wait for the silos' approvals, open and check it."""
         deadline = self.connection.session.clock() + timeout_s
-        return ReleasedModel(self.connection, release(self.connection, self.id, deadline, lambda _: None))
+        released = release(self.connection, self.id, deadline, lambda _: None)
+        match released.bundle:
+            case Bundle():
+                return ReleasedModel(self.connection, released, released.bundle)
+            case StatisticsBundle():
+                answered = {one.name: one for one in answers(released.bundle)}
+                return ReleasedStatistics(self.connection, released, answered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from client.errors import TrialFailed, UsageRefused
 from client.simulated_rows import SimulatedRows, rows_by_silo, rows_dealt_out, with_rows
 from client.simulating import simulated
 from protocol import accounting
+from protocol.draft import Draft
 from protocol.errors import DraftRefused
 from protocol.membership_statements import DatasetRegistered
 from protocol.rounds import last_round
 from protocol.simulation import ForecastJob, ForecastPoint, RoundSimulated, RunForecast
-from protocol.study import study_cost
+from protocol.study import StudyContract, study_cost
 from protocol.training_calibration import training_contract
 from protocol.training_draft import TrainingDraft
 from protocol.training_study import TrainingContract
@@ -100,6 +101,13 @@ class Asked:
     epsilons: Sequence[float] = EPSILONS
     repeats: int = REPEATS
     most_rows: int = 20_000
+
+
+def trained(draft: Draft, contract: StudyContract) -> tuple[TrainingDraft, TrainingContract]:
+    """Both as those of a study that trains. Raises ``UsageRefused`` for another: it has no accuracy to expect."""
+    if isinstance(draft, TrainingDraft) and isinstance(contract, TrainingContract):
+        return draft, contract
+    raise UsageRefused("a statistics study has no accuracy to expect; see its intervals with: consortia study try")
 
 
 def forecast(

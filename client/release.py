@@ -1,4 +1,4 @@
-"""Getting a released model: asked for, waited for, opened, and taken only if enough silos confirmed these bytes."""
+"""Getting a released result: asked for, waited for, opened, and taken only if enough silos confirmed these bytes."""
 
 import hmac
 import json
@@ -12,6 +12,9 @@ from client.connection import Connection
 from client.errors import BundleRefused, HubUntrusted, StudyNotCompleted, UsageRefused
 from client.model import to_onnx
 from client.score_report import charts, figures, lines, scores_of
+from client.statistics.answers import answers
+from client.statistics.bundle import StatisticsBundle, read_statistics
+from client.statistics.files import CONFIRMED, answer_files, answer_lines
 from pages.contract import in_words
 from protocol import canonical, routes
 from protocol.errors import ProtocolError, RuleBroken
@@ -20,6 +23,7 @@ from protocol.release import SALT_BYTES, release_commitment, release_context
 from protocol.round_statements import SpendReserved, SpendSettled
 from protocol.sealing.envelope import open_envelope
 from protocol.spending import Spending
+from protocol.statistics_study import StatisticsContract
 from protocol.study_statements import (
     ReleaseApproved,
     ReleaseRequested,
@@ -27,15 +31,18 @@ from protocol.study_statements import (
     StudyApproved,
     StudyClosed,
 )
+from protocol.training_study import TrainingContract
 
 POLL_WAIT_S: Final = 10
+
+AnyBundle = Bundle | StatisticsBundle
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A model with the proof that it is the silos': who confirmed it, and which leaf delivered it."""
+    """A result with the proof that it is the silos': who confirmed it, and which leaf delivered it."""
 
-    bundle: Bundle
+    bundle: AnyBundle
     data: bytes
     confirmed_by: tuple[str, ...]
     delivered_at: int
@@ -105,7 +112,12 @@ def _open(connection: Connection, study: str, index: int, sealed: ReleaseSealed)
         raise BundleRefused(f"the release does not open: {error}") from None
     salt, data = content[:SALT_BYTES], content[SALT_BYTES:]
     confirmed = _confirmed_by(connection, study, salt, data)
-    return Released(read_bundle(data, study), data, confirmed, index)
+    match connection.log.contract(study):
+        case TrainingContract():
+            bundle: AnyBundle = read_bundle(data, study)
+        case StatisticsContract():
+            bundle = read_statistics(data, study)
+    return Released(bundle, data, confirmed, index)
 
 
 def _confirmed_by(connection: Connection, study: str, salt: bytes, data: bytes) -> tuple[str, ...]:
@@ -121,24 +133,37 @@ def _confirmed_by(connection: Connection, study: str, salt: bytes, data: bytes) 
 
 
 def write_release(connection: Connection, released: Released, folder: Path) -> tuple[Path, ...]:
-    """Write model.safetensors (the confirmed bytes), model.onnx, metrics.json and model-card.md; their paths.
+    """Write the confirmed bytes and what is made of them; their paths.
 
-    Where the study made a histogram of scores, metrics.json has its figures, and two curves lie beside it as SVG.
+    A model: model.safetensors (as confirmed), model.onnx, metrics.json and model-card.md; where the study made a
+    histogram of scores, metrics.json has its figures, and two curves lie beside it as SVG. Statistics: totals.json (as
+    confirmed), answers.json, answers.csv and report.md.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told = scores_of(released.bundle)
-    measured: dict[str, Any] = released.bundle.evaluation.model_dump(mode="json", exclude_defaults=True)
-    metrics = json.dumps(measured | ({"scores": figures(*told)} if told else {}), indent=2) + "\n"
-    contents = {
-        "model.safetensors": released.data,
-        "model.onnx": to_onnx(released.bundle),
-        "metrics.json": metrics.encode(),
-        "model-card.md": model_card(connection, released).encode(),
-        **({name: chart.encode() for name, chart in charts(told[0]).items()} if told else {}),
-    }
+    match released.bundle:
+        case Bundle():
+            contents = _model_files(connection, released, released.bundle)
+        case StatisticsBundle():
+            answered = answers(released.bundle)
+            contents = answer_files(released.data, released.bundle, answered)
+            text = _card(connection, released, answer_lines(answered), CONFIRMED)
+            contents["report.md"] = text.encode()
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     return tuple(folder / name for name in contents)
+
+
+def _model_files(connection: Connection, released: Released, bundle: Bundle) -> dict[str, bytes]:
+    told = scores_of(bundle)
+    measured: dict[str, Any] = bundle.evaluation.model_dump(mode="json", exclude_defaults=True)
+    metrics = json.dumps(measured | ({"scores": figures(*told)} if told else {}), indent=2) + "\n"
+    return {
+        "model.safetensors": released.data,
+        "model.onnx": to_onnx(bundle),
+        "metrics.json": metrics.encode(),
+        "model-card.md": model_card(connection, released, bundle).encode(),
+        **({name: chart.encode() for name, chart in charts(told[0]).items()} if told else {}),
+    }
 
 
 def charged(connection: Connection, study: str) -> tuple[tuple[str, float, float, str], ...]:
@@ -160,21 +185,30 @@ def charged(connection: Connection, study: str) -> tuple[tuple[str, float, float
     return tuple((silo, epsilon, privacy.delta, privacy.unit) for silo, epsilon in spent)
 
 
-def model_card(connection: Connection, released: Released) -> str:
+def model_card(connection: Connection, released: Released, bundle: Bundle) -> str:
     """What the record says of the model, in Markdown."""
-    bundle, log = released.bundle, connection.log
-    approvals = [(r.index, b.issuer) for r, b in log.statements(StudyApproved) if b.study == bundle.study]
-    measured, costs = bundle.evaluation, charged(connection, bundle.study)
-    lines = [f"# {bundle.contract.title}", "", "Made from the verified log and the bundle that silos confirmed.", ""]
-    for section in in_words(bundle.contract, bundle.study):
-        lines += [f"## {section.title}", "", *(f"- **{label}**: {text}" for label, text in section.lines), ""]
-    lines += [
+    measured = bundle.evaluation
+    quality = [
         "## How good it is",
         "",
         f"- **Accuracy**: {measured.in_words()}, on held-out rows, from noised counts",
         f"- **Counts**: {measured.right:.1f} right, {measured.wrong:.1f} wrong (noised, so not whole numbers)",
         *_more(bundle),
         "",
+    ]
+    return _card(connection, released, quality, "model.safetensors")
+
+
+def _card(connection: Connection, released: Released, result: list[str], confirmed: str) -> str:
+    """The contract in words, the ``result``, what it cost, and what proves that ``confirmed`` is the silos' word."""
+    bundle, log = released.bundle, connection.log
+    approvals = [(r.index, b.issuer) for r, b in log.statements(StudyApproved) if b.study == bundle.study]
+    costs = charged(connection, bundle.study)
+    lines = [f"# {bundle.contract.title}", "", "Made from the verified log and the bundle that silos confirmed.", ""]
+    for section in in_words(bundle.contract, bundle.study):
+        lines += [f"## {section.title}", "", *(f"- **{label}**: {text}" for label, text in section.lines), ""]
+    lines += [
+        *result,
         "## What it cost",
         "",
         *(f"- {silo}: epsilon {spent:.3f} at delta {delta:g}, per {unit}" for silo, spent, delta, unit in costs),
@@ -183,7 +217,7 @@ def model_card(connection: Connection, released: Released) -> str:
         "",
         *(f"- approved by {who}, signature verified, leaf {index}" for index, who in approvals),
         f"- confirmed by {', '.join(released.confirmed_by)}; delivered by leaf {released.delivered_at}",
-        f"- model.safetensors has SHA-256 `{canonical.digest(released.data)}`",
+        f"- {confirmed} has SHA-256 `{canonical.digest(released.data)}`",
         f"- log {log.charter.log_origin}, {log.size} leaves; founding charter `{log.chain.founding}`",
         "",
     ]

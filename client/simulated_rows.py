@@ -4,14 +4,18 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, cast
 
 from client.errors import UsageRefused
 from protocol.errors import DraftRefused, Malformed
 from protocol.membership_statements import DatasetRegistered
 from protocol.mock import MAX_VALUES
 from protocol.simulation import FileSource, MockSource, SimulatedSilo, SplitSource
-from protocol.study import contract_value, parse_training
+from protocol.statistics_study import StatisticsContract
+from protocol.study import StudyContract, contract_value, parse_contract
 from protocol.training_study import TrainingContract
+
+Kind = TypeVar("Kind", TrainingContract, StatisticsContract)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class SimulatedRows:
 
 
 def rows_by_silo(
-    contract: TrainingContract, registered: Mapping[str, DatasetRegistered], files: Mapping[str, Path], most_rows: int
+    contract: StudyContract, registered: Mapping[str, DatasetRegistered], files: Mapping[str, Path], most_rows: int
 ) -> SimulatedRows:
     """Mock rows, as many as were published; for silos that ``files`` names, the rows of its file. At most so many.
 
@@ -65,25 +69,27 @@ def rows_dealt_out(contract: TrainingContract, path: Path, most_rows: int) -> Si
     return SimulatedRows(rows, tuple(silos), contract.silo_names)
 
 
-def with_rows(contract: TrainingContract, rows: Mapping[str, int]) -> TrainingContract:
+def with_rows(contract: Kind, rows: Mapping[str, int]) -> Kind:
     """The same study over other row counts: weights and noise stay, the expected batches follow."""
     value = contract_value(contract)
-    kept = 1.0 - contract.evaluation.test_share
     for terms in value["silos"]:
         if terms["rows"] != rows[terms["silo"]]:
             terms["rows"] = rows[terms["silo"]]
-            terms["normaliser"] = max(1.0, terms["rows"] * kept * terms["sampling_rate"])
+            if isinstance(contract, TrainingContract):
+                kept = 1.0 - contract.evaluation.test_share
+                terms["normaliser"] = max(1.0, terms["rows"] * kept * terms["sampling_rate"])
     try:
-        return parse_training(value)
+        return cast(Kind, parse_contract(value))
     except Malformed as error:
         raise DraftRefused(f"with the rows of this trial: {error}") from None
 
 
-def _check_size(contract: TrainingContract, rows: Mapping[str, int]) -> None:
-    values = sum(rows.values()) * (len(contract.data.features) + 1)
+def _check_size(contract: StudyContract, rows: Mapping[str, int]) -> None:
+    columns = len(contract.data.columns)
+    values = sum(rows.values()) * columns
     if values > MAX_VALUES:
         raise UsageRefused(
-            f"--rows: {sum(rows.values())} rows of {len(contract.data.features) + 1} columns are {values} values; "
+            f"--rows: {sum(rows.values())} rows of {columns} columns are {values} values; "
             f"at most {MAX_VALUES} are simulated, so take fewer rows a silo"
         )
 

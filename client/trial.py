@@ -11,6 +11,7 @@ from client.simulated_rows import rows_by_silo, with_rows
 from client.simulating import simulated
 from protocol.membership_statements import DatasetRegistered
 from protocol.simulation import RoundSimulated, SimulationJob, SimulationOutcome
+from protocol.study import contract_value, parse_training
 from protocol.training_study import TrainingContract
 
 USUAL_ROWS: Final = 20_000
@@ -47,12 +48,13 @@ def try_study(
     place of mock rows. most_rows: a silo with more published rows is simulated with this many.
     """
     job = simulation_job(contract, registered, files, most_rows)
+    tried = parse_training(contract_value(job.contract))
     rounds: list[RoundSimulated] = []
     with closing(simulated(job)) as reports:
         for report in reports:
-            if isinstance(report, SimulationOutcome):
+            if isinstance(report, SimulationOutcome) and isinstance(job.contract, TrainingContract):
                 published = {terms.silo: terms.rows for terms in contract.silos}
-                return Trial(job.contract, published, tuple(sorted(files)), tuple(rounds), report)
+                return Trial(tried, published, tuple(sorted(files)), tuple(rounds), report)
             if isinstance(report, RoundSimulated):
                 rounds.append(report)
                 progress(report)

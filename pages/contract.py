@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from pages import training_words
+from pages import statistics_words, training_words
 from pages.training_words import Lines
 from protocol import accounting
 from protocol.ids import StudyId
+from protocol.statistics_study import StatisticsContract
 from protocol.study import StudyContract, study_cost
 from protocol.training_study import TrainingContract, TrainingTerms
 
@@ -73,6 +74,8 @@ def _data(contract: StudyContract) -> Lines:
     match contract:
         case TrainingContract():
             return (where, *training_words.columns_read(contract))
+        case StatisticsContract():
+            return (where, *statistics_words.columns_counted(contract))
 
 
 def _computation(contract: StudyContract) -> Lines:
@@ -81,6 +84,8 @@ def _computation(contract: StudyContract) -> Lines:
     match contract:
         case TrainingContract():
             return (*training_words.stages_run(contract), sealed)
+        case StatisticsContract():
+            return (*statistics_words.questions_asked(contract), sealed)
 
 
 def _privacy(contract: StudyContract) -> Lines:

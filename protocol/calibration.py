@@ -10,6 +10,8 @@ from protocol import accounting
 from protocol.draft import Draft
 from protocol.errors import DraftRefused
 from protocol.membership_statements import DatasetRegistered
+from protocol.statistics_calibration import statistics_contract
+from protocol.statistics_draft import StatisticsDraft
 from protocol.study import StudyContract, study_cost
 from protocol.training_calibration import training_contract
 from protocol.training_draft import TrainingDraft
@@ -34,6 +36,8 @@ def contract_of(draft: Draft, rows: Mapping[str, int]) -> StudyContract:
     match draft:
         case TrainingDraft():
             return training_contract(draft, rows)
+        case StatisticsDraft():
+            return statistics_contract(draft, rows)
 
 
 def _check_registered(draft: Draft, registered: Mapping[str, DatasetRegistered]) -> None:

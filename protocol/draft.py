@@ -4,17 +4,24 @@ The draft holds every decision of the contract; ``protocol.calibration`` compute
 """
 
 from pathlib import Path
+from typing import Annotated, Final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from protocol import canonical
 from protocol.draft_model import with_files_read
 from protocol.errors import DraftRefused, Malformed
+from protocol.statistics_draft import StatisticsDraft, long_form
 from protocol.study import explain
 from protocol.training_draft import TrainingDraft
 from protocol.yaml_draft import MAX_DRAFT_BYTES, load_yaml
 
-Draft = TrainingDraft
+Draft = Annotated[TrainingDraft | StatisticsDraft, Field(discriminator="kind")]
+
+_KINDS: Final[dict[str, type[TrainingDraft] | type[StatisticsDraft]]] = {
+    "training": TrainingDraft,
+    "statistics": StatisticsDraft,
+}
 
 
 def read_draft(path: Path) -> Draft:
@@ -36,8 +43,13 @@ def parse_draft(raw: bytes, folder: Path | None = None) -> Draft:
         raise DraftRefused("the draft is not a list of fields; see docs/samples/heart.yaml")
     if folder is not None and "model" in value:
         value["model"] = with_files_read(value["model"], folder)
+    kind = _KINDS.get(str(value.get("kind")))
+    if kind is None:
+        raise DraftRefused(f"draft refused: kind: it must be one of {', '.join(_KINDS)}")
+    if kind is StatisticsDraft:
+        value = long_form(value)
     try:
-        return Draft.model_validate_json(canonical.encode(value))
+        return kind.model_validate_json(canonical.encode(value))
     except Malformed as error:
         raise DraftRefused(f"the draft holds what a contract can't: {error}") from None
     except ValidationError as error:

@@ -1,6 +1,7 @@
 """The rounds of a study, each one sealed sum: what it is for, how long its vector is, what it costs.
 
-In a training study round 0 is the normalisation sum, rounds 1..R train, round R + 1 evaluates. Hub and silos derive
+In a training study round 0 is the normalisation sum, rounds 1..R train, round R + 1 evaluates; a statistics
+study has round 0 alone. Hub and silos derive
 the plan from the contract alone, so neither can tell the other something else.
 """
 
@@ -12,6 +13,7 @@ from protocol.errors import Malformed
 from protocol.precision import resolved
 from protocol.sealing.parameters import Layout, Part
 from protocol.spend import Event
+from protocol.statistics_study import StatisticsContract, statistics_events
 from protocol.study import StudyContract
 from protocol.training_study import (
     TrainingContract,
@@ -24,7 +26,7 @@ from protocol.training_study import (
 CLIPPED: Final = "clipped"
 """The part of a round's sum that says how many of their values the silos clipped, all together."""
 
-Stage = Literal["normalisation", "training", "evaluation"]
+Stage = Literal["normalisation", "training", "evaluation", "statistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class RoundPlan:
 
     index: int
     stage: Stage
-    vector: Literal["moments", "update", "counts"]
+    vector: Literal["moments", "update", "counts", "totals"]
     tensors: tuple[int, ...]
 
     @property
@@ -47,6 +49,8 @@ def last_round(contract: StudyContract) -> int:
     match contract:
         case TrainingContract():
             return contract.training.rounds + 1
+        case StatisticsContract():
+            return 0
 
 
 def plan_round(contract: StudyContract, index: int) -> RoundPlan:
@@ -57,6 +61,8 @@ def plan_round(contract: StudyContract, index: int) -> RoundPlan:
     match contract:
         case TrainingContract():
             return _training_plan(contract, index)
+        case StatisticsContract():
+            return RoundPlan(0, "statistics", "totals", tuple(query.question.values for query in contract.queries))
 
 
 def round_events(contract: StudyContract, silo: str, index: int) -> tuple[Event, ...]:
@@ -65,6 +71,8 @@ def round_events(contract: StudyContract, silo: str, index: int) -> tuple[Event,
     match contract:
         case TrainingContract():
             return _training_spend(contract, silo, stage)
+        case StatisticsContract():
+            return statistics_events(contract)
 
 
 def round_layout(contract: StudyContract, index: int, terms: int) -> Layout:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from protocol.ids import Base64, Digest, Hex32, Sentence, SiloId, Strict, StudyId, Timestamp
+from protocol.rounds import Stage
 from protocol.signed_note import MAX_NOTE_BYTES
 
 HEALTH = "/health"
@@ -137,7 +138,7 @@ class RoundProgress(Strict):
     """
 
     round: int
-    stage: Literal["normalisation", "training", "evaluation"]
+    stage: Stage
     attempt: int
     state: RoundState
     ready: tuple[SiloId, ...]

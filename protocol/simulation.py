@@ -10,6 +10,8 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from protocol.clauses import Column
 from protocol.ids import DatasetName, Sentence, SiloId, Strict
+from protocol.rounds import Stage
+from protocol.study import StudyContract
 from protocol.training_study import TrainingContract
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -51,7 +53,7 @@ class SimulationJob(Strict):
     """A study to simulate in full: a silo for each that the contract names."""
 
     format: Literal["consortia-simulation/1"]
-    contract: TrainingContract
+    contract: StudyContract
     silos: tuple[SimulatedSilo, ...]
 
     @model_validator(mode="after")
@@ -98,7 +100,7 @@ class RoundSimulated(Strict):
     type: Literal["round"]
     index: Count
     last: Count
-    stage: Literal["normalisation", "training", "evaluation"]
+    stage: Stage
     accuracy: Share | None
     epsilon: Annotated[float, Field(ge=0)]
     clipped: Count
@@ -130,6 +132,19 @@ class SimulationOutcome(Strict):
     silos: tuple[SiloSimulated, ...]
 
 
+class StatisticsSimulated(Strict):
+    """The end of a statistics study: its opened total over all silos, as it would be noised, and without the noise.
+
+    ``clipped`` values were beyond the range that the contract encodes; ``epsilon`` is what the study costs.
+    """
+
+    type: Literal["statistics"]
+    noised: tuple[float, ...]
+    exact: tuple[float, ...]
+    clipped: Count
+    epsilon: Annotated[float, Field(ge=0)]
+
+
 class SimulationRefused(Strict):
     """The simulation stopped: why, without a value of any row."""
 
@@ -153,5 +168,5 @@ class RunForecast(Strict):
     commonest: Share | None
 
 
-Report = RoundSimulated | SimulationOutcome | RunForecast | SimulationRefused
+Report = RoundSimulated | SimulationOutcome | StatisticsSimulated | RunForecast | SimulationRefused
 REPORT: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="type")])

@@ -4,22 +4,31 @@ Each kind of study has a contract of its own: the clauses that all share (``prot
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from protocol import canonical
 from protocol.errors import Malformed
 from protocol.ids import StudyId
+from protocol.statistics_study import StatisticsContract
 from protocol.training_study import TrainingContract
 
-StudyContract = TrainingContract
+StudyContract = Annotated[TrainingContract | StatisticsContract, Field(discriminator="kind")]
+
+_KINDS: Final[dict[str, type[TrainingContract] | type[StatisticsContract]]] = {
+    "training": TrainingContract,
+    "statistics": StatisticsContract,
+}
 
 
 def parse_contract(value: Mapping[str, Any]) -> StudyContract:
     """The contract in ``value`` (JSON types). Raises ``Malformed`` with every field that is wrong."""
+    kind = _KINDS.get(str(value.get("kind")))
+    if kind is None:
+        raise Malformed(f"study contract refused: kind: it must be one of {', '.join(_KINDS)}")
     try:
-        return StudyContract.model_validate_json(canonical.encode(value))
+        return kind.model_validate_json(canonical.encode(value))
     except ValidationError as error:
         raise Malformed("study contract refused: " + explain(error)) from None
 
@@ -29,6 +38,14 @@ def parse_training(value: Mapping[str, Any]) -> TrainingContract:
     contract = parse_contract(value)
     if not isinstance(contract, TrainingContract):
         raise Malformed(f"study contract refused: kind: {contract.kind}, a study of kind training is needed")
+    return contract
+
+
+def parse_statistics(value: Mapping[str, Any]) -> StatisticsContract:
+    """As ``parse_contract``, of a statistics study. Raises ``Malformed`` for one of another kind too."""
+    contract = parse_contract(value)
+    if not isinstance(contract, StatisticsContract):
+        raise Malformed(f"study contract refused: kind: {contract.kind}, a study of kind statistics is needed")
     return contract
 
 

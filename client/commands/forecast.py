@@ -20,13 +20,15 @@ from client.commands.options import (
     say,
 )
 from client.errors import UsageRefused
-from client.forecast import EPSILONS, REPEATS, Asked, Expected, Forecast, forecast, in_words
+from client.forecast import EPSILONS, REPEATS, Asked, Expected, Forecast, forecast, in_words, trained
 from client.registrations import by_members
 from client.studies import draft_contract
 from client.trial import USUAL_ROWS
 from pages.accuracy_chart import Mark, accuracy_chart
 from protocol.draft import read_draft
 from protocol.study import contract_value
+from protocol.training_draft import TrainingDraft
+from protocol.training_study import TrainingContract
 
 INTERRUPTED: Final = 130
 USUAL: Final = ",".join(f"{one:g}" for one in EPSILONS)
@@ -62,7 +64,9 @@ def simulate_(
     """
     asked = Asked(_data(data or []), _numbers(epsilons), repeats, rows)
     connection = open_connection(hub, key, charter)
-    contract = draft_contract(connection, draft)
+    read, contract = read_draft(draft), draft_contract(connection, draft)
+    if not isinstance(read, TrainingDraft) or not isinstance(contract, TrainingContract):
+        raise UsageRefused(f"{draft} is of a study that trains nothing; consortia study try shows its answers")
     published = by_members(connection, contract.data.dataset)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, disable=as_json, transient=True) as progress:
@@ -71,7 +75,7 @@ def simulate_(
         def draw(done: int, total: int, what: str) -> None:
             progress.update(task, description=what, completed=done, total=total)
 
-        found = forecast(read_draft(draft), contract, published, asked, draw)
+        found = forecast(*trained(read_draft(draft), contract), published, asked, draw)
     if plot is not None:
         plot.write_text(_chart(found), encoding="utf-8")
     print_json(_value(found)) if as_json else _print(found, draft, plot)

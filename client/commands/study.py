@@ -21,15 +21,17 @@ from client.commands.options import (
     printable,
     say,
 )
+from client.commands.profile import profile_
 from client.commands.trial import try_
 from client.studies import Remaining, draft_contract, late, propose, status, statuses, uploads, watch
 from protocol.routes import StudyStatus
 from protocol.study import contract_value
 
-app = typer.Typer(no_args_is_help=True, help="Studies: from a draft to a model.")
+app = typer.Typer(no_args_is_help=True, help="Studies: from a draft to a result.")
 app.command("try")(try_)
 app.command("graph")(graph_)
 app.command("simulate")(simulate_)
+app.command("profile")(profile_)
 
 
 @app.command("propose")
@@ -111,7 +113,7 @@ def watch_(study: str, hub: Hub, key: Key, charter: Charter = None, as_json: AsJ
     if as_json:
         print_json(ended.model_dump(mode="json"))
     else:
-        say(f"completed; get the model with: consortia study release {whole[:12]} --out DIR")
+        say(f"completed; get the result with: consortia study release {whole[:12]} --out DIR")
 
 
 def _doing(shown: StudyStatus) -> str:
@@ -136,13 +138,19 @@ def release_(
     study: str,
     hub: Hub,
     key: Key,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write the model to")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the result to")],
     charter: Charter = None,
     timeout_s: Annotated[float, typer.Option("--timeout-s", help="Seconds to wait for the silos")] = 3600.0,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for the model, wait for the silos, check their confirmations, write it."""
-    from client.release import release, write_release  # NumPy and ONNX: too slow to load for every command
+    """Ask for the result, wait for the silos, check their confirmations, write it."""
+    # NumPy and ONNX: too slow to load for every command
+    from client.bundle import Bundle
+    from client.commands.answers_text import print_answers
+    from client.release import release, write_release
+    from client.statistics.answers import answers
+    from client.statistics.bundle import StatisticsBundle
+    from client.statistics.values import answer_value
 
     connection = open_connection(hub, key, charter)
     whole = connection.log.find_study(study)
@@ -150,18 +158,25 @@ def release_(
         deadline = connection.session.clock() + timeout_s
         released = release(connection, whole, deadline, progress.update)
         paths = write_release(connection, released, out)
-    measured = released.bundle.evaluation
+    told: dict[str, object] = {
+        "study": whole,
+        "confirmed_by": list(released.confirmed_by),
+        "files": [str(path) for path in paths],
+    }
+    match released.bundle:
+        case Bundle(evaluation=measured):
+            told["evaluation"] = measured.model_dump(mode="json", exclude_defaults=True)
+        case StatisticsBundle() as bundle:
+            answered = answers(bundle)
+            told["answers"] = [answer_value(one) for one in answered]
     if as_json:
-        print_json(
-            {
-                "study": whole,
-                "confirmed_by": list(released.confirmed_by),
-                "evaluation": measured.model_dump(mode="json", exclude_defaults=True),
-                "files": [str(path) for path in paths],
-            }
-        )
+        print_json(told)
         return
-    say(f"accuracy {measured.in_words()} (from noised counts)")
+    match released.bundle:
+        case Bundle(evaluation=measured):
+            say(f"accuracy {measured.in_words()} (from noised counts)")
+        case StatisticsBundle():
+            print_answers(answered)
     say(f"confirmed by {', '.join(released.confirmed_by)}")
     for path in paths:
         say(f"  {path}")

@@ -1,6 +1,7 @@
 """``consortia study try``: a study's rounds on mock rows, before anyone is asked."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,8 +25,10 @@ from client.errors import UsageRefused
 from client.registrations import by_members
 from client.studies import draft_contract
 from client.trial import USUAL_ROWS, Trial, try_study
+from protocol.membership_statements import DatasetRegistered
 from protocol.rounds import last_round
 from protocol.simulation import RoundSimulated
+from protocol.statistics_study import StatisticsContract
 from protocol.study import contract_value
 
 NOT_REAL: Final = (
@@ -56,6 +59,9 @@ def try_(
     connection = open_connection(hub, key, charter)
     contract = draft_contract(connection, draft)
     published = by_members(connection, contract.data.dataset)
+    if isinstance(contract, StatisticsContract):
+        _try_statistics(contract, published, files, rows, draft, as_json)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=err, disable=as_json, transient=True) as progress:
         task = progress.add_task("starting", total=last_round(contract) + 1)
@@ -65,6 +71,32 @@ def try_(
 
         trial = try_study(contract, published, files, rows, draw)
     print_json(_value(trial)) if as_json else _print(trial, draft)
+
+
+def _try_statistics(
+    contract: StatisticsContract,
+    published: Mapping[str, DatasetRegistered],
+    files: Mapping[str, Path],
+    rows: int,
+    draft: Path,
+    as_json: bool,
+) -> None:
+    from client.commands.answers_text import print_statistics_trial
+    from client.statistics.trial import try_statistics
+    from client.statistics.values import answer_value
+
+    with err.status("counting"):
+        trial = try_statistics(contract, published, files, rows)
+    if as_json:
+        answers = [answer_value(one) for one in trial.answers]
+        exact = {name: list(values) for name, values in trial.exact.items()}
+        told = {"answers": answers, "exact_totals": exact, "clipped": trial.clipped, "epsilon": trial.epsilon}
+        print_json(
+            {"mock": not files, "rows_from_files": list(trial.files), "contract": contract_value(contract), **told}
+        )
+        return
+    print_statistics_trial(trial)
+    _print_origin(len(trial.files), len(contract.silos), draft)
 
 
 def _files(given: list[str]) -> dict[str, Path]:
@@ -111,9 +143,13 @@ def _print(trial: Trial, draft: Path) -> None:
     smaller = [silo for silo, count in trial.published.items() if contract.terms_of(silo).rows < count]
     if smaller:
         say(f"simulated with fewer rows than published (--rows raises it): {', '.join(smaller)}")
-    if trial.files:
+    _print_origin(len(trial.files), len(outcome.silos), draft)
+
+
+def _print_origin(from_files: int, silos: int, draft: Path) -> None:
+    if from_files:
         out.print(FROM_FILES, style="yellow", markup=False)
-    if len(trial.files) < len(outcome.silos):
+    if from_files < silos:
         out.print(NOT_REAL, style="yellow", markup=False)
     say(f"to ask for the real study: consortia study propose {draft}")
 

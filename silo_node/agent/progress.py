@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from protocol.rounds import plan_round
 from protocol.sealing.decode import Segment
+from protocol.statistics_study import StatisticsContract, exponent_of
 from protocol.study import StudyContract
 from protocol.training_study import TrainingContract
+from silo_node.agent.totals import Totals
 from silo_node.runner.messages import Payload
 from silo_node.statistics.queries import column_moments
 from silo_node.training.errors import TrainingRefused
@@ -62,6 +64,8 @@ def segments_of(contract: StudyContract, before: BinaryIO, index: int) -> tuple[
     match contract:
         case TrainingContract():
             return _segments_of_training(contract, before, index)
+        case StatisticsContract():
+            return tuple(Segment(one.question.values, exponent_of(contract, one)) for one in contract.queries)
 
 
 def apply_total(
@@ -81,6 +85,8 @@ def apply_total(
     match contract:
         case TrainingContract():
             _apply_to_training(contract, study, index, before, totals, survivors, after)
+        case StatisticsContract():
+            after.write(Totals(survivors, np.concatenate(list(totals))).to_bytes())
 
 
 def state_in(progress: BinaryIO) -> Payload:
@@ -100,7 +106,7 @@ def _segments_of_training(contract: TrainingContract, before: BinaryIO, index: i
             return tuple(Segment(length, contract.sealing.normalisation_exponent) for length in plan.tensors)
         case "training":
             return training_segments(contract, StateFile.open(before, _lead_size(contract.evaluation.values)).head)
-        case "evaluation":
+        case _:
             return tuple(Segment(length, contract.sealing.evaluation_exponent) for length in plan.tensors)
 
 

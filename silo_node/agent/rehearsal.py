@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from protocol.rounds import last_round
 from protocol.study import StudyContract, study_id
 from silo_node.agent.silo import registered_dataset, use_of
 from silo_node.agent.studies import Studies
@@ -19,7 +20,7 @@ from silo_node.policy.question import Facts, StudyAction
 from silo_node.runner.level import sandbox_level
 
 TRAINING: Final = 1
-"""The first round of training: the round that is asked about for all."""
+"""The first round of training: the round that is asked about for all. A study of one round is asked about that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +67,6 @@ class Desk:
 
 def _facts(step: StudyAction, case: Case) -> Facts:
     if step == "round":
-        return facts_of_round(case, TRAINING, len(case.contract.silos), charged=False)
+        index = min(TRAINING, last_round(case.contract))
+        return facts_of_round(case, index, len(case.contract.silos), charged=False)
     return facts_of_study(step, case)

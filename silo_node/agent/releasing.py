@@ -5,6 +5,8 @@ import base64
 from protocol.release import release_commitment, release_context
 from protocol.rounds import last_round
 from protocol.sealing.envelope import seal_envelope
+from protocol.statistics_release import statistics_release
+from protocol.statistics_study import StatisticsContract
 from protocol.study import StudyContract
 from protocol.study_statements import ReleaseApproved, ReleaseSealed
 from protocol.training_study import TrainingContract
@@ -14,6 +16,7 @@ from silo_node.agent.keying import agreed_secret
 from silo_node.agent.progress import Progress
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
+from silo_node.agent.totals import Totals
 from silo_node.agent.voice import Opening, Saying
 from silo_node.sealing.keys import release_salt
 
@@ -62,6 +65,9 @@ def _bundle(contract: StudyContract, study: str, progress: bytes) -> bytes:
     match contract:
         case TrainingContract():
             return release_bundle(contract, study, Progress.from_bytes(progress))
+        case StatisticsContract():
+            reached = Totals.from_bytes(progress)
+            return statistics_release(contract, study, reached.silos, reached.values.tolist())
 
 
 def _sealer(study: Study) -> str | None:

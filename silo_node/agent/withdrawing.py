@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from protocol.ids import timestamp
 from protocol.record import StudyRecord
+from protocol.statistics_study import StatisticsContract
 from protocol.training_study import TrainingContract
 from silo_node.agent.answers import studies_of
 from silo_node.agent.opt_out_record import OptOutRecord
@@ -58,6 +59,8 @@ def _share(record: StudyRecord) -> float:
     match record.contract:
         case TrainingContract():
             return record.contract.evaluation.test_share
+        case StatisticsContract():
+            return 0.0
 
 
 def _taken_part(silo: Silo) -> Iterator[tuple[StudyRecord, Dataset]]:

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 
 from protocol.errors import ProtocolError
 from protocol.ids import as_sentence
-from protocol.simulation import JOB, ForecastJob, Job, Report, SimulationRefused
+from protocol.simulation import JOB, ForecastJob, Job, Report, SimulationJob, SimulationRefused
+from protocol.statistics_study import StatisticsContract
 from protocol.study import explain
+from protocol.training_study import TrainingContract
 from silo_node.errors import SiloError
 
 app = typer.Typer()
@@ -29,6 +31,11 @@ def simulate_() -> None:
 
 
 def _simulate(job: Job) -> None:
+    if isinstance(job, SimulationJob) and isinstance(job.contract, StatisticsContract):
+        from silo_node.simulation.statistics import simulate_statistics
+
+        _say(simulate_statistics(job.contract, job.silos))
+        return
     # Imported here: torch takes seconds, and no other command needs it.
     from silo_node.simulation.forecast import forecast
     from silo_node.simulation.rounds import simulate
@@ -39,13 +46,15 @@ def _simulate(job: Job) -> None:
         for report in forecast(job, SystemNoise()):
             _say(report)
         return
-    rows = {one.silo: rows_of(job.contract, one) for one in job.silos}
-    for done in simulate(job.contract, rows, SystemNoise()):
-        _say(done)
+    contract = job.contract
+    if isinstance(contract, TrainingContract):
+        rows = {one.silo: rows_of(contract, one) for one in job.silos}
+        for done in simulate(contract, rows, SystemNoise()):
+            _say(done)
 
 
 def _refuse(reason: str) -> None:
-    _say(SimulationRefused(type="refused", reason=as_sentence(reason)))
+    sys.stdout.write(SimulationRefused(type="refused", reason=as_sentence(reason)).model_dump_json() + "\n")
     raise typer.Exit(1)
 
 

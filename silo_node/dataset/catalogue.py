@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from protocol import canonical
-from protocol.clauses import Unit
+from protocol.clauses import Column, Unit
 from protocol.errors import Malformed
 from protocol.ids import NAME, DatasetName, Digest, DomainName, Strict, Timestamp
 from protocol.study import explain
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from silo_node.dataset.measurements import Measurements
     from silo_node.dataset.rows import Rows
 
 PROFILES: Final = "profiles"
@@ -211,6 +212,16 @@ class Catalogue:
 
         dataset = self.get(name)
         return open_rows(self._within_reach(dataset), self.keys, self.opted_out(dataset), requirement, test_share, unit)
+
+    def measure(self, name: str, columns: Sequence[Column], unit: Unit) -> "Measurements":
+        """The values of these columns of dataset ``name``, without those of people who opted out. For the runner alone.
+
+        Raises ``DatasetRefused`` as ``open`` does.
+        """
+        from silo_node.dataset.reading import open_measurements
+
+        dataset = self.get(name)
+        return open_measurements(self._within_reach(dataset), self.keys, self.opted_out(dataset), columns, unit)
 
     def columns(self, name: str, columns: Sequence[str]) -> tuple["NDArray[np.float64]", int]:
         """Exact values (n, columns) of dataset ``name``, for reviewed code, and how many rows were left out of them.

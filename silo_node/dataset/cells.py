@@ -1,5 +1,6 @@
 """Cells of a source as the numbers that they are declared to be."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +18,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class CellReader:
-    """Turns a column's cells into numbers; what is wrong with them is noted in ``problems``."""
+    """Turns a column's cells into numbers; what is wrong with them is noted in ``problems``.
+
+    With ``gaps`` a missing value becomes NaN, where its column allows missing ones; else what is declared for it.
+    """
 
     problems: Problems
+    gaps: bool = False
 
     def read(self, series: pl.Series, column: DeclaredColumn, before: int) -> tuple[Floats, int]:
         """The columns that ``column`` becomes, float64 (n, k), and how many of its values are missing.
@@ -51,7 +56,8 @@ class CellReader:
             self._note(column, "a value that is neither 0 nor 1", other, before)
         if column.kind == "integer":
             self._note(column, "a value that is no whole number", (values != values.floor()).fill_null(False), before)
-        filled = values.fill_null(column.missing if isinstance(column.missing, float) else 0.0)
+        stand_in = math.nan if self.gaps else column.missing
+        filled = values.fill_null(stand_in if isinstance(stand_in, float) else 0.0)
         return filled.to_numpy().astype(np.float64, copy=False).reshape(-1, 1), int(missing.sum())
 
     def _categories(self, series: pl.Series, column: DeclaredColumn, before: int) -> tuple[Floats, int]:
@@ -64,10 +70,13 @@ class CellReader:
         missing = text.is_null() | (text == "").fill_null(False)
         self._note_missing(column, missing, before)
         self._note(column, "a value that is no declared category", ~text.is_in(list(values)) & ~missing, before)
-        if isinstance(column.missing, str):
+        if isinstance(column.missing, str) and not self.gaps:
             text = text.set(missing, column.missing)
         columns = [(text == value).fill_null(False).cast(pl.Float64).to_numpy() for value in values]
-        return np.column_stack(columns), int(missing.sum())
+        cells = np.column_stack(columns)
+        if self.gaps:
+            cells[missing.to_numpy()] = np.nan
+        return cells, int(missing.sum())
 
     def _pixels(self, series: pl.Series, column: DeclaredColumn) -> Floats:
         wanted = column.image.values if column.image else 0

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.clauses import Unit
+from protocol.clauses import Column, Unit
 from protocol.training_study import DataRequirement
 from silo_node.dataset.catalogue import Checked, Dataset, Found, Registration
 from silo_node.dataset.fingerprint import Seal, same
 from silo_node.dataset.keys import DatasetKeys
+from silo_node.dataset.measurements import Measurements, check_columns, measurements_for
 from silo_node.dataset.opt_outs import OptOutList
 from silo_node.dataset.persons import persons_key
 from silo_node.dataset.problems import ContentRefused
@@ -46,6 +47,16 @@ def open_rows(
     return rows_for(table, requirement, test_share)
 
 
+def open_measurements(
+    dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[Column], unit: Unit
+) -> Measurements:
+    """The values of these columns, for a study that adds them up. Raises ``DatasetRefused`` as ``open_rows`` does."""
+    check_columns(dataset.declared, columns, dataset.name)
+    table = _registered(dataset, keys, opted_out, [column.name for column in columns], gaps=True)
+    check_unit(dataset.declared, "subject" if "subject" in (unit, dataset.unit) else "record", table.repeated_row)
+    return measurements_for(table, columns)
+
+
 def open_columns(
     dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str]
 ) -> tuple[NDArray[np.float64], int]:
@@ -61,10 +72,12 @@ def open_columns(
     return table.values, table.left_out
 
 
-def _registered(dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str]) -> Table:
+def _registered(
+    dataset: Dataset, keys: DatasetKeys, opted_out: OptOutList, columns: Sequence[str], gaps: bool = False
+) -> Table:
     """The table of these columns. Raises ``DatasetRefused`` unless the source holds what was registered."""
     try:
-        table, commitment = _read(dataset, keys, opted_out, columns)
+        table, commitment = _read(dataset, keys, opted_out, columns, gaps=gaps)
     except ContentRefused as problem:
         raise _changed(dataset, f" ({problem})") from None
     if not same(commitment, dataset.commitment):
@@ -98,11 +111,12 @@ def _read(
     opted_out: OptOutList,
     columns: Sequence[str] | None,
     persons: bytes | None = None,
+    gaps: bool = False,
 ) -> tuple[Table, str]:
     """The table and the commitment to all that was read of it."""
     seal = Seal(keys.fingerprint(), registration.declared)
     left_out = opted_out if len(opted_out) else None
     source = open_source(Path(registration.source))
     split = keys.split(registration.domain)
-    table = read_table(source, registration.declared, seal, split, left_out, columns, persons_key=persons)
+    table = read_table(source, registration.declared, seal, split, left_out, columns, persons_key=persons, gaps=gaps)
     return table, seal.commitment()

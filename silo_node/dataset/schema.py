@@ -4,6 +4,7 @@ The ranges are declared and never computed from the data: they are what values a
 noise of a statistic is scaled by, so a range taken from the data would give its extremes away.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -127,16 +128,22 @@ def unmet(schema: Schema, requirement: DataRequirement) -> list[str]:
     clamped to both, but one that lies wholly outside the other would make the column a constant and means
     another unit.
     """
+    reasons = unmet_columns(schema, requirement.columns)
+    if requirement.target.name != schema.target:
+        reasons.append(f"target {requirement.target.name} is not the schema's target, {schema.target}")
+    return reasons
+
+
+def unmet_columns(schema: Schema, columns: Iterable[Column]) -> list[str]:
+    """As ``unmet``, of columns that nobody learns to predict."""
     declared = {column.name: column for column in schema.expanded}
     reasons = []
-    for wanted in (*requirement.features, requirement.target):
+    for wanted in columns:
         column = declared.get(wanted.name)
         if column is None:
             reasons.append(f"column {wanted.name} is not declared in the schema")
         else:
             reasons += _differences(column, wanted)
-    if requirement.target.name != schema.target:
-        reasons.append(f"target {requirement.target.name} is not the schema's target, {schema.target}")
     return reasons
 
 

@@ -67,8 +67,11 @@ def read_table(
     columns: Sequence[str] | None = None,
     in_memory: int | None = None,
     persons_key: bytes | None = None,
+    gaps: bool = False,
 ) -> Table:
     """The rows of ``source``; of the expanded columns only ``columns`` are kept where given, and all are checked.
+
+    With ``gaps`` missing values are NaN, and nothing stands in for them.
 
     What was read is taken into ``seal``. Rows are counted from 1, the first below a CSV's header. Raises
     ``DatasetRefused`` with every problem found.
@@ -79,7 +82,8 @@ def read_table(
             "cannot leave them out; declare one"
         )
     kept = tuple(columns if columns is not None else schema.names)
-    reading = _Reading(schema, split_key, opted_out, kept, in_memory, persons_key if schema.subject else None)
+    persons = persons_key if schema.subject else None
+    reading = _Reading(schema, split_key, opted_out, kept, in_memory, persons, gaps)
     try:
         for frame in source.batches(schema, seal.take):
             reading.take(frame)
@@ -99,10 +103,11 @@ class _Reading:
         columns: tuple[str, ...],
         in_memory: int | None,
         persons_key: bytes | None,
+        gaps: bool,
     ) -> None:
         self._schema, self._key, self._opted_out, self._columns = schema, split_key, opted_out, columns
         self._problems = Problems()
-        self._cells, self._people = CellReader(self._problems), IdentityReader(schema, self._problems)
+        self._cells, self._people = CellReader(self._problems, gaps), IdentityReader(schema, self._problems)
         self._low = np.array([column.minimum for column in schema.expanded])
         self._high = np.array([column.maximum for column in schema.expanded])
         self._all = list(range(len(self._low)))
@@ -169,7 +174,8 @@ class _Reading:
 
     def _clamp(self, values: NDArray[np.float64]) -> None:
         """Clamps each column of ``values`` (d, m) that needs it, in place, and counts what lay outside."""
-        low, high = values.min(axis=1, initial=np.inf), values.max(axis=1, initial=-np.inf)
+        # fmin and fmax pass over what is missing.
+        low, high = np.fmin.reduce(values, 1, initial=np.inf), np.fmax.reduce(values, 1, initial=-np.inf)
         for place in np.flatnonzero((low < self._low) | (high > self._high)):
             cells = values[place]
             outside = (cells < self._low[place]) | (cells > self._high[place])

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from protocol import canonical
 from protocol.errors import ProtocolError
-from protocol.rounds import plan_round
+from protocol.rounds import last_round, plan_round
 from protocol.spend import Event, Gaussian, SampledGaussian
+from protocol.statistics_study import StatisticsContract, statistics_events
 from protocol.study import StudyContract, contract_value, parse_contract
 from protocol.training_study import TrainingContract, evaluation_events, normalisation_events, training_events
 from silo_node.dataset.catalogue import Checked, Found, Registration
@@ -58,6 +59,14 @@ class EvaluateTask:
 
 
 @dataclass(frozen=True, slots=True)
+class StatisticsTask:
+    """This silo's noised sums of a statistics study's one round."""
+
+    contract: StatisticsContract
+    silo: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExtractTask:
     """The exact values of granted columns, for a box (silo_node.runner.analysis_box). No privacy is in them."""
 
@@ -77,7 +86,7 @@ class TraceTask:
     test_shares: tuple[float, ...]
 
 
-RoundTask = NormaliseTask | TrainTask | EvaluateTask
+RoundTask = NormaliseTask | TrainTask | EvaluateTask | StatisticsTask
 Task = CheckTask | ExtractTask | TraceTask | RoundTask
 
 
@@ -102,6 +111,9 @@ def task_of_round(contract: StudyContract, silo: str, index: int, state: Payload
     match contract:
         case TrainingContract():
             return _training_task(contract, silo, index, state)
+        case StatisticsContract():
+            plan_round(contract, index)
+            return StatisticsTask(contract, silo)
 
 
 def _training_task(contract: TrainingContract, silo: str, index: int, state: Payload) -> RoundTask:
@@ -117,7 +129,7 @@ def round_of(task: RoundTask) -> int:
     """The index of the round that ``task`` is for."""
     if isinstance(task, TrainTask):
         return task.round
-    return 0 if isinstance(task, NormaliseTask) else task.contract.training.rounds + 1
+    return last_round(task.contract) if isinstance(task, EvaluateTask) else 0
 
 
 def values_of(task: RoundTask) -> int:
@@ -141,6 +153,8 @@ def _planned(task: RoundTask) -> tuple[Event, ...]:
         return training_events(task.contract, task.silo)
     if isinstance(task, NormaliseTask):
         return normalisation_events(task.contract)
+    if isinstance(task, StatisticsTask):
+        return statistics_events(task.contract)
     return evaluation_events(task.contract)
 
 
@@ -151,7 +165,12 @@ def _with_steps(event: SampledGaussian | Gaussian, steps: int) -> Event:
 # -- as frames
 
 _MOST_SENTENCE: Final = 500
-_ROUND_TASKS: Final = {"normalise": NormaliseTask, "train": TrainTask, "evaluate": EvaluateTask}
+_ROUND_TASKS: Final = {
+    "normalise": NormaliseTask,
+    "train": TrainTask,
+    "evaluate": EvaluateTask,
+    "statistics": StatisticsTask,
+}
 
 
 def task_frame(task: Task) -> Frame:
@@ -164,7 +183,7 @@ def task_frame(task: Task) -> Frame:
         return Frame({"task": "trace", "person": task.person, "dataset": task.dataset, "test_shares": shares})
     name = next(name for name, kind in _ROUND_TASKS.items() if isinstance(task, kind))
     header = {"task": name, "contract": contract_value(task.contract), "silo": task.silo, "round": round_of(task)}
-    return Frame(header, Payload() if isinstance(task, NormaliseTask) else task.state)
+    return Frame(header, Payload() if isinstance(task, (NormaliseTask, StatisticsTask)) else task.state)
 
 
 def task_from(frame: Frame) -> Task:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.statistics_study import StatisticsContract
 from protocol.training_study import TrainingContract
 from silo_node.dataset.catalogue import Catalogue
 from silo_node.dataset.rows import Rows
@@ -14,6 +15,7 @@ from silo_node.runner.tasks import (
     CheckTask,
     ExtractTask,
     NormaliseTask,
+    StatisticsTask,
     Task,
     TraceTask,
     TrainTask,
@@ -56,6 +58,8 @@ class Workshop:
         if isinstance(task, TraceTask):
             found = (self._catalogue.find(task.dataset, task.person, share) for share in task.test_shares)
             return traced_frame(tuple(found))
+        if isinstance(task, StatisticsTask):
+            return self._count(task.contract)
         contract = task.contract
         # Before the rows: a state that is none must not cost their reading.
         if isinstance(task, NormaliseTask):
@@ -74,6 +78,13 @@ class Workshop:
 
         rows = self._rows(contract)
         return outcome_frame(evaluation_counts(contract, _held_out(rows), state, self._noise), 1, rows.left_out)
+
+    def _count(self, contract: StatisticsContract) -> Frame:
+        from silo_node.statistics.mechanism import DiscreteGaussian
+        from silo_node.statistics.totals import noised_totals
+
+        read = self._catalogue.measure(contract.data.dataset, contract.data.reads, contract.privacy.unit)
+        return outcome_frame(noised_totals(contract, read.values, DiscreteGaussian()), 1, read.left_out)
 
     def _rows(self, contract: TrainingContract) -> Rows:
         """The contract's rows; opened anew unless nothing has changed since the last task:

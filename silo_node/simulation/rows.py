@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from protocol.mock import mock_rows
 from protocol.simulation import FileSource, MockSource, SimulatedSilo, SplitSource
+from protocol.study import StudyContract
 from protocol.training_study import TrainingContract
 from silo_node.errors import DatasetRefused
 from silo_node.training.rows import TrainingRows
@@ -35,19 +36,29 @@ def rows_of(contract: TrainingContract, one: SimulatedSilo) -> SiloRows:
 
     Raises ``DatasetRefused`` or ``Malformed`` where the source doesn't hold the contract's columns.
     """
-    return split(contract, values_of(contract, one), _SPLIT_SEED)
+    return split(contract, training_values(contract, one), _SPLIT_SEED)
 
 
-def values_of(contract: TrainingContract, one: SimulatedSilo) -> Floats:
+def training_values(contract: TrainingContract, one: SimulatedSilo) -> Floats:
     """The rows (n, d + 1) before they are split, the target last; raises as ``rows_of`` does."""
-    count = contract.terms_of(one.silo).rows
+    values = values_of(contract, one)
+    target = contract.data.target.name
+    if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
+        raise DatasetRefused(f"silo {one.silo}: the target {target} must be 0 or 1 in every row")
+    return values
+
+
+def values_of(contract: StudyContract, one: SimulatedSilo) -> Floats:
+    """The columns that the contract reads, in their order (n, d); NaN where a file has no value."""
+    count, names = contract.terms_of(one.silo).rows, [column.name for column in contract.data.columns]
     match one.source:
         case MockSource():
-            return _mock_values(contract, one.silo, one.source, count)
+            rows = mock_rows(one.silo, one.source.dataset, one.source.columns, count)
+            return np.column_stack([rows.column(name) for name in names])
         case FileSource():
-            return _file_values(contract, Path(one.source.path), count)
+            return _file_values(names, Path(one.source.path), count)
         case SplitSource():
-            values = _file_values(contract, Path(one.source.path), None)
+            values = _file_values(names, Path(one.source.path), None)
             return values[np.random.default_rng(_SHUFFLE_SEED).permutation(len(values))][
                 one.source.start : one.source.stop
             ]
@@ -63,18 +74,8 @@ def _side(values: Floats) -> TrainingRows:
     return TrainingRows(np.ascontiguousarray(values[:, :-1]), values[:, -1].copy())
 
 
-def _names(contract: TrainingContract) -> list[str]:
-    return [column.name for column in (*contract.data.features, contract.data.target)]
-
-
-def _mock_values(contract: TrainingContract, silo: str, source: MockSource, count: int) -> Floats:
-    rows = mock_rows(silo, source.dataset, source.columns, count)
-    return np.column_stack([rows.column(name) for name in _names(contract)])
-
-
-def _file_values(contract: TrainingContract, path: Path, count: int | None) -> Floats:
+def _file_values(names: list[str], path: Path, count: int | None) -> Floats:
     """The first ``count`` rows; all of them for None."""
-    names = _names(contract)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DatasetRefused(f"file {path.name} is larger than the {MAX_FILE_BYTES} bytes that are read")
@@ -86,6 +87,4 @@ def _file_values(contract: TrainingContract, path: Path, count: int | None) -> F
         # Its text may quote a value.
         needed = ", ".join(names)
         raise DatasetRefused(f"file {path.name}: it must be CSV with these columns, all numbers: {needed}") from None
-    if not bool(np.isin(values[:, -1], (0.0, 1.0)).all()):
-        raise DatasetRefused(f"file {path.name}: the target {names[-1]} must be 0 or 1 in every row")
     return values.astype(np.float64, copy=False)

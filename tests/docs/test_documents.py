@@ -31,7 +31,8 @@ from protocol.errors import ProtocolError
 from protocol.ids import UNPRINTABLE
 from protocol.sealing import envelope, parameters, secret, wire
 from protocol.statement import Statement
-from protocol.study import StudyContract
+from protocol.statistics_study import StatisticsContract
+from protocol.training_study import TrainingContract
 from protocol.yaml_draft import load_yaml
 from silo_node.__main__ import app as consortia_silo
 from silo_node.config import FILE as SILO_FILE
@@ -448,7 +449,8 @@ def test_the_characters_that_no_text_may_hold_are_those_of_the_code():
 def test_the_fields_of_a_leaf_and_of_a_contract_are_all_named_in_the_protocol_document():
     named = set(spans((ROOT / "docs" / "protocol.md").read_text()))
     assert set(translog.LogEntry.model_fields) - named == set()
-    assert set(StudyContract.model_fields) - named == set()
+    for kind in (TrainingContract, StatisticsContract):
+        assert set(kind.model_fields) - named == set()
 
 
 # ---- the set of documents

@@ -29,14 +29,15 @@ from client.score_report import SVG, charts, figures, lines, scores_of
 from protocol import canonical, study_statements
 from protocol.release import release_commitment, release_context
 from protocol.sealing.envelope import seal_envelope
-from protocol.study import StudyContract, contract_value, parse_training, study_id
+from protocol.study import contract_value, parse_training, study_id
+from protocol.training_study import TrainingContract
 from tests.unit.client.conftest import HUB, ROWS, World, found_world, make_contract, run_study
 
 SALT = b"s" * 32
 MEASURED = {"right": 190.4, "wrong": 61.2, "accuracy": 0.757, "standard_error": 0.03, "test_silos": 4}
 
 
-def bundle_bytes(contract: StudyContract, **changes: Any) -> bytes:
+def bundle_bytes(contract: TrainingContract, **changes: Any) -> bytes:
     """What a silo would release, with changed tensors or metadata."""
     draws, widths = np.random.default_rng(7), [len(contract.data.features)]
     widths += [*(contract.model.hidden if contract.model.family == "mlp" else ()), 1]
@@ -51,9 +52,9 @@ def bundle_bytes(contract: StudyContract, **changes: Any) -> bytes:
     return save(tensors, {"consortia": canonical.encode(value | changes).decode()})
 
 
-def mlp(world: World) -> StudyContract:
+def mlp(world: World) -> TrainingContract:
     value = contract_value(make_contract(world)) | {"model": {"family": "mlp", "hidden": [8, 3]}}
-    return StudyContract.model_validate_json(json.dumps(value))
+    return TrainingContract.model_validate_json(json.dumps(value))
 
 
 @pytest.mark.parametrize("family", ["logistic", "mlp"])
