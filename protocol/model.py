@@ -4,19 +4,26 @@ Each family compiles to a graph (``protocol.model_graph``), so there is one way 
 model and to ONNX. ``graph_of`` needs the contract's columns where a family names some.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Protocol
+import base64
+import hmac
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from protocol import canonical
+from protocol.errors import Malformed
 from protocol.graph_plan import Parameter, Plan, plan_graph
-from protocol.ids import ColumnName, Digest, Strict
+from protocol.ids import Base64, ColumnName, Digest, Strict
 from protocol.model_graph import MAX_COLUMNS, Embedding, Graph, NodeName, Select
+from protocol.tensor_file import Floats, read_tensors
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 Hidden = Annotated[tuple[Width, ...], Field(max_length=8)]
 
-MAX_WEIGHTS_BYTES = 1 << 30
+MAX_WEIGHTS_BYTES: Final = 1 << 20
+"""They are in the contract, which every party holds and the log keeps: 262,000 values of float32."""
 
 
 class InputColumn(Protocol):
@@ -86,13 +93,40 @@ class Embeddings(Strict):
 
 
 class Weights(Strict):
-    """A safetensors file of ``size`` bytes; tensors are float32 or float64, named as the graph's parameters.
+    """A safetensors file in the contract itself: tensors are float32 or float64, named as the graph's parameters.
 
-    A contract names it, it isn't part of it: each silo's owner installs the file of this digest.
+    ``digest`` and ``size`` are of the file; ``data`` is the file, in base64. It is checked by digest and size before
+    it is parsed.
     """
 
     digest: Digest
     size: Annotated[int, Field(ge=8, le=MAX_WEIGHTS_BYTES)]
+    data: Annotated[Base64, Field(max_length=4 * (MAX_WEIGHTS_BYTES // 3 + 1))]
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        try:
+            vars(self)["tensors"] = self.tensors
+        except Malformed as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @cached_property
+    def tensors(self) -> dict[str, Floats]:
+        """The values of the file, by name, float64. Raises ``Malformed``."""
+        try:
+            data = base64.b64decode(self.data, validate=True)
+        except ValueError:
+            raise Malformed("weights.data is not base64") from None
+        if len(data) != self.size or not hmac.compare_digest(canonical.digest(data), self.digest):
+            raise Malformed("weights.data: is not the file of this digest and size")
+        return read_tensors(data, "weights.data", ("F32", "F64"))[1]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; the values of what is changed are read anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("tensors", None)
+        return copied
 
 
 class Free(Strict):
@@ -165,6 +199,22 @@ def require_weights(model: Model, plan: Plan) -> None:
         raise ValueError("model.start: training starts from weights, so a file of weights must be named")
     if not plan.frozen and weights_of(model) is not None and not starts_from_weights(model):
         raise ValueError("model.weights: no parameter is frozen and start is false, so none is used; leave it out")
+    _check_tensors(model, plan)
+
+
+def _check_tensors(model: Model, plan: Plan) -> None:
+    """The file holds what is needed, and nothing that the graph has no parameter for."""
+    weights = weights_of(model)
+    if weights is None:
+        return
+    found = {name: tensor.shape for name, tensor in weights.tensors.items()}
+    known = {one.name: one.shape for one in plan.parameters}
+    missing = [one.name for one in needed_tensors(model, plan) if one.name not in found]
+    if missing:
+        raise ValueError(f"model.weights: {missing[0]} is not in the file; make it with: consortia study graph")
+    for name, shape in found.items():
+        if known.get(name) != shape:
+            raise ValueError(f"model.weights: {name[:80]} of shape {shape} is not what the graph has")
 
 
 def _check_whole_numbers(graph: Graph, columns: Sequence[InputColumn], normalised: Sequence[str]) -> None:

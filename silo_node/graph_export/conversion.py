@@ -57,7 +57,7 @@ class Conversion:
 
     def _convert(self, traced: Traced) -> None:
         target, given = str(traced.target), _arguments(traced)
-        if target == "aten._assert_tensor_metadata.default":
+        if target in operators.VALUELESS:
             return
         if target in operators.SAME:
             self._same(traced, given)
@@ -146,6 +146,8 @@ class Conversion:
 
     def _numbers(self, traced: Traced, given: Any) -> list[int]:
         """The values of a constant index."""
+        while isinstance(given, Traced) and str(given.target) in operators.VALUELESS:
+            given = given.args[0]
         signature, name = self.program.graph_signature, getattr(given, "name", "")
         kept = signature.inputs_to_lifted_tensor_constants.get(name) or signature.inputs_to_buffers.get(name)
         held = self.program.constants.get(kept or "", self.program.state_dict.get(kept or ""))

@@ -19,6 +19,9 @@ SAME: Final = frozenset(
 )
 """Give what they read; dropout does since a model is exported as it evaluates."""
 
+VALUELESS: Final = frozenset({"aten._assert_tensor_metadata.default", "aten.lift_fresh_copy.default"})
+"""Give nothing that a node could read: a check of the trace, and a constant index."""
+
 SHAPES: Final = frozenset(
     {"aten.reshape.default", "aten.view.default", "aten._unsafe_view.default", "aten.flatten.using_ints"}
     | {"aten.unflatten.int", "aten.squeeze.dim", "aten.squeeze.dims", "aten.unsqueeze.default"}
@@ -37,6 +40,7 @@ _REMEDIES: Final = {
     "batch_norm": "it mixes the records of a batch; use torch.nn.GroupNorm",
     "native_batch_norm": "it mixes the records of a batch; use torch.nn.GroupNorm",
     "instance_norm": "use torch.nn.GroupNorm with as many groups as channels",
+    "conv2d": "give its padding as numbers",
     "silu": "use GELU or ReLU",
     "leaky_relu": "use ReLU or GELU",
     "softmax": "the model's one logit needs none; leave it out",
