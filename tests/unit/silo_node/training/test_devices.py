@@ -1,7 +1,7 @@
 """The engine stays on the model's device.
 
-No accelerator is here: torch's meta device stands in for one. Its tensors have shapes and no values, and an operation on
-it and the processor together fails: where tensors are is shown, and no more.
+No accelerator is here: torch's meta device stands in for one. Its tensors have shapes and no values, and an operation
+on it and the processor together fails: where tensors are is shown, and no more.
 """
 
 from typing import Any
