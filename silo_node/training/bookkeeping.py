@@ -83,6 +83,7 @@ class BookKeeping:
         return copy if self._is_sound(copy, shape) else None
 
 
+@torch.no_grad()
 def _lay_out(model: nn.Module) -> None:
     """Put the channels of images last in memory: pooling and copying windows are several times as fast.
 
@@ -92,7 +93,8 @@ def _lay_out(model: nn.Module) -> None:
         return
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
-            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+            # Not contiguous(): that leaves the strides of a single channel, and torch goes by strides.
+            layer.weight.data = torch.empty_like(layer.weight, memory_format=torch.channels_last).copy_(layer.weight)
 
 
 @dataclass(frozen=True, slots=True)

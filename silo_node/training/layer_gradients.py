@@ -72,7 +72,7 @@ class WrittenOut:
 
     def __init__(self, gradients: dict[str, Tensor], orders: dict[str, tuple[int, ...]] | None = None) -> None:
         self.parts: tuple[Tensor, ...] = tuple(gradients.values())
-        self._gradients = {name: gradient.flatten(1).double() for name, gradient in gradients.items()}
+        self._gradients = {name: gradient.flatten(1) for name, gradient in gradients.items()}
         self._shapes = {name: gradient.shape[1:] for name, gradient in gradients.items()}
         self._orders = orders or {}
 
@@ -197,8 +197,8 @@ def _affine(layer: nn.Module, normal: Tensor, error: Tensor, over_places: Callab
 
 
 def _squared_norms(rows: Tensor) -> Tensor:
-    """Of rows (n, k), without n k squares in memory."""
-    norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    """Of rows (n, k), added up in float64 without n k of them in memory."""
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
     return norms.square()
 
 
