@@ -62,7 +62,7 @@ def clip_factors(norms: Tensor, largest: Tensor, clip: float) -> Tensor:
 def present(rows: Tensor, scale: Tensor) -> Tensor:
     """Rows (n, ...) with those of absent records zero: a zero factor alone would leave 0 * NaN = NaN."""
     there = scale > 0
-    if bool(there.all()):
+    if rows.device.type == "cpu" and bool(there.all()):  # An accelerator would have to be waited for.
         return rows
     return torch.where(there.view(-1, *(1,) * (rows.dim() - 1)), rows, 0.0)
 
