@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from protocol import canonical
 from protocol.errors import DraftRefused, Malformed
-from protocol.model import MAX_WEIGHTS_BYTES
+from protocol.model_weights import MAX_WEIGHTS_BYTES
 from protocol.tensor_file import read_tensors, refuse_archives
 
 MAX_GRAPH_BYTES: Final = 4 * 1024 * 1024

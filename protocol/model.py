@@ -4,26 +4,18 @@ Each family compiles to a graph (``protocol.model_graph``), so there is one way 
 model and to ONNX. ``graph_of`` needs the contract's columns where a family names some.
 """
 
-import base64
-import hmac
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Annotated, Any, Final, Literal, Protocol, Self
+from collections.abc import Sequence
+from typing import Annotated, Literal, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from protocol import canonical
-from protocol.errors import Malformed
 from protocol.graph_plan import Parameter, Plan, plan_graph
-from protocol.ids import Base64, ColumnName, Digest, Strict
+from protocol.ids import ColumnName, Strict
 from protocol.model_graph import MAX_COLUMNS, Embedding, Graph, NodeName, Select
-from protocol.tensor_file import Floats, read_tensors
+from protocol.model_weights import Weights
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 Hidden = Annotated[tuple[Width, ...], Field(max_length=8)]
-
-MAX_WEIGHTS_BYTES: Final = 1 << 20
-"""They are in the contract, which every party holds and the log keeps: 262,000 values of float32."""
 
 
 class InputColumn(Protocol):
@@ -90,43 +82,6 @@ class Embeddings(Strict):
     family: Literal["embedding"]
     embedded: Annotated[tuple[Embedded, ...], Field(min_length=1, max_length=64)]
     hidden: Hidden
-
-
-class Weights(Strict):
-    """A safetensors file in the contract itself: tensors are float32 or float64, named as the graph's parameters.
-
-    ``digest`` and ``size`` are of the file; ``data`` is the file, in base64. It is checked by digest and size before
-    it is parsed.
-    """
-
-    digest: Digest
-    size: Annotated[int, Field(ge=8, le=MAX_WEIGHTS_BYTES)]
-    data: Annotated[Base64, Field(max_length=4 * (MAX_WEIGHTS_BYTES // 3 + 1))]
-
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
-        try:
-            vars(self)["tensors"] = self.tensors
-        except Malformed as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    @cached_property
-    def tensors(self) -> dict[str, Floats]:
-        """The values of the file, by name, float64. Raises ``Malformed``."""
-        try:
-            data = base64.b64decode(self.data, validate=True)
-        except ValueError:
-            raise Malformed("weights.data is not base64") from None
-        if len(data) != self.size or not hmac.compare_digest(canonical.digest(data), self.digest):
-            raise Malformed("weights.data: is not the file of this digest and size")
-        return read_tensors(data, "weights.data", ("F32", "F64"))[1]
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's; the values of what is changed are read anew."""
-        copied = super().model_copy(update=update, deep=deep)
-        vars(copied).pop("tensors", None)
-        return copied
 
 
 class Free(Strict):

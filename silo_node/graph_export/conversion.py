@@ -56,7 +56,7 @@ class Conversion:
         raise ExportRefused("the exported program has no output")
 
     def _convert(self, traced: Traced) -> None:
-        target, given = str(traced.target), _arguments(traced)
+        target, given = str(traced.target), operators.arguments_of(traced)
         if target in operators.VALUELESS:
             return
         if target in operators.SAME:
@@ -247,17 +247,3 @@ class Conversion:
             needed |= set(node["inputs"]) if node["name"] in needed else set()
         kept = [node for node in self._nodes if node["name"] in needed]
         return Graph.model_validate_json(json.dumps({"format": "consortia-graph/1", "nodes": kept}))
-
-
-def _arguments(traced: Traced) -> Attributes:
-    """An operator's arguments by name, those left out by their defaults."""
-    found = {}
-    schema: Any = getattr(traced.target, "_schema", None)
-    if schema is None:
-        raise operators.refused(str(traced.target))
-    for place, argument in enumerate(schema.arguments):
-        default = argument.default_value
-        found[argument.name] = (
-            traced.args[place] if place < len(traced.args) else traced.kwargs.get(argument.name, default)
-        )
-    return found

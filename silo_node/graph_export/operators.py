@@ -7,6 +7,8 @@ node can't have. What has no translation is refused by name, with what to use in
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from torch.fx import Node as Traced
+
 from protocol.graph_shapes import Shape
 from silo_node.graph_export.errors import ExportRefused
 
@@ -112,6 +114,20 @@ TRANSLATIONS: Final[dict[str, Callable[[Arguments], Attributes]]] = {
     "aten.avg_pool2d.default": avg_pool2d,
     "aten.adaptive_avg_pool2d.default": adaptive_avg_pool2d,
 }
+
+
+def arguments_of(traced: Traced) -> Attributes:
+    """An operator's arguments by name, those left out by their defaults."""
+    found = {}
+    schema: Any = getattr(traced.target, "_schema", None)
+    if schema is None:
+        raise refused(str(traced.target))
+    for place, argument in enumerate(schema.arguments):
+        default = argument.default_value
+        found[argument.name] = (
+            traced.args[place] if place < len(traced.args) else traced.kwargs.get(argument.name, default)
+        )
+    return found
 
 
 def affine(target: str, number: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from protocol.canonical import MAX_DOCUMENT_BYTES, digest, encode
 from protocol.errors import Malformed
-from protocol.model import MAX_WEIGHTS_BYTES
+from protocol.model_weights import MAX_WEIGHTS_BYTES
 from protocol.study import contract_value, study_id
 from protocol.training_study import parameter_count, tensor_lengths
 from silo_node.training.architecture import initial_runs
@@ -186,3 +186,14 @@ def test_training_starts_from_the_contract_s_weights_where_it_says_so() -> None:
     held = safetensors.numpy.load(base64.b64decode(weights["data"]))
     expected = np.concatenate([held[one.name].astype(np.float64).ravel() for one in study.plan.trained])
     assert start.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_readings_of_a_contract_are_equal_and_others_are_not(name: str) -> None:
+    one, other = contract_named(name), contract_named(name)
+    assert one == other and one.plan == other.plan
+    assert one != one.model_copy(update={"title": "Another"})
+
+
+def test_weights_of_one_size_that_differ_make_contracts_that_differ() -> None:
+    assert contract_named("lora") != model_contract(lora(weights=weights_of(WHOLE_SHAPES, seed=9)), "table")
