@@ -22,9 +22,9 @@ from client.keys import Card, Identity, new_identity
 from protocol import canonical, membership_statements
 from protocol.calibration import build_contract
 from protocol.charter import Charter, charter_digest
-from protocol.clauses import Column
 from protocol.export import write_export
 from protocol.ids import timestamp
+from protocol.published_column import PublishedColumn
 from protocol.signed_note import VerifierKey
 from protocol.study import StudyContract
 from protocol.succession import sign_charter
@@ -120,7 +120,7 @@ def _register(scribe: Scribe, dataset: str) -> tuple[TrainingDraft, dict[str, me
     training = draft.training.model_copy(update={"rounds": ROUNDS})
     draft = draft.model_copy(update={"data": draft.data.model_copy(update={"dataset": dataset}), "training": training})
     columns = tuple(
-        Column.model_validate({"minimum": 0.0, "maximum": 1.0, **column.model_dump(exclude_none=True)})
+        PublishedColumn.model_validate({"minimum": 0.0, "maximum": 1.0, **column.model_dump(exclude_none=True)})
         for column in (*draft.data.features, draft.data.target)
     )
     found = {}

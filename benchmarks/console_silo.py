@@ -28,7 +28,8 @@ from protocol.translog import LogView
 from silo_node.agent.tasks import Tasks
 from silo_node.app import LIMITS, POLICY
 from silo_node.config import SiloConfig, save
-from silo_node.dataset.catalogue import Catalogue, Checked, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Checked, register
 from silo_node.dataset.schema import parse_schema
 from silo_node.hub_client.identity import Identity
 from silo_node.journal.chain import FILE, Journal

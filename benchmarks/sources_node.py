@@ -11,7 +11,8 @@ from typing import Any
 from benchmarks.sources_table import benchmark_schema, describe, requirement
 from protocol.study import parse_training
 from protocol.training_study import TrainingContract
-from silo_node.dataset.catalogue import Catalogue, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import register
 from silo_node.runner.process import Runner
 from silo_node.runner.tasks import NormaliseTask
 

@@ -147,6 +147,19 @@ def measure(cohort: Cohort, epsilon: float, repeats: int) -> Iterator[dict[str, 
         yield _line(name, results, drafted)
 
 
+def noise(cohort: Cohort, epsilon: float) -> Iterator[dict[str, Any]]:
+    """The noise of each setting, by arithmetic alone: of a step, and of the mean gradient at the largest silo.
+
+    The latter is noise multiplier * clip / expected batch, by parameter: what learning has to make itself heard over.
+    """
+    for name, change in SETTINGS.items():
+        rows = {silo: round(count * change.get("share_of_rows", 1.0)) for silo, count in cohort.published.items()}
+        contract = contract_of(cohort.recipe, rows, epsilon, change)
+        largest, training = max(contract.silos, key=lambda one: one.rows), contract.training
+        of_mean = training.noise_multiplier * training.clip / largest.normaliser
+        yield {"setting": name, "noise_multiplier": training.noise_multiplier, "noise_of_mean": round(of_mean, 4)}
+
+
 def _line(name: str, results: list[Result], drafted: list[Result]) -> dict[str, Any]:
     apart = [one.exact - other.exact for one, other in zip(results, drafted, strict=True)]
     told = [one.told_error for one in results if one.told_error is not None]
@@ -166,9 +179,15 @@ def main() -> None:
     parser.add_argument("--cohort", choices=sorted(COHORTS), default="heart")
     parser.add_argument("--epsilon", type=float, default=1.0, help="the whole study's, at every silo")
     parser.add_argument("--repeats", type=int, default=20, help="studies a setting, each on a split of its own; from 2")
+    parser.add_argument("--noise", action="store_true", help="tell each setting's noise, and train nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
     cohort, started, lines = COHORTS[asked.cohort](), time.perf_counter(), []
+    if asked.noise:
+        for line in noise(cohort, asked.epsilon):
+            told = f"{line['setting']:28} {line['noise_multiplier']:8.3f} {line['noise_of_mean']:.4f}"
+            print(json.dumps(line) if asked.json else told)
+        return
     for line in measure(cohort, asked.epsilon, asked.repeats):
         lines.append(line)
         if not asked.json:

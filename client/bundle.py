@@ -17,6 +17,7 @@ from protocol import canonical
 from protocol.errors import Malformed
 from protocol.evaluation import ScoredEvaluation
 from protocol.ids import Strict, StudyId
+from protocol.model import weights_of
 from protocol.study import explain, parse_training, study_id
 from protocol.tensor_file import read_tensors
 from protocol.training_study import TrainingContract
@@ -59,7 +60,7 @@ class Bundle:
     mean: Floats
     std: Floats
     tensors: dict[str, Floats]
-    """The trained ones, by their names in the contract's plan."""
+    """Of the whole model, by their names in the contract's plan; frozen ones are the contract's own."""
 
 
 class _Metadata(Strict):
@@ -100,7 +101,7 @@ def read_safetensors(data: bytes) -> tuple[dict[str, str], dict[str, Floats]]:
 
 
 def _shaped(contract: TrainingContract, tensors: dict[str, Floats]) -> tuple[Floats, Floats, dict[str, Floats]]:
-    """Mean, deviation, and the trained tensors, each of the shape that the contract's model gives it."""
+    """Mean, deviation, and the model's tensors, each of the shape that the contract's model gives it."""
     columns = (len(contract.normalisation.columns),)
     shapes: dict[str, tuple[int, ...]] = {"mean": columns, "std": columns}
     shapes |= {one.name: one.shape for one in contract.plan.trained}
@@ -110,4 +111,7 @@ def _shaped(contract: TrainingContract, tensors: dict[str, Floats]) -> tuple[Flo
         raise BundleRefused(f"tensor {wrong[0][:40]!r} is not of the contract's model")
     if not (tensors["std"] > 0).all():
         raise BundleRefused("tensor 'std' holds a value that is not above 0")
-    return tensors["mean"], tensors["std"], {one.name: tensors[one.name] for one in contract.plan.trained}
+    weights = weights_of(contract.model)
+    values = {one.name: tensors[one.name] for one in contract.plan.trained}
+    values |= {one.name: weights.tensors[one.name] for one in contract.plan.frozen if weights is not None}
+    return tensors["mean"], tensors["std"], values

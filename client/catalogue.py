@@ -11,9 +11,10 @@ from typing import NoReturn
 from client.connection import Connection
 from client.errors import PrivateRefused, UsageRefused
 from client.registrations import by_members, dataset_names
-from protocol.clauses import Column, Unit
+from protocol.clauses import Unit
 from protocol.membership_statements import DatasetRegistered
 from protocol.mock import MockRows, mock_rows, usual_count
+from protocol.published_column import PublishedColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class DatasetAtSilo:
         return self.published.issuer.removeprefix("silo:")
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[PublishedColumn, ...]:
         return self.published.columns
 
     @property

@@ -51,7 +51,7 @@ def _simulation() -> Iterator[_Simulation]:
     # A file, since nobody reads a pipe of complaints while answers are awaited.
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
-            [_command(), "simulate"],
+            [silo_command(), "simulate"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
@@ -65,11 +65,12 @@ def _simulation() -> Iterator[_Simulation]:
                 process.kill()
 
 
-def _command() -> str:
+def silo_command() -> str:
+    """Where the command is that has torch: beside this one, or on the path. Raises ``UsageRefused``."""
     beside = Path(sys.executable).with_name(COMMAND)
     found = str(beside) if beside.is_file() else shutil.which(COMMAND)
     if found is None:
-        raise UsageRefused(f"no {COMMAND} command on this machine trains for a trial; install: {INSTALL}")
+        raise UsageRefused(f"no {COMMAND} command on this machine, which has torch; install: {INSTALL}")
     return found
 
 

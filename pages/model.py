@@ -115,7 +115,7 @@ def _weights(model: Model) -> str:
     if weights is None:
         return ""
     what = "all values that training starts from" if starts_from_weights(model) else "the frozen values"
-    return f"; {what} are those of the file of {weights.size:,} bytes with SHA-256 {weights.digest}"
+    return f"; {what} are in the contract: {weights.size:,} bytes with SHA-256 {weights.digest}"
 
 
 def _some(names: Sequence[str]) -> str:

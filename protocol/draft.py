@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from pydantic import Field, ValidationError
 
 from protocol import canonical
+from protocol.draft_model import with_files_read
 from protocol.errors import DraftRefused, Malformed
 from protocol.statistics_draft import StatisticsDraft, long_form
 from protocol.study import explain
@@ -27,16 +28,21 @@ def read_draft(path: Path) -> Draft:
     """The draft in a file. Raises ``DraftRefused`` with every field that is wrong."""
     try:
         with path.open("rb") as file:
-            return parse_draft(file.read(MAX_DRAFT_BYTES + 1))
+            return parse_draft(file.read(MAX_DRAFT_BYTES + 1), path.parent)
     except OSError as error:
         raise DraftRefused(f"draft {path} can't be read: {error.strerror}") from None
 
 
-def parse_draft(raw: bytes) -> Draft:
-    """The draft in YAML bytes. Raises ``DraftRefused`` with every field that is wrong."""
+def parse_draft(raw: bytes, folder: Path | None = None) -> Draft:
+    """The draft in YAML bytes. Raises ``DraftRefused`` with every field that is wrong.
+
+    folder: where the files of a model lie that the draft names; without it none is read.
+    """
     value = load_yaml(raw)
     if not isinstance(value, dict):
         raise DraftRefused("the draft is not a list of fields; see docs/samples/heart.yaml")
+    if folder is not None and "model" in value:
+        value["model"] = with_files_read(value["model"], folder)
     kind = _KINDS.get(str(value.get("kind")))
     if kind is None:
         raise DraftRefused(f"draft refused: kind: it must be one of {', '.join(_KINDS)}")

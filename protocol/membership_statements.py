@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from protocol.charter import Charter
-from protocol.clauses import Column, Unit
+from protocol.clauses import Unit
 from protocol.ids import Base64, DatasetName, Digest, DomainName, Hex32, PersonId, Sentence, SiloId, StudyId, Timestamp
+from protocol.published_column import PublishedColumn
 from protocol.spend import Cost
 from protocol.statement import Statement
 from protocol.succession import CharterSignature
@@ -60,7 +61,7 @@ class DatasetRegistered(Statement):
 
     type: Literal["dataset-registered"]
     dataset: DatasetName
-    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=10_000)]
+    columns: Annotated[tuple[PublishedColumn, ...], Field(min_length=1, max_length=10_000)]
     rows: Annotated[int, Field(ge=1, le=10**10)]
     domain: DomainName
     unit: Unit

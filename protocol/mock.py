@@ -2,7 +2,8 @@
 
 Nothing is sent and no row of anybody is looked at: what goes in are the names, kinds, units and ranges that a silo
 signed. One hidden score a row moves all its columns, each by an amount that hangs on the column's meaning (dataset,
-name, kind, unit), so any binary column can be learned from the others, and alike at every silo. A silo's own rows,
+name, kind, unit), so any binary column can be learned from the others, and alike at every silo. Of a category's
+yes/no columns exactly one is 1 in a row. A silo's own rows,
 and a small shift of the score, hang on the digest of its schema.
 
 Only integer operations, elementwise IEEE arithmetic and square roots are used, which IEEE 754 rounds correctly: the
@@ -21,8 +22,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from protocol import canonical
-from protocol.clauses import Column
 from protocol.errors import Malformed
+from protocol.published_column import PublishedColumn
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ _MOST_DECIMALS: Final = 300
 class MockRows:
     """``values`` float64 (n, d), read-only: a column for each of ``columns``, in their order and units."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[PublishedColumn, ...]
     values: Floats
 
     def column(self, name: str) -> Floats:
@@ -69,7 +70,7 @@ class MockRows:
         return f"<{len(self.values)} mock rows of {len(self.columns)} columns, made from the schema alone>"
 
 
-def mock_rows(silo: str, dataset: str, columns: Sequence[Column], count: int) -> MockRows:
+def mock_rows(silo: str, dataset: str, columns: Sequence[PublishedColumn], count: int) -> MockRows:
     """The first ``count`` mock rows of ``silo``'s ``dataset`` with these published columns.
 
     A larger count begins with the same rows. Raises ``Malformed`` below 1 row and above 20 million values.
@@ -81,8 +82,12 @@ def mock_rows(silo: str, dataset: str, columns: Sequence[Column], count: int) ->
     score = _bell(_key(seed, b"score"), count) + (2 * _fraction(_key(seed, b"shift"), 0) - 1) * _LARGEST_SHIFT
     values = np.empty((count, len(columns)))
     for place, column in enumerate(columns):
-        own = _bell(_key(seed, b"column", column.name.encode()), count)
-        values[:, place] = _values(column, _Trait.of(dataset, column), score, own)
+        own, trait = _bell(_key(seed, b"column", column.name.encode()), count), _Trait.of(dataset, column)
+        mixed = _mixed(trait, score, own)
+        # A category's columns wait for each other: how far each is above its threshold.
+        values[:, place] = _values(column, trait, mixed) if column.category is None else mixed - trait.threshold
+    for places in _categories(columns):
+        values[:, places] = _one_of_each(values[:, places])
     values.setflags(write=False)
     return MockRows(tuple(columns), values)
 
@@ -93,7 +98,7 @@ def usual_count(published: int, columns: int) -> int:
     return max(1, min(published, _USUAL_ROWS, _USUAL_VALUES // max(1, columns)))
 
 
-def schema_digest(silo: str, dataset: str, columns: Sequence[Column]) -> str:
+def schema_digest(silo: str, dataset: str, columns: Sequence[PublishedColumn]) -> str:
     """SHA-256, in hexadecimal, of the canonical JSON of what a silo published: the seed of its mock rows."""
     published = [column.model_dump(mode="json") for column in columns]
     return canonical.digest(canonical.encode({"silo": silo, "dataset": dataset, "columns": published}))
@@ -119,7 +124,7 @@ class _Trait:
     threshold: float
 
     @classmethod
-    def of(cls, dataset: str, column: Column) -> "_Trait":
+    def of(cls, dataset: str, column: PublishedColumn) -> "_Trait":
         meaning = (dataset, column.name, column.kind, column.unit)
         key = _key(hashlib.sha256(canonical.encode(list(meaning))).digest(), b"trait")
         strength = 0.55 + 0.3 * _fraction(key, 0)
@@ -132,8 +137,27 @@ class _Trait:
         )
 
 
-def _values(column: Column, trait: _Trait, score: Floats, own: Floats) -> Floats:
-    mixed = trait.loading * score + math.sqrt(1 - trait.loading * trait.loading) * own
+def _categories(columns: Sequence[PublishedColumn]) -> list[list[int]]:
+    """The places of the columns of each category, in their order."""
+    places: dict[str, list[int]] = {}
+    for place, column in enumerate(columns):
+        if column.category is not None:
+            places.setdefault(column.category, []).append(place)
+    return list(places.values())
+
+
+def _one_of_each(above: Floats) -> Floats:
+    """1 in each row's largest, the first of equal ones, and 0 in the others: a row has one value of a category."""
+    chosen = np.zeros_like(above)
+    chosen[np.arange(len(above)), above.argmax(axis=1)] = 1.0
+    return chosen
+
+
+def _mixed(trait: _Trait, score: Floats, own: Floats) -> Floats:
+    return trait.loading * score + math.sqrt(1 - trait.loading * trait.loading) * own
+
+
+def _values(column: PublishedColumn, trait: _Trait, mixed: Floats) -> Floats:
     if column.kind == "binary":
         above: NDArray[np.bool_] = mixed > trait.threshold
         return above.astype(np.float64)
@@ -145,7 +169,7 @@ def _values(column: Column, trait: _Trait, score: Floats, own: Floats) -> Floats
     return values
 
 
-def _rounded(values: Floats, column: Column) -> Floats:
+def _rounded(values: Floats, column: PublishedColumn) -> Floats:
     """To a hundredth of the range's power of ten; to whole numbers at the finest where whole ends lie 20 apart."""
     width = Decimal(column.maximum) - Decimal(column.minimum)
     decimals = 2 - width.adjusted()

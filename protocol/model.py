@@ -10,13 +10,12 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field
 
 from protocol.graph_plan import Parameter, Plan, plan_graph
-from protocol.ids import ColumnName, Digest, Strict
+from protocol.ids import ColumnName, Strict
 from protocol.model_graph import MAX_COLUMNS, Embedding, Graph, NodeName, Select
+from protocol.model_weights import Weights
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 Hidden = Annotated[tuple[Width, ...], Field(max_length=8)]
-
-MAX_WEIGHTS_BYTES = 1 << 30
 
 
 class InputColumn(Protocol):
@@ -83,16 +82,6 @@ class Embeddings(Strict):
     family: Literal["embedding"]
     embedded: Annotated[tuple[Embedded, ...], Field(min_length=1, max_length=64)]
     hidden: Hidden
-
-
-class Weights(Strict):
-    """A safetensors file of ``size`` bytes; tensors are float32 or float64, named as the graph's parameters.
-
-    A contract names it, it isn't part of it: each silo's owner installs the file of this digest.
-    """
-
-    digest: Digest
-    size: Annotated[int, Field(ge=8, le=MAX_WEIGHTS_BYTES)]
 
 
 class Free(Strict):
@@ -165,6 +154,22 @@ def require_weights(model: Model, plan: Plan) -> None:
         raise ValueError("model.start: training starts from weights, so a file of weights must be named")
     if not plan.frozen and weights_of(model) is not None and not starts_from_weights(model):
         raise ValueError("model.weights: no parameter is frozen and start is false, so none is used; leave it out")
+    _check_tensors(model, plan)
+
+
+def _check_tensors(model: Model, plan: Plan) -> None:
+    """The file holds what is needed, and nothing that the graph has no parameter for."""
+    weights = weights_of(model)
+    if weights is None:
+        return
+    found = {name: tensor.shape for name, tensor in weights.tensors.items()}
+    known = {one.name: one.shape for one in plan.parameters}
+    missing = [one.name for one in needed_tensors(model, plan) if one.name not in found]
+    if missing:
+        raise ValueError(f"model.weights: {missing[0]} is not in the file; make it with: consortia study graph")
+    for name, shape in found.items():
+        if known.get(name) != shape:
+            raise ValueError(f"model.weights: {name[:80]} of shape {shape} is not what the graph has")
 
 
 def _check_whole_numbers(graph: Graph, columns: Sequence[InputColumn], normalised: Sequence[str]) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from protocol.clauses import Column
 from protocol.ids import DatasetName, Sentence, SiloId, Strict
+from protocol.published_column import PublishedColumn
 from protocol.rounds import Stage
 from protocol.study import StudyContract
 from protocol.training_study import TrainingContract
@@ -23,7 +23,7 @@ class MockSource(Strict):
 
     kind: Literal["mock"]
     dataset: DatasetName
-    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=10_000)]
+    columns: Annotated[tuple[PublishedColumn, ...], Field(min_length=1, max_length=10_000)]
 
 
 class FileSource(Strict):

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from protocol import accounting
 from protocol.accounting import Plan
-from protocol.count_range import counts_fit, largest_count, least_exponent
+from protocol.count_range import largest_count, largest_sum
 from protocol.errors import DraftRefused, Malformed
 from protocol.study import parse_training
 from protocol.training_draft import TrainingDraft
@@ -30,22 +30,21 @@ def training_contract(draft: TrainingDraft, rows: Mapping[str, int]) -> Training
     for grains in range(3):
         value["training"]["noise_multiplier"] = round(noise["training"] + grains * NOISE_STEP, 4)
         try:
-            return _whole_counts(parse_training(value))
+            return _unclipped(parse_training(value))
         except Malformed as error:
             refusal = error
     raise DraftRefused(f"draft refused: {refusal}") from None
 
 
-def _whole_counts(contract: TrainingContract) -> TrainingContract:
-    """``contract``, if no silo's evaluation counts would be clipped."""
-    if counts_fit(contract):
-        return contract
-    silo, largest = largest_count(contract)
-    exponent = contract.sealing.evaluation_exponent
-    raise DraftRefused(
-        f"sealing.evaluation_exponent: {exponent} encodes counts up to {2.0**exponent:g}; at {silo} up to "
-        f"{largest:.0f} held-out rows are counted, and the accuracy would be wrong; give {least_exponent(contract)}"
-    )
+def _unclipped(contract: TrainingContract) -> TrainingContract:
+    """``contract``, if no silo's sums would be clipped: the accuracy, or the columns' scales, would be wrong."""
+    for largest in (largest_sum(contract), largest_count(contract)):
+        if not largest.fits:
+            raise DraftRefused(
+                f"sealing.{largest.field}: {largest.exponent} encodes values up to {2.0**largest.exponent:g}; those of "
+                f"{largest.silo} may reach {largest.value:.0f}, and would be clipped; give {largest.least_exponent}"
+            )
+    return contract
 
 
 def weights(rows: Mapping[str, int], by: Literal["rows", "sqrt-rows"]) -> dict[str, float]:

@@ -13,6 +13,10 @@ class DatasetRefused(SiloError):
     """A dataset, schema or registration that cannot be used."""
 
 
+class SourceUnreachable(DatasetRefused):
+    """A dataset's source that doesn't answer, for now; what is registered of it may be there again later."""
+
+
 class OptOutsRefused(DatasetRefused):
     """A list of opt-outs that is gone, edited or older than the journal; no row of its domain is read until then."""
 

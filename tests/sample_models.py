@@ -1,9 +1,13 @@
 """Contracts of every family of models, over a small image and a few columns, for tests."""
 
+import base64
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
+from protocol import model
+from protocol.canonical import digest
 from protocol.study import StudyContract, parse_contract
 from tests.sample_study import contract_values
 
@@ -82,6 +86,33 @@ EMBEDDING = {
     "embedded": [{"columns": ["site"], "width": 3}, {"columns": ["sex_f", "sex_m", "sex_x"], "width": 2}],
     "hidden": [6],
 }
+
+
+def weights_of(shapes: dict[str, tuple[int, ...]], dtype: str = "float32", seed: int = 8) -> dict[str, Any]:
+    """A file of weights as a contract holds it."""
+    draw = np.random.default_rng(seed)
+    data = save({name: draw.normal(0, 0.7, shape).astype(dtype) for name, shape in shapes.items()})
+    return {"digest": digest(data), "size": len(data), "data": base64.b64encode(data).decode()}
+
+
+BACKBONE = graph(
+    node("body", "linear", "features", outputs=6),
+    node("cut", "relu", "body"),
+    node("norm", "layer_norm", "cut"),
+)
+BACKBONE_SHAPES = {"body.weight": (6, 5), "body.bias": (6,), "norm.weight": (6,), "norm.bias": (6,)}
+WHOLE = graph(*BACKBONE["nodes"], node("logit", "linear", "norm", outputs=1))
+WHOLE_SHAPES = BACKBONE_SHAPES | {"logit.weight": (1, 6), "logit.bias": (1,)}
+FROZEN = {"family": "frozen", "backbone": BACKBONE, "weights": weights_of(BACKBONE_SHAPES)}
+LORA = {
+    "family": "lora",
+    "graph": WHOLE,
+    "adapted": ["body", "logit"],
+    "rank": 2,
+    "scale": 4.0,
+    "weights": weights_of(WHOLE_SHAPES),
+}
+
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "logistic": ("table", {"family": "logistic"}),
     "mlp": ("table", {"family": "mlp", "hidden": [5, 4]}),
@@ -89,6 +120,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "colour-cnn": ("colour", CNN | {"image": CNN["image"] | {"channels": 3}}),
     "embedding": ("table", EMBEDDING),
     "graph": ("grey", {"family": "graph", "graph": EVERY_OPERATOR}),
+    "frozen": ("table", FROZEN),
+    "lora": ("table", LORA),
 }
 
 
@@ -121,6 +154,8 @@ def raw_rows(contract: StudyContract, count: int, seed: int = 5) -> np.ndarray:
 
 
 def drawn_tensors(contract: StudyContract, seed: int = 6) -> dict[str, np.ndarray]:
-    """Values for every parameter of the contract's model, by name."""
+    """Values for every parameter of the contract's model, by name; frozen ones as the contract has them."""
     draw = np.random.default_rng(seed)
-    return {one.name: draw.normal(0, 1.0 / np.sqrt(one.fan_in), one.shape) for one in contract.plan.parameters}
+    drawn = {one.name: draw.normal(0, 1.0 / np.sqrt(one.fan_in), one.shape) for one in contract.plan.parameters}
+    held = model.weights_of(contract.model)
+    return drawn | ({one.name: held.tensors[one.name] for one in contract.plan.frozen} if held else {})

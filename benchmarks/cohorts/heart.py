@@ -9,7 +9,9 @@ from compose.heart import FEATURES, SCHEMA, TARGET, hospital_tables, reference_s
 from protocol.training_study import TrainingContract
 from silo_node.dataset.schema import parse_schema
 
-_COLUMNS: Final = {column.name: column.model_dump() for column in parse_schema(SCHEMA, "compose.heart").expanded}
+_COLUMNS: Final = {
+    column.name: column.model_dump(exclude={"category"}) for column in parse_schema(SCHEMA, "compose.heart").expanded
+}
 
 # All values were chosen on 20 random splits, the reference one not among them.
 RECIPE: Final = Recipe(

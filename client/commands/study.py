@@ -7,6 +7,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from client.commands.forecast import simulate_
+from client.commands.graph import graph_
 from client.commands.options import (
     AsJson,
     Charter,
@@ -28,6 +29,7 @@ from protocol.study import contract_value
 
 app = typer.Typer(no_args_is_help=True, help="Studies: from a draft to a result.")
 app.command("try")(try_)
+app.command("graph")(graph_)
 app.command("simulate")(simulate_)
 app.command("profile")(profile_)
 

@@ -9,7 +9,7 @@ from protocol.rounds import charge_id, last_round, round_events
 from protocol.spend import Cost
 from protocol.study import study_cost
 from silo_node.agent.silo import Silo, use_of
-from silo_node.dataset.catalogue import Dataset
+from silo_node.dataset.registration import Dataset
 from silo_node.ledger.budget import Refused
 from silo_node.ledger.caps import Use
 from silo_node.ledger.forecast import Forecast, Pending, forecast

@@ -1,6 +1,7 @@
 """The silo's day: poll the hub, verify what it shows, do what follows, one thing at a time."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 import structlog
@@ -35,12 +36,15 @@ from silo_node.errors import (
     PolicyRefused,
     RunnerFailed,
     SelfTestFailed,
+    SourceUnreachable,
     StudyHalted,
 )
 from silo_node.hub_client.retry import Backoff
 
 log = structlog.get_logger()
 MAX_RUNNER_FAILURES = 3
+SOURCE_PAUSE = timedelta(seconds=10)
+"""How long a source that doesn't answer is left alone; asking it takes the time of a process."""
 
 
 class Agent:
@@ -53,6 +57,7 @@ class Agent:
         self._studies = Studies(silo.tasks.entries())
         self._jobs = jobs_of(silo)
         self._runner_failures: dict[str, int] = {}
+        self._without_source: dict[str, datetime] = {}
         self._try_again = False
         self._candidate = ""
         self._shelf = ShelfKeeper(silo)
@@ -162,7 +167,7 @@ class Agent:
             return False
 
     def _step(self, study: Study) -> bool:
-        if self._silo.tasks.halted(study.id) is not None:
+        if self._silo.tasks.halted(study.id) is not None or self._paused_for_source(study):
             return False
         try:
             broken = self._studies.broken.get(study.id)
@@ -171,12 +176,16 @@ class Agent:
             took = self._next(study)
             if took:
                 self._runner_failures.pop(study.id, None)
+                self._without_source.pop(study.id, None)
             return took
         except StudyHalted as problem:
             self._halt(study, str(problem), str(problem))
         except OptOutsRefused as problem:
             # Fail closed, and leave no study: nothing is read until the owner mends the list.
             log.error("opt-outs-unusable", study=study.id[:12], problem=str(problem))
+            return False
+        except SourceUnreachable as problem:
+            self._source_unreachable(study, problem)
             return False
         except DatasetRefused as problem:
             self._halt(study, str(problem), UNUSABLE)
@@ -218,6 +227,17 @@ class Agent:
             log.warning("hub-refused", study=study.id[:12], problem=str(refusal))
         self._silo.voice.note("halt", reason, study.id)
         self._silo.tasks.halt(study.id, reason)
+
+    def _source_unreachable(self, study: Study, problem: SourceUnreachable) -> None:
+        """Leaves no study: the round goes on without this silo, which takes part again once the source answers."""
+        log.warning("source-unreachable", study=study.id[:12], problem=str(problem))
+        if study.id not in self._without_source:
+            self._silo.voice.note("warning", f"{problem}; it is tried again while the study runs", study.id)
+        self._without_source[study.id] = self._silo.clock() + SOURCE_PAUSE
+
+    def _paused_for_source(self, study: Study) -> bool:
+        until = self._without_source.get(study.id)
+        return until is not None and self._silo.clock() < until
 
     def _runner_failed(self, study: Study, problem: RunnerFailed) -> None:
         failures = self._runner_failures.get(study.id, 0) + 1

@@ -8,8 +8,8 @@ ever held. What comes of it is for the owner's eyes: it is in no statement, and 
 from dataclasses import dataclass
 
 from silo_node.agent.silo import Silo
-from silo_node.dataset.catalogue import Checked, Dataset, Registration
 from silo_node.dataset.persons import TAG_BYTES, in_both
+from silo_node.dataset.registration import Checked, Dataset, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
 
 

@@ -14,7 +14,7 @@ from silo_node.agent.answers import studies_of
 from silo_node.agent.memory import head_signed
 from silo_node.agent.reconciling import Charged, Said, said_by
 from silo_node.agent.silo import Silo, use_of
-from silo_node.dataset.catalogue import Dataset
+from silo_node.dataset.registration import Dataset
 from silo_node.errors import LedgerDamaged
 from silo_node.ledger.budget import Admitted, PrivacyDomain, Recovered, Refused, Registered, Rule, Settled
 from silo_node.ledger.caps import Cap, Capped, unnamed

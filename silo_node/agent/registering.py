@@ -7,7 +7,7 @@ from silo_node.agent.newcomers import compare_persons, note_other_persons
 from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.silo import Silo, published_columns
 from silo_node.agent.voice import Opening, Saying
-from silo_node.dataset.catalogue import Checked, Dataset, Registration
+from silo_node.dataset.registration import Checked, Dataset, Registration
 from silo_node.errors import DatasetRefused, HubRefused, HubUnreachable
 from silo_node.ledger.budget import PrivacyDomain, Refused
 

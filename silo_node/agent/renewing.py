@@ -8,7 +8,7 @@ from silo_node.agent.newcomers import compare_persons
 from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.silo import Silo
 from silo_node.agent.study import Study
-from silo_node.dataset.catalogue import Checked, Dataset, Registration
+from silo_node.dataset.registration import Checked, Dataset, Registration
 from silo_node.errors import StudyHalted
 
 

@@ -4,7 +4,7 @@ import structlog
 
 from protocol.charter import Charter
 from silo_node.agent.silo import Silo, published_columns
-from silo_node.dataset.catalogue import Dataset
+from silo_node.dataset.registration import Dataset
 from silo_node.dataset.shelf import Published, Shelf
 from silo_node.errors import SiloError
 

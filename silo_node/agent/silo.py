@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from protocol.canonical import digest
-from protocol.clauses import Column
+from protocol.published_column import PublishedColumn
 from protocol.round_record import RoundRecord
 from protocol.sealing.parameters import Layout
 from protocol.sealing.secret import StudySecret
@@ -17,7 +17,8 @@ from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Answer, Tasks
 from silo_node.agent.voice import Voice
 from silo_node.agent.voyage import Voyage
-from silo_node.dataset.catalogue import Catalogue, Dataset
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Dataset
 from silo_node.errors import HubDistrusted
 from silo_node.hub_client.identity import Identity
 from silo_node.hub_client.session import HubSession
@@ -126,6 +127,6 @@ def registered_dataset(catalogue: Catalogue, ledger: Ledger, use: Use) -> Regist
     return RegisteredDataset(name, columns, dataset.published_rows, room.balance, sensitivity, room.caps)
 
 
-def published_columns(dataset: Dataset) -> tuple[Column, ...]:
+def published_columns(dataset: Dataset) -> tuple[PublishedColumn, ...]:
     """The columns of a dataset as the consortium learns them."""
     return dataset.declared.expanded

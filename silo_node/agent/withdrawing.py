@@ -10,7 +10,7 @@ from protocol.training_study import TrainingContract
 from silo_node.agent.answers import studies_of
 from silo_node.agent.opt_out_record import OptOutRecord
 from silo_node.agent.silo import Silo
-from silo_node.dataset.catalogue import Dataset, Found
+from silo_node.dataset.registration import Dataset, Found
 from silo_node.errors import DatasetRefused
 from silo_node.runner.tasks import TraceTask
 

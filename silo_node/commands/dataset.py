@@ -9,15 +9,18 @@ from rich.table import Table
 
 from protocol.accounting import best_order
 from protocol.charter import Charter
+from silo_node.agent.answers import studies_of
+from silo_node.agent.forecasting import forecasts
 from silo_node.agent.opt_out_record import check_opt_outs
 from silo_node.agent.registering import register_dataset, try_to_publish
 from silo_node.agent.renewing import renew_dataset
 from silo_node.agent.shelving import keep_shelf, shelf_of
 from silo_node.agent.silo import Silo
 from silo_node.app import open_silo
+from silo_node.commands.ledger_tables import forecast_line
 from silo_node.commands.options import AsJson, Folder, out, print_json
 from silo_node.commands.profile_table import profile_tables
-from silo_node.dataset.catalogue import Dataset, Registration, register
+from silo_node.dataset.registration import Dataset, Registration, register
 from silo_node.dataset.schema import read_schema
 from silo_node.errors import DatasetRefused
 
@@ -68,7 +71,10 @@ def list_(folder: Folder = Path("silo")) -> None:
         for one in silo.catalogue.list():
             cap = (one.domain, one.unit, one.epsilon, one.delta)
             table.add_row(*(str(cell) for cell in (one.name, len(one.declared.names), one.published_rows, *cap)))
+        told = forecasts(silo, studies_of(silo))
     out.print(table)
+    for forecast in told:
+        out.print(forecast_line(forecast), highlight=False)
 
 
 @app.command("shelf")

@@ -106,12 +106,17 @@ def refuse(job: str, reason: Annotated[str, typer.Option()], folder: Folder = HE
 
 @app.command("run")
 def run(job: str, folder: Folder = HERE) -> None:
-    """Run an approved job once, in the sandbox, on the granted rows. What it gives is held here."""
+    """Run an approved job once, in the sandbox, on the granted rows. What it gives is held here.
+
+    Ends with 1 if the code failed or ran out of time.
+    """
     with open_silo(folder) as (silo, _):
         record = find(jobs_of(silo), job)
         with out.status(f"running, at most {record.asked.seconds} s"):
             held = run_job(silo, record, AnalysisBox)
-    out.print(f"{held.outcome}; held here: {len(held.outputs.files)} files. See: job outputs {record.job[:12]}")
+    out.print(f"{held.outcome}; files held here: {len(held.outputs.files)}. See: job outputs {record.job[:12]}")
+    if held.outcome != "finished":
+        raise typer.Exit(1)
 
 
 @app.command("outputs")

@@ -128,7 +128,7 @@ def recover(folder: Folder = Path("silo"), as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    parts = ", ".join(f"{number} {name}" for name, number in found.items() if name != "heads")
+    parts = ", ".join(f"{name} {number}" for name, number in found.items() if name != "heads")
     out.print(
         f"[green]Recovered[/green]: {parts} brought back; {recovery.heads} signed heads of the lost chain are on "
         "record. Nothing was refunded."

@@ -40,8 +40,8 @@ def print_caps(found: list[tuple[Balance, tuple[CapBalance, ...]]]) -> None:
 
 
 def forecast_line(one: DatasetForecast) -> str:
-    cost = one.forecast.cost_picos / PICOS
-    return f"[bold]{str(one)[0].upper()}{escape(str(one)[1:])}[/bold] ({escape(one.title)!s}, {cost:.4f} each)."
+    told = escape(f"{str(one)[0].upper()}{str(one)[1:]}")
+    return f"[bold]{told}[/bold] (like {escape(one.title)}, {one.forecast.share:.1%} of the budget each)."
 
 
 def words(standing: list[CapBalance], domain: PrivacyDomain) -> str:

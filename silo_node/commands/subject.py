@@ -10,7 +10,7 @@ from rich.table import Table
 
 from silo_node.agent.opt_out_record import check_opt_outs, take_opt_outs
 from silo_node.agent.silo import Silo
-from silo_node.agent.withdrawing import only_domain, parts_of, withdraw_people
+from silo_node.agent.withdrawing import Part, only_domain, parts_of, withdraw_people
 from silo_node.app import open_silo
 from silo_node.commands.options import AsJson, Folder, out, print_json
 from silo_node.errors import DatasetRefused, OptOutsRefused
@@ -112,14 +112,23 @@ def _warn_old(silo: Silo, domain: str) -> None:
 def _say_parts(silo: Silo, domain: str, person: str) -> None:
     parts = parts_of(silo, domain, person)
     if not parts:
-        out.print("No study of this silo has used rows under this id, by the datasets as they are now.")
+        out.print(
+            "No study of this silo has used rows under this id, by the datasets as they are now. If you expected "
+            "some, compare the id letter by letter with the subject column."
+        )
         return
     table = Table("study", "title", "its rows were", "outcome")
     for part in parts:
-        outcome = part.record.closed.outcome if part.record.closed else "under way"
-        table.add_row(part.record.study[:12], escape(part.record.contract.title), part.found, outcome)
+        table.add_row(part.record.study[:12], escape(part.record.contract.title), part.found, _outcome(part))
     out.print(table)
     out.print("By the datasets as they are now. What was computed can't be taken back; no later round has their rows.")
+
+
+def _outcome(part: Part) -> str:
+    record = part.record
+    if record.released_to:
+        return f"released to {', '.join(sorted(record.released_to))}"
+    return record.closed.outcome if record.closed else "under way"
 
 
 def _people(file: Path) -> list[str]:

@@ -8,8 +8,8 @@ from protocol.mock import as_text, mock_rows
 from silo_node.agent.silo import Silo, published_columns
 from silo_node.console.desk import Desk
 from silo_node.console.profile_view import ProfileView, profile_view
-from silo_node.dataset.catalogue import Dataset
 from silo_node.dataset.columns import DeclaredColumn
+from silo_node.dataset.registration import Dataset
 
 MOCK_ROWS: Final = 5
 MOCK_COLUMNS: Final = 12

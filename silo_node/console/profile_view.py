@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from silo_node.dataset.catalogue import Catalogue, Dataset
+from silo_node.dataset.catalogue import Catalogue
 from silo_node.dataset.profile import QUANTILES, ColumnProfile, Profile
+from silo_node.dataset.registration import Dataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from silo_node.agent.silo import Silo, use_of
 from silo_node.console.ledger_view import LedgerReading
 from silo_node.console.signing_preview import signed_fields
 from silo_node.console.verdict_view import Headlines, Verdict, verdict_view
-from silo_node.dataset.catalogue import Dataset
+from silo_node.dataset.registration import Dataset
 from silo_node.errors import PolicyRefused
 from silo_node.ledger.budget import Balance, Refused
 from silo_node.policy.explanation import Explanation

@@ -8,7 +8,7 @@ from protocol.record import StudyRecord
 from silo_node.agent.answering import Choice
 from silo_node.agent.job_memory import JobAnswer
 from silo_node.agent.silo import Silo
-from silo_node.dataset.catalogue import Dataset
+from silo_node.dataset.registration import Dataset
 
 AT_SIGNING: Final = "issued_at, nonce and journal_head"
 TYPES: Final[dict[Choice, str]] = {

@@ -1,29 +1,27 @@
 """The silo's datasets: what is registered, under which terms, and the one way to open it.
 
-A registration is a private JSON file of its own and is final: terms and published row counts are fixed when a
-dataset is registered (privacy.md). What it holds may be renewed under the same terms. Importing this module does not
-load polars: the agent lists datasets, and only the runner's process reads them.
+A registration is a private JSON file of its own. Importing this module does not load polars: the agent lists datasets,
+and only the runner's process reads them.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from protocol import canonical
 from protocol.clauses import Column, Unit
 from protocol.errors import Malformed
-from protocol.ids import NAME, DatasetName, Digest, DomainName, Strict, Timestamp
-from protocol.study import explain
+from protocol.ids import NAME, Timestamp
 from protocol.training_study import DataRequirement
 from silo_node.dataset.create_once import create_private
 from silo_node.dataset.keys import DatasetKeys
 from silo_node.dataset.opt_outs import OptOutList, OptOuts
 from silo_node.dataset.persons import PersonRegisters
-from silo_node.dataset.schema import Schema
+from silo_node.dataset.registration import Checked, Dataset, Found, Registration
 from silo_node.errors import ConfigRefused, DatasetRefused
 from silo_node.private_files import private_folder, read_private, write_private
 
@@ -36,92 +34,7 @@ if TYPE_CHECKING:
 
 PROFILES: Final = "profiles"
 
-
-Found = Literal["trained", "held out", "absent", "unreadable"]
-"""Where a person's rows are in a dataset, for a study that holds out a share of it."""
-
-
-class Registration(Strict):
-    """What an owner registers. ``published_rows`` is typed by the owner, and is all that others learn of the count."""
-
-    name: DatasetName
-    source: Annotated[str, Field(min_length=1, max_length=4096)]
-    declared: Schema
-    domain: DomainName
-    unit: Unit
-    epsilon: Annotated[float, Field(gt=0, le=100)]
-    delta: Annotated[float, Field(gt=0, lt=0.1)]
-    order: Annotated[int, Field(ge=2, le=256)]
-    published_rows: Annotated[int, Field(ge=1, le=10**10)]
-
-
-class Dataset(Registration):
-    """A registered dataset: ``commitment`` is the keyed digest of schema and source.
-
-    ``lists_opt_outs``: its domain has a list of opt-outs, and without that list nothing is read. ``lists_persons``: all
-    subjects that it ever held stand in its domain's register of persons.
-    """
-
-    format: Literal["consortia-dataset/1"]
-    commitment: Digest
-    added_at: Timestamp
-    renewed_at: Timestamp | None = None
-    lists_opt_outs: bool = False
-    lists_persons: bool = False
-
-
 _Registered = TypeVar("_Registered", bound=Registration)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Checked:
-    """What a full reading of a source found. All but ``commitment`` is private: for the owner's eyes only.
-
-    ``persons`` are the tags of its subjects, see ``silo_node.dataset.persons``; empty where no column names them.
-    """
-
-    commitment: str
-    rows: int
-    clamped: dict[str, int]
-    left_out: int = 0
-    profile: dict[str, Any] = field(default_factory=dict)
-    persons: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"Checked(commitment={self.commitment!r}, counts redacted)"
-
-
-def default_unit(schema: Schema) -> Unit:
-    """``subject`` wherever a subject column exists."""
-    return "record" if schema.subject is None else "subject"
-
-
-def register(
-    name: str,
-    source: Path,
-    schema: Schema,
-    domain: str,
-    epsilon: float,
-    delta: float,
-    order: int,
-    published_rows: int,
-    unit: Unit | None = None,
-) -> Registration:
-    """A registration from an owner's words. Raises ``DatasetRefused`` naming each field that is wrong."""
-    try:
-        return Registration(
-            name=name,
-            source=str(source.absolute()),
-            declared=schema,
-            domain=domain,
-            unit=unit or default_unit(schema),
-            epsilon=epsilon,
-            delta=delta,
-            order=order,
-            published_rows=published_rows,
-        )
-    except ValidationError as error:
-        raise DatasetRefused(f"dataset registration refused: {explain(error)}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +152,7 @@ class Catalogue:
         """The people who opted out of the dataset's privacy domain."""
         return self._opted_out(dataset.domain, dataset.lists_opt_outs)
 
-    def find(self, name: str, person: str, test_share: float) -> "Found":
+    def find(self, name: str, person: str, test_share: float) -> Found:
         """Where the person's rows are in dataset ``name`` as it is now. For the runner's process."""
         from silo_node.dataset.reading import find_person
 

@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from protocol.clauses import Column
 from protocol.ids import ColumnName, Printable, Strict
+from protocol.published_column import PublishedColumn
 
 Kind = Literal["number", "integer", "binary", "category", "image"]
 
@@ -77,15 +77,15 @@ class DeclaredColumn(Strict):
         """``value`` as a part of a column's name: lower case, and _ for whatever is no letter or digit of ASCII."""
         return re.sub("[^a-z0-9]+", "_", value.lower()).strip("_")
 
-    def expanded(self) -> tuple[Column, ...]:
+    def expanded(self) -> tuple[PublishedColumn, ...]:
         """The columns of numbers that this one becomes, in the order in which their values are read."""
         if self.categories is not None:
-            return tuple(_binary(f"{self.name}_{self.slug(value)}") for value in self.categories)
+            return tuple(_binary(f"{self.name}_{self.slug(value)}", category=self.name) for value in self.categories)
         if self.image is not None:
-            return tuple(Column(name=name, kind="number", minimum=0.0, maximum=1.0) for name in self._pixels())
+            return tuple(_number(name, 0.0, 1.0) for name in self._pixels())
         if self.kind == "binary":
             return (_binary(self.name, self.unit),)
-        return (Column(name=self.name, kind="number", minimum=self.minimum, maximum=self.maximum, unit=self.unit),)
+        return (_number(self.name, self.minimum, self.maximum, self.unit),)
 
     def _longest_name(self) -> int:
         added = [len(self.slug(value)) + 1 for value in self.categories or ()]
@@ -111,5 +111,9 @@ class DeclaredColumn(Strict):
         return whole and self.minimum <= value <= self.maximum
 
 
-def _binary(name: str, unit: str = "") -> Column:
-    return Column(name=name, kind="binary", minimum=0.0, maximum=1.0, unit=unit)
+def _binary(name: str, unit: str = "", category: str | None = None) -> PublishedColumn:
+    return PublishedColumn(name=name, kind="binary", minimum=0.0, maximum=1.0, unit=unit, category=category)
+
+
+def _number(name: str, minimum: float, maximum: float, unit: str = "") -> PublishedColumn:
+    return PublishedColumn(name=name, kind="number", minimum=minimum, maximum=maximum, unit=unit)

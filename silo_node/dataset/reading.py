@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from protocol.clauses import Column, Unit
 from protocol.training_study import DataRequirement
-from silo_node.dataset.catalogue import Checked, Dataset, Found, Registration
 from silo_node.dataset.fingerprint import Seal, same
 from silo_node.dataset.keys import DatasetKeys
 from silo_node.dataset.measurements import Measurements, check_columns, measurements_for
@@ -16,6 +15,7 @@ from silo_node.dataset.opt_outs import OptOutList
 from silo_node.dataset.persons import persons_key
 from silo_node.dataset.problems import ContentRefused
 from silo_node.dataset.profile import profile_of
+from silo_node.dataset.registration import Checked, Dataset, Found, Registration
 from silo_node.dataset.rows import Rows, check_requirement, check_unit, needed_columns, rows_for
 from silo_node.dataset.sources.opening import open_source
 from silo_node.dataset.split import named_identities, row_tags, tags_of, training_mask

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from protocol.clauses import Column
 from protocol.ids import ColumnName, Sentence, Strict
+from protocol.published_column import PublishedColumn
 from protocol.study import explain
 from protocol.training_study import DataRequirement
 from silo_node.dataset.columns import DeclaredColumn
@@ -62,7 +63,7 @@ class Schema(Strict):
         return self
 
     @property
-    def expanded(self) -> tuple[Column, ...]:
+    def expanded(self) -> tuple[PublishedColumn, ...]:
         """The columns of numbers that contracts may ask for, in the order of the declaration."""
         return tuple(column for declared in self.columns for column in declared.expanded())
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from protocol import canonical
-from protocol.clauses import Column
 from protocol.ids import NAME
 from protocol.mock import NOTICE, mock_rows, schema_digest, usual_count
+from protocol.published_column import PublishedColumn
 from silo_node.dataset.audience import may_read, readers_of, silo_address, write_readers
 from silo_node.errors import ConfigRefused, DatasetRefused
 from silo_node.private_files import private_folder, read_private, sync_folder, write_private
@@ -41,7 +41,7 @@ class Published:
 
     name: str
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[PublishedColumn, ...]
     rows: int
     commitment: str
 

@@ -56,8 +56,8 @@ class Conversion:
         raise ExportRefused("the exported program has no output")
 
     def _convert(self, traced: Traced) -> None:
-        target, given = str(traced.target), _arguments(traced)
-        if target == "aten._assert_tensor_metadata.default":
+        target, given = str(traced.target), operators.arguments_of(traced)
+        if target in operators.VALUELESS:
             return
         if target in operators.SAME:
             self._same(traced, given)
@@ -146,6 +146,8 @@ class Conversion:
 
     def _numbers(self, traced: Traced, given: Any) -> list[int]:
         """The values of a constant index."""
+        while isinstance(given, Traced) and str(given.target) in operators.VALUELESS:
+            given = given.args[0]
         signature, name = self.program.graph_signature, getattr(given, "name", "")
         kept = signature.inputs_to_lifted_tensor_constants.get(name) or signature.inputs_to_buffers.get(name)
         held = self.program.constants.get(kept or "", self.program.state_dict.get(kept or ""))
@@ -245,17 +247,3 @@ class Conversion:
             needed |= set(node["inputs"]) if node["name"] in needed else set()
         kept = [node for node in self._nodes if node["name"] in needed]
         return Graph.model_validate_json(json.dumps({"format": "consortia-graph/1", "nodes": kept}))
-
-
-def _arguments(traced: Traced) -> Attributes:
-    """An operator's arguments by name, those left out by their defaults."""
-    found = {}
-    schema: Any = getattr(traced.target, "_schema", None)
-    if schema is None:
-        raise operators.refused(str(traced.target))
-    for place, argument in enumerate(schema.arguments):
-        default = argument.default_value
-        found[argument.name] = (
-            traced.args[place] if place < len(traced.args) else traced.kwargs.get(argument.name, default)
-        )
-    return found

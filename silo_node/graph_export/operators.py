@@ -7,6 +7,8 @@ node can't have. What has no translation is refused by name, with what to use in
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from torch.fx import Node as Traced
+
 from protocol.graph_shapes import Shape
 from silo_node.graph_export.errors import ExportRefused
 
@@ -18,6 +20,9 @@ SAME: Final = frozenset(
     | {"aten.alias.default", "aten.detach.default", "aten.detach_.default"}
 )
 """Give what they read; dropout does since a model is exported as it evaluates."""
+
+VALUELESS: Final = frozenset({"aten._assert_tensor_metadata.default", "aten.lift_fresh_copy.default"})
+"""Give nothing that a node could read: a check of the trace, and a constant index."""
 
 SHAPES: Final = frozenset(
     {"aten.reshape.default", "aten.view.default", "aten._unsafe_view.default", "aten.flatten.using_ints"}
@@ -37,6 +42,7 @@ _REMEDIES: Final = {
     "batch_norm": "it mixes the records of a batch; use torch.nn.GroupNorm",
     "native_batch_norm": "it mixes the records of a batch; use torch.nn.GroupNorm",
     "instance_norm": "use torch.nn.GroupNorm with as many groups as channels",
+    "conv2d": "give its padding as numbers",
     "silu": "use GELU or ReLU",
     "leaky_relu": "use ReLU or GELU",
     "softmax": "the model's one logit needs none; leave it out",
@@ -108,6 +114,20 @@ TRANSLATIONS: Final[dict[str, Callable[[Arguments], Attributes]]] = {
     "aten.avg_pool2d.default": avg_pool2d,
     "aten.adaptive_avg_pool2d.default": adaptive_avg_pool2d,
 }
+
+
+def arguments_of(traced: Traced) -> Attributes:
+    """An operator's arguments by name, those left out by their defaults."""
+    found = {}
+    schema: Any = getattr(traced.target, "_schema", None)
+    if schema is None:
+        raise refused(str(traced.target))
+    for place, argument in enumerate(schema.arguments):
+        default = argument.default_value
+        found[argument.name] = (
+            traced.args[place] if place < len(traced.args) else traced.kwargs.get(argument.name, default)
+        )
+    return found
 
 
 def affine(target: str, number: float) -> tuple[float, float]:

@@ -21,6 +21,12 @@ class Forecast:
     left_picos: Cost
     more: int
     bound_by: str
+    budget_picos: Cost
+
+    @property
+    def share(self) -> float:
+        """One such study in shares of the domain's whole budget."""
+        return self.cost_picos / self.budget_picos
 
 
 def forecast(room: Room, cost_picos: Cost, pending: Pending = ()) -> Forecast:
@@ -35,7 +41,7 @@ def forecast(room: Room, cost_picos: Cost, pending: Pending = ()) -> Forecast:
     fits = [(left // cost_picos, "")]
     fits += [(_fit(cap, cost_picos, pending), str(cap.cap)) for cap in room.caps]
     more, bound_by = min(fits, key=lambda one: one[0])
-    return Forecast(cost_picos, left, more, bound_by)
+    return Forecast(cost_picos, left, more, bound_by, room.balance.domain.cap_picos)
 
 
 def _fit(cap: CapBalance, cost_picos: Cost, pending: Pending) -> int:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -70,6 +70,8 @@ class AnalysisBox:
             raise RunnerFailed("reviewed code runs only under bubblewrap, which doesn't work here: install bubblewrap")
 
     def run(self, analysis: Analysis) -> Ended:
+        # Inside, the working folder is another one: a path that is relative to this one's leads nowhere there.
+        analysis = replace(analysis, bundle=analysis.bundle.absolute(), rows=analysis.rows.absolute())
         limits = Limits(memory_mib=analysis.memory_mib, scratch_mib=SCRATCH_MIB, file_mib=SCRATCH_MIB)
         box = Box(limits, readable=(analysis.bundle, analysis.rows), environment=_ONE_THREAD)
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from silo_node.dataset.schema import Schema
-from silo_node.errors import DatasetRefused, RunnerFailed, SiloError
+from silo_node.errors import DatasetRefused, RunnerFailed, SiloError, SourceUnreachable
 from silo_node.runner.box.code import ROOT
 
 _PROGRAM: Final = ("-P", "-s", "-m", "silo_node.runner.fetching")
@@ -33,7 +33,9 @@ class Query:
 class Fetching:
     """A query that is being asked, whose answer goes into ``file`` (0600), within ``limit_s`` seconds.
 
-    When no more of the answer will come, whole or not, the file is made 0400: who reads it then knows.
+    When no more of the answer will come, whole or not, the file is made 0400: who reads it then knows. A failure is
+    ``DatasetRefused`` with what is wrong with the query or the database, ``SourceUnreachable`` where the database
+    doesn't answer for now, or ``RunnerFailed``.
     """
 
     def __init__(self, query: Query, file: BinaryIO, limit_s: float) -> None:
@@ -86,7 +88,7 @@ class Fetching:
                 )
         refusal = _refusal(answer[:_ANSWER_BYTES])
         if refusal is not None:
-            return DatasetRefused(refusal)
+            return refusal
         if process.returncode != 0 and not self._given_up.is_set():
             return RunnerFailed(f"the process that asks the database ended with exit status {process.returncode}")
         return None
@@ -105,12 +107,15 @@ class Fetching:
         )
 
 
-def _refusal(answer: bytes) -> str | None:
+def _refusal(answer: bytes) -> DatasetRefused | None:
     try:
         said = json.loads(answer)
     except ValueError:
         return None
-    return str(said["refused"]) if isinstance(said, dict) and "refused" in said else None
+    if not isinstance(said, dict) or "refused" not in said:
+        return None
+    reason = str(said["refused"])
+    return SourceUnreachable(reason) if said.get("passes") else DatasetRefused(reason)
 
 
 def main(arguments: list[str]) -> int:
@@ -134,7 +139,7 @@ def main(arguments: list[str]) -> int:
         with os.fdopen(int(arguments[1]), "wb") as file:
             write_fetched(file, source.arrow(schema))
     except DatasetRefused as refusal:
-        sys.stdout.write(json.dumps({"refused": str(refusal)}))
+        sys.stdout.write(json.dumps({"refused": str(refusal), "passes": isinstance(refusal, SourceUnreachable)}))
         return 1
     except OSError as error:
         sys.stdout.write(json.dumps({"refused": f"what the query gives cannot be kept: {error.strerror}"}))

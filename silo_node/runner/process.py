@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self, TypeVar
 
-from silo_node.dataset.catalogue import Catalogue, Checked, Found, Registration
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Checked, Found, Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
 from silo_node.runner.box.box import Level
 from silo_node.runner.box.running import status_of

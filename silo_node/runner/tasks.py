@@ -19,8 +19,8 @@ from protocol.spend import Event, Gaussian, SampledGaussian
 from protocol.statistics_study import StatisticsContract, statistics_events
 from protocol.study import StudyContract, contract_value, parse_contract
 from protocol.training_study import TrainingContract, evaluation_events, normalisation_events, training_events
-from silo_node.dataset.catalogue import Checked, Found, Registration
 from silo_node.dataset.persons import TAG_BYTES
+from silo_node.dataset.registration import Checked, Found, Registration
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 
 

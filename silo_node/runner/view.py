@@ -7,7 +7,8 @@ Not the other datasets, nor the silo's own keys, its ledger, journal and studies
 from dataclasses import dataclass
 from pathlib import Path
 
-from silo_node.dataset.catalogue import Catalogue, Dataset, Registration
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Dataset, Registration
 from silo_node.dataset.sources.description import files_of, needs_network
 from silo_node.runner.fetching import Query
 from silo_node.runner.tasks import CheckTask, ExtractTask, Task, TraceTask

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 from numpy.typing import NDArray
 
 from protocol.graph_plan import Parameter
+from protocol.model import starts_from_weights, weights_of
 from protocol.training_study import TrainingContract
 
 Floats = NDArray[np.float64]
@@ -28,11 +29,16 @@ def initial_runs(contract: TrainingContract, study: str) -> Iterator[Floats]:
     weights are uniform in [-b, b) with b = sqrt(6 / inputs) (He et al., "Delving Deep into Rectifiers", 2015); of an
     embedding b = sqrt(3): AES-256 in counter mode under SHA-256("consortia/initial/v1" NUL study), 8 bytes a weight
     in the vector's order, the top 53 bits of each little-endian word k giving k 2^-52 - 1. Only integer operations
-    and elementwise IEEE arithmetic: no library's generator decides.
+    and elementwise IEEE arithmetic: no library's generator decides. A contract may say that all starts from weights
+    that it holds.
     """
     key = hashlib.sha256(_INITIAL + bytes.fromhex(study)).digest()
     stream = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
+    held = weights_of(contract.model) if starts_from_weights(contract.model) else None
     for parameter in contract.plan.trained:
+        if held is not None:
+            yield held.tensors[parameter.name].ravel()
+            continue
         for at in range(0, parameter.length, _RUN):
             yield _run(parameter, min(_RUN, parameter.length - at), stream)
 

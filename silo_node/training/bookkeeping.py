@@ -79,7 +79,22 @@ class BookKeeping:
         if self._is_sound is None:
             return None
         copy = deepcopy(self._model).float()
+        _lay_out(copy)
         return copy if self._is_sound(copy, shape) else None
+
+
+@torch.no_grad()
+def _lay_out(model: nn.Module) -> None:
+    """Put the channels of images last in memory: pooling and copying windows are several times as fast.
+
+    Not with GroupNorm, whose variances torch takes from single precision sums of squares then: 1e-4 off, not 1e-6.
+    """
+    if any(isinstance(layer, nn.GroupNorm) for layer in model.modules()):
+        return
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            # Not contiguous(): that leaves the strides of a single channel, and torch goes by strides.
+            layer.weight.data = torch.empty_like(layer.weight, memory_format=torch.channels_last).copy_(layer.weight)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,12 +65,16 @@ class OuterProducts:
 
 
 class WrittenOut:
-    """Gradients as they are: by parameter's name, (n, ...) with the parameter's shape behind."""
+    """Gradients as they are: by parameter's name, (n, ...) with the parameter's shape behind.
 
-    def __init__(self, gradients: dict[str, Tensor]) -> None:
+    orders: for a parameter whose dimensions stand in another order there, the order that brings them back.
+    """
+
+    def __init__(self, gradients: dict[str, Tensor], orders: dict[str, tuple[int, ...]] | None = None) -> None:
         self.parts: tuple[Tensor, ...] = tuple(gradients.values())
-        self._gradients = {name: gradient.flatten(1).double() for name, gradient in gradients.items()}
+        self._gradients = {name: gradient.flatten(1) for name, gradient in gradients.items()}
         self._shapes = {name: gradient.shape[1:] for name, gradient in gradients.items()}
+        self._orders = orders or {}
 
     def squares(self) -> tuple[Tensor, Tensor]:
         """See `LayerGradients`."""
@@ -79,9 +83,11 @@ class WrittenOut:
 
     def weighted(self, scale: Tensor) -> dict[str, Tensor]:
         """See `LayerGradients`."""
-        return {
-            name: scaled_sum(gradient, scale).view(self._shapes[name]) for name, gradient in self._gradients.items()
-        }
+        sums = {}
+        for name, gradient in self._gradients.items():
+            total = scaled_sum(gradient, scale).view(self._shapes[name])
+            sums[name] = total.permute(self._orders[name]) if name in self._orders else total
+        return sums
 
 
 class LookedUp:
@@ -140,26 +146,34 @@ def _looked_up(layer: nn.Embedding, before: Tensor, error: Tensor) -> LayerGradi
 
 
 def _convolution(layer: nn.Conv2d, before: Tensor, error: Tensor) -> LayerGradients:
-    gradients = {}
+    gradients: dict[str, Tensor] = {}
+    channels_last = before.shape[1] > 1 and before.is_contiguous(memory_format=torch.channels_last)
     if _trains(layer, "weight"):
-        windows = _windows(layer, before)  # (n * groups, window, positions)
+        windows = _windows(layer, before, channels_last)
         by_group = error.reshape(len(windows), layer.out_channels // layer.groups, -1)
-        gradient = torch.bmm(by_group, windows.transpose(1, 2))
-        gradients["weight"] = gradient.view(len(error), *layer.weight.shape)
+        per_group, size = layer.in_channels // layer.groups, layer.kernel_size
+        shape = (*size, per_group) if channels_last else (per_group, *size)
+        gradients["weight"] = torch.bmm(by_group, windows).view(len(error), layer.out_channels, *shape)
     if _trains(layer, "bias"):
         gradients["bias"] = error.flatten(2).sum(2)
-    return WrittenOut(gradients)
+    return WrittenOut(gradients, {"weight": (0, 3, 1, 2)} if channels_last else {})
 
 
-def _windows(layer: nn.Conv2d, before: Tensor) -> Tensor:
-    """What each place of the output saw: (n * groups, inputs * height * width of the kernel, places)."""
+def _windows(layer: nn.Conv2d, before: Tensor, channels_last: bool) -> Tensor:
+    """What each place of the output saw: (n * groups, places, window).
+
+    A window's values stand in the order in which ``before`` has them in memory, so that whole runs are copied:
+    height, width, channel where channels are last there, else channel, height, width.
+    """
     (high, wide), (down, right), (over, along) = layer.kernel_size, layer.stride, layer.dilation
     above, aside = cast("tuple[int, int]", layer.padding)  # choice_for leaves padding given as a word to the hooks
-    padded = functional.pad(before, (aside, aside, above, above))
+    padded = functional.pad(before, (aside, aside, above, above)) if above or aside else before
     seen = padded.unfold(2, over * (high - 1) + 1, down).unfold(3, along * (wide - 1) + 1, right)
-    seen = seen[..., ::over, ::along].permute(0, 1, 4, 5, 2, 3)
-    places = seen.shape[4] * seen.shape[5]
-    return seen.reshape(len(before) * layer.groups, -1, places)
+    seen = seen[..., ::over, ::along].view(len(before), layer.groups, -1, *seen.shape[2:4], high, wide)
+    groups, places = len(before) * layer.groups, seen.shape[3] * seen.shape[4]
+    if channels_last:
+        return seen.permute(0, 1, 3, 4, 5, 6, 2).reshape(groups, places, -1)
+    return seen.permute(0, 1, 2, 5, 6, 3, 4).reshape(groups, -1, places).transpose(1, 2)
 
 
 def _group_norm(layer: nn.GroupNorm, before: Tensor, error: Tensor) -> LayerGradients:
@@ -183,9 +197,9 @@ def _affine(layer: nn.Module, normal: Tensor, error: Tensor, over_places: Callab
 
 
 def _squared_norms(rows: Tensor) -> Tensor:
-    """Of rows (n, k), without n k squares in memory."""
-    squares: Tensor = torch.linalg.vector_norm(rows, dim=1).square()
-    return squares
+    """Of rows (n, k), added up in float64 without n k of them in memory."""
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+    return norms.square()
 
 
 def _each_once(index: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:

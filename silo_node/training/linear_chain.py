@@ -56,8 +56,8 @@ class LinearChain:
 
 def _squares(rows: Tensor) -> Tensor:
     """The squared norms (n,) of rows (n, k), without k n squares in memory."""
-    squares: Tensor = torch.linalg.vector_norm(rows, dim=1).square()
-    return squares
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return norms.square()
 
 
 def _logit_errors(logits: Tensor, target: Tensor) -> Tensor:

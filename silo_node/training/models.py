@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from protocol.model import weights_of
 from protocol.training_study import TrainingContract
 from silo_node.training.errors import TrainingRefused
 from silo_node.training.graph_model import GraphModel, is_chain, layer_of
@@ -29,8 +30,20 @@ def build(contract: TrainingContract, parameters: Floats) -> nn.Module:
         model: nn.Module = nn.Sequential(*(layer for step in plan.steps if (layer := layer_of(step)) is not None))
     else:
         model = GraphModel(plan)
+    _freeze(model, contract)
     load(model, parameters)
     return model
+
+
+def _freeze(model: nn.Module, contract: TrainingContract) -> None:
+    """Puts the contract's own values into what training doesn't move."""
+    weights = weights_of(contract.model)
+    if weights is None:
+        return
+    with torch.no_grad():
+        for parameter, planned in zip(model.parameters(), contract.plan.parameters, strict=True):
+            if not planned.trained:
+                parameter.copy_(torch.from_numpy(weights.tensors[planned.name]))
 
 
 def load(model: nn.Module, parameters: Floats) -> None:

@@ -20,7 +20,7 @@ BUDGET_BYTES: Final = 64 * 2**20
 """What the activations and written-out gradients of a piece may take: little enough to stay near the processor."""
 
 _MOST_ROWS: Final = 2048
-_MOST_PLACES: Final = 32
+_MOST_PLACES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)

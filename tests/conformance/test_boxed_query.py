@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from silo_node.dataset.catalogue import Catalogue, Registration, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Registration, register
 from silo_node.dataset.schema import parse_schema
-from silo_node.errors import DatasetRefused, RunnerFailed
+from silo_node.errors import DatasetRefused, RunnerFailed, SourceUnreachable
 from silo_node.runner.box.box import Level
 from silo_node.runner.lent_files import FOLDER
 from silo_node.runner.level import holds, sandbox_level
@@ -69,6 +71,20 @@ def test_what_a_box_without_network_reads_is_what_the_query_gives(
         assert modes == ({} if level == "bubblewrap" else {"answer.fetched": 0o400, "rows": 0o600, "copy": 0o600})
         assert (silo.folder / FOLDER).stat().st_mode & 0o777 == 0o700
     assert left(silo) == []
+
+
+def test_a_database_that_is_away_is_told_from_one_that_gives_something_else(
+    asked: Registration, silo: Catalogue, runner: Runner
+) -> None:
+    silo.add(asked, runner.check, AT)
+    runner.close()
+    source = Path(asked.source)
+    there = source.read_text()
+    source.write_text(re.sub(r"(?m)^host: .*$", f"host: {source.parent}", there))
+    with pytest.raises(SourceUnreachable, match="cannot be reached"):
+        runner.extract(ExtractTask("clinic", ("age",)), io.BytesIO())
+    source.write_text(there)
+    runner.extract(ExtractTask("clinic", ("age",)), io.BytesIO())
 
 
 def test_a_database_that_has_changed_since_is_not_computed_on(

@@ -10,8 +10,8 @@ import numpy as np
 from protocol.charter import charter_digest
 from protocol.membership_statements import CharterPublished
 from silo_node.config import SiloConfig, save
-from silo_node.dataset.catalogue import Checked
 from silo_node.dataset.profile import profile_of
+from silo_node.dataset.registration import Checked
 from silo_node.dataset.table import Table
 from silo_node.private_files import private_folder, write_private
 from tests.sample_study import contract, contract_values

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from protocol.mock import as_text, mock_rows
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.silo import published_columns
+from silo_node.ledger.caps import EACH, Cap
 from tests.console.owner_rig import Terminal, make_owner, propose
 from tests.sample_study import consortium
 from tests.unit.silo_node.agent.story import run_round
@@ -101,6 +102,13 @@ def test_the_pages_show_what_the_commands_show(tab, home, studies, node):
     share = node.silo.ledger.balance("patients").spent_picos / node.silo.ledger.balance("patients").domain.cap_picos
     expect(tab.get_by_role("img", name=f"Budget of patients: {100 * share:.1f} % spent")).to_be_visible()
     expect(tab.get_by_role("row", name=re.compile("Early signs of heart failure 1 "))).to_be_visible()
+    expect(tab.get_by_text(re.compile("At this rate dataset heart serves [0-9]+ more such stud"))).to_be_visible()
+    node.silo.ledger.cap(Cap("patients", "recipient", EACH, node.silo.ledger.balance("patients").domain.cap_picos // 4))
+    tab.reload()
+    expect(tab.get_by_role("row", name=re.compile("each recipient 25.0 % "))).to_be_visible()
+    expect(tab.get_by_role("row", name=re.compile("the cap on each recipient missing in the log"))).to_be_visible()
+    tab.goto(f"{home}requests/{studies[0]}")
+    expect(tab.get_by_text(re.compile("After it there is room for [0-9]+ more stud"))).to_be_visible()
     tab.goto(home + "journal")
     entries = [*node.journal.entries()]
     assert tab.locator("tbody tr").count() == len(entries)

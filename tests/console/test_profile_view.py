@@ -7,7 +7,8 @@ import pytest
 
 from silo_node.console.dataset_view import ColumnView, dataset_view
 from silo_node.console.profile_view import profile_view
-from silo_node.dataset.catalogue import Catalogue, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import register
 from silo_node.dataset.schema import Schema
 
 SCHEMA = {

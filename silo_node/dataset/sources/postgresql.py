@@ -18,7 +18,7 @@ from silo_node.dataset.sources.description import PostgresqlDescription
 from silo_node.dataset.sources.read_ahead import read_ahead
 from silo_node.dataset.sources.source import Take, check_header
 from silo_node.dataset.sources.sqlite import ordered
-from silo_node.errors import ConfigRefused, DatasetRefused
+from silo_node.errors import ConfigRefused, DatasetRefused, SourceUnreachable
 from silo_node.private_files import read_private
 
 _TLS: Final = {"verify-full": "verify-full", "require": "require", "none": "disable"}
@@ -26,6 +26,8 @@ _SAID: Final = {
     "25006": "the query writes; only a query that reads is run",
     "42501": "the user may not read what the query asks for",
 }
+_PASSING: Final = ("08", "53", "57P")
+"""Classes of SQLSTATE that pass by themselves: connection lost, no resources left, the server stops or starts."""
 _FAILURES: Final = (adbc_driver_manager.Error, pyarrow.ArrowException, OSError)
 
 
@@ -45,19 +47,21 @@ class PostgresqlQuery:
         yield from digested(self.arrow(schema), schema, take)
 
     def arrow(self, schema: Schema) -> Iterator[pyarrow.RecordBatch]:
-        """What the database gives, of the columns ``schema.wanted``. Raises ``DatasetRefused``."""
+        """What the database gives, of the columns ``schema.wanted``. Raises ``DatasetRefused``; ``SourceUnreachable``
+        where the same may be given later."""
         try:
             # Not autocommit: the driver opens a transaction, which the session's settings make read-only.
             connection = dbapi.connect(self._conninfo())
         except _FAILURES as error:
-            raise DatasetRefused(self._unreached(error)) from None
+            raise SourceUnreachable(self._unreached(error)) from None
         started = self.clock()
         try:
             with connection, connection.cursor() as cursor, closing(self._ordered(cursor, schema)) as batches:
                 for batch in batches:
                     yield batch.select(list(schema.wanted))
         except _FAILURES as error:
-            raise DatasetRefused(self._why(error, self.clock() - started)) from None
+            why = self._why(error, self.clock() - started)
+            raise (SourceUnreachable(why) if _passes(error) else DatasetRefused(why)) from None
 
     def _ordered(self, cursor: dbapi.Cursor, schema: Schema) -> Generator[pyarrow.RecordBatch, None, None]:
         found = cursor.adbc_execute_schema(f"SELECT * FROM (\n{self.query}\n) AS declared LIMIT 0")  # noqa: S608
@@ -104,6 +108,10 @@ class PostgresqlQuery:
         code = getattr(error, "sqlstate", None)
         where = f"the database at {self.place.host} port {self.place.port}"
         return f"{where} cannot be reached, or refused this user and password" + (f" (SQLSTATE {code})" if code else "")
+
+
+def _passes(error: Exception) -> bool:
+    return (getattr(error, "sqlstate", None) or "").startswith(_PASSING)
 
 
 def _is_text(kind: pyarrow.DataType) -> bool:

@@ -20,7 +20,7 @@ from protocol.study import study_id
 from silo_node.agent.loop import Agent
 from silo_node.agent.silo import Silo
 from silo_node.app import agent_of, now, open_silo
-from silo_node.dataset.catalogue import Checked
+from silo_node.dataset.registration import Checked
 from silo_node.errors import HubRefused, HubUnreachable, SiloError
 from silo_node.journal.chain import Journal
 from silo_node.runner.tasks import Outcome, TrainTask, events_run, round_of, values_of

@@ -21,7 +21,7 @@ from protocol.study import StudyContract, study_id
 from protocol.study_statements import StudyClosed
 from silo_node.agent.joining import join
 from silo_node.agent.registering import register_dataset, try_to_publish
-from silo_node.dataset.catalogue import register
+from silo_node.dataset.registration import register
 from silo_node.dataset.schema import Schema
 from tests.federation.rig.cheating import HONEST, CheatingHub
 from tests.federation.rig.cheating_nodes import Node

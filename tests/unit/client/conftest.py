@@ -20,11 +20,11 @@ from client.keys import Identity, new_identity, write_identity
 from protocol import canonical, membership_statements, round_statements, routes, signing, study_statements
 from protocol.calibration import build_contract
 from protocol.charter import Charter, charter_digest
-from protocol.clauses import Column
 from protocol.cosignature import cosign
 from protocol.draft import read_draft
 from protocol.export import write_export
 from protocol.ids import timestamp
+from protocol.published_column import PublishedColumn
 from protocol.rounds import freeze_digest, last_round, round_events, round_layout
 from protocol.sealing.envelope import generate_keys
 from protocol.signed_note import VerifierKey
@@ -294,7 +294,7 @@ def register(world: World, name: str, rows: int, cap: float) -> None:
         {"minimum": 0.0, "maximum": 1.0, **column.model_dump(exclude_none=True)}
         for column in (*draft.data.features, draft.data.target)
     ]
-    parsed = tuple(Column.model_validate(column) for column in columns)
+    parsed = tuple(PublishedColumn.model_validate(column) for column in columns)
     privacy = {"domain": "patients", "unit": "subject", "epsilon": cap, "delta": 1e-3, "order": 4}
     world.say(
         membership_statements.DatasetRegistered, f"silo:{name}", dataset="heart", columns=parsed, rows=rows, **privacy

@@ -12,7 +12,7 @@ from client.errors import AuditFailed
 from client.keys import Identity, new_identity
 from protocol import canonical, membership_statements, signing, study_statements
 from protocol.charter import Charter, charter_digest
-from protocol.clauses import Column
+from protocol.published_column import PublishedColumn
 from protocol.signing import Signed
 from protocol.study import study_id
 from protocol.succession import sign_charter
@@ -206,7 +206,9 @@ def test_registrations_that_the_hub_records_in_another_order_count_as_the_silo_m
 
 
 def registration(rows: int) -> dict[str, object]:
-    column = Column.model_validate({"name": "age", "kind": "number", "unit": "years", "minimum": 18, "maximum": 100})
+    column = PublishedColumn.model_validate(
+        {"name": "age", "kind": "number", "unit": "years", "minimum": 18, "maximum": 100}
+    )
     privacy = {"domain": "patients", "unit": "subject", "epsilon": 10.0, "delta": 1e-3, "order": 4}
     return {"dataset": "heart", "columns": (column,), "rows": rows, **privacy}
 

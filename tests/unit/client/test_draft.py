@@ -97,7 +97,9 @@ def test_a_draft_whose_precision_cannot_hold_its_silos_is_refused(world: World) 
 
 def test_a_range_too_small_for_a_silos_held_out_rows_is_refused_with_the_one_that_holds_them(world: World) -> None:
     draft = changed("evaluation_exponent: 8", "evaluation_exponent: 6")
-    with pytest.raises(DraftRefused, match=r"evaluation_exponent: 6 encodes counts up to 64; at cleveland .* give 8"):
+    with pytest.raises(
+        DraftRefused, match=r"evaluation_exponent: 6 encodes values up to 64; those of cleveland .* give 8"
+    ):
         build_contract(parse_draft(draft), published(world))
 
 
@@ -151,14 +153,34 @@ def scores(text: str, share: str = "0.34") -> bytes:
     return changed("evaluation: {test_share: 0.34}", f"evaluation: {{test_share: {share}, scores: {text}}}")
 
 
+def test_a_range_too_small_for_the_sums_of_a_silos_training_rows_is_refused_too(world: World) -> None:
+    draft = changed("normalisation_exponent: 9", "normalisation_exponent: 7")
+    with pytest.raises(
+        DraftRefused, match=r"normalisation_exponent: 7 encodes values up to 128; those of .* give [89]"
+    ):
+        build_contract(parse_draft(draft), published(world))
+
+
 def test_a_histogram_of_scores_has_edges_that_follow_from_its_bins(world: World) -> None:
     silos = {silo: body.model_copy(update={"rows": 10 * body.rows}) for silo, body in published(world).items()}
-    draft = scores("{bins: 8, scale: log-odds, groups: [sex_male]}")
+    wider = (
+        (b"normalisation_exponent: 9", b"normalisation_exponent: 12"),
+        (b"evaluation_exponent: 8", b"evaluation_exponent: 11"),
+    )
+
+    def widened(text: str) -> bytes:
+        raw = scores(text)
+        for old, new in wider:
+            assert raw.count(old) == 1
+            raw = raw.replace(old, new)
+        return raw
+
+    draft = widened("{bins: 8, scale: log-odds, groups: [sex_male]}")
     contract = build_contract(parse_draft(draft), silos)
     assert isinstance(contract.evaluation, ScoredEvaluation)
     assert contract.evaluation.groups == ("sex_male",) and contract.evaluation.shape == (2, 2, 8)
     assert contract.evaluation.edges[0] == pytest.approx(0.00669285) and contract.evaluation.edges[3] == 0.5
-    usual = build_contract(parse_draft(scores("{}")), silos).evaluation
+    usual = build_contract(parse_draft(widened("{}")), silos).evaluation
     assert isinstance(usual, ScoredEvaluation) and usual.edges == tuple(round(0.05 * k, 9) for k in range(1, 20))
     words = "\n".join(text for section in in_words(contract, study_id(contract)) for _, text in section.lines)
     assert "32 noised, sealed counts a silo" in words and "told apart by sex_male" in words

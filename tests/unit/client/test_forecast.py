@@ -118,7 +118,7 @@ for repeat in range(job["repeats"]):
 def faked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str = "") -> None:
     (tmp_path / "fake.py").write_text(FAKE.replace("END", end or "pass"))
     found = commanded(tmp_path, f"echo $$ >{tmp_path}/pid; exec python3 {tmp_path}/fake.py")
-    monkeypatch.setattr(simulating, "_command", lambda: found)
+    monkeypatch.setattr(simulating, "silo_command", lambda: found)
 
 
 def test_means_and_errors_are_those_of_the_runs(
@@ -211,7 +211,7 @@ def test_what_can_not_be_simulated_is_refused_before_anything_starts(
     given: tuple[str, ...],
     said: str,
 ) -> None:
-    monkeypatch.setattr(simulating, "_command", lambda: pytest.fail("a process was started"))
+    monkeypatch.setattr(simulating, "silo_command", lambda: pytest.fail("a process was started"))
     code, _, err = command("study", "simulate", str(draft), *given, "--key", str(grace_key))
     assert code != 0 and said in " ".join(err.split())
 

@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_used_is_refused_before_anything_starts(
     given: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr(simulating, "_command", lambda: pytest.fail("a process was started"))
+    monkeypatch.setattr(simulating, "silo_command", lambda: pytest.fail("a process was started"))
     code, _, err = command("study", "try", str(draft), "--data", given, "--key", str(grace_key))
     assert code == 2 and said in err
 
@@ -159,7 +159,7 @@ def test_a_silo_command_that_does_not_simulate_is_told_apart(
     said: str,
 ) -> None:
     found = commanded(tmp_path, script)
-    monkeypatch.setattr(simulating, "_command", lambda: found)
+    monkeypatch.setattr(simulating, "silo_command", lambda: found)
     with pytest.raises(TrialFailed, match=said):
         run(world, grace_key, contract, {})
 
@@ -173,7 +173,7 @@ def test_the_simulating_process_gets_no_key_and_no_environment_and_is_gone_when_
     ).model_dump_json()
     script = f"cat >/dev/null; env >{tmp_path}/env; echo $$ >{tmp_path}/pid; echo '{report}'; exec sleep 600"
     found = commanded(tmp_path, script)
-    monkeypatch.setattr(simulating, "_command", lambda: found)
+    monkeypatch.setattr(simulating, "silo_command", lambda: found)
 
     def give_up(_: RoundSimulated) -> None:
         raise KeyboardInterrupt

@@ -8,10 +8,7 @@ from pages.contract import in_words
 from pages.model import columns_in_words, model_in_words, names_in_words
 from protocol.clauses import Column
 from protocol.study import study_id
-from tests.sample_models import MODELS, contract_named, graph, model_contract, node
-
-BACKBONE = graph(node("body", "linear", "features", outputs=6), node("cut", "relu", "body"))
-WEIGHTS = {"digest": "ab" * 32, "size": 1234}
+from tests.sample_models import FROZEN, MODELS, contract_named
 
 
 @pytest.mark.parametrize(
@@ -36,10 +33,11 @@ def test_a_family_is_named_with_its_size(name: str, words: str) -> None:
 
 
 def test_of_a_frozen_model_it_says_how_much_is_trained_and_which_file_the_rest_is_from() -> None:
-    study = model_contract({"family": "frozen", "backbone": BACKBONE, "weights": WEIGHTS}, "table")
+    study = contract_named("frozen")
     assert model_in_words(study) == (
-        "one trained linear layer behind a frozen graph of 3 nodes (2 linear, 1 relu); 43 parameters, of which 7 are "
-        f"trained; the frozen values are those of the file of 1,234 bytes with SHA-256 {'ab' * 32}"
+        "one trained linear layer behind a frozen graph of 4 nodes (1 layer_norm, 2 linear, 1 relu); 55 parameters, of "
+        f"which 7 are trained; the frozen values are in the contract: {FROZEN['weights']['size']:,} bytes with SHA-256 "
+        f"{FROZEN['weights']['digest']}"
     )
 
 

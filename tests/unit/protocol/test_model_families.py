@@ -1,25 +1,39 @@
 """Each family is a graph: its layers, its parameters, and that old contracts keep every bit of their beginning."""
 
+import base64
 import hashlib
 import io
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
+from protocol.canonical import MAX_DOCUMENT_BYTES, digest, encode
 from protocol.errors import Malformed
-from protocol.study import study_id
+from protocol.model_weights import MAX_WEIGHTS_BYTES
+from protocol.study import contract_value, study_id
 from protocol.training_study import parameter_count, tensor_lengths
+from silo_node.training.architecture import initial_runs
 from silo_node.training.strategies import begin_state
-from tests.sample_models import CNN, EMBEDDING, MODELS, SIDE, contract_named, graph, model_contract, node
+from tests.sample_models import (
+    CNN,
+    EMBEDDING,
+    FROZEN,
+    LORA,
+    MODELS,
+    SIDE,
+    WHOLE,
+    WHOLE_SHAPES,
+    contract_named,
+    graph,
+    model_contract,
+    node,
+    weights_of,
+)
 from tests.sample_study import contract
 
-WEIGHTS = {"digest": "ab" * 32, "size": 1000}
-BACKBONE = graph(
-    node("body", "linear", "features", outputs=6),
-    node("cut", "relu", "body"),
-    node("norm", "layer_norm", "cut"),
-)
+WEIGHTS = weights_of(WHOLE_SHAPES)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +86,14 @@ def test_a_category_is_embedded_by_its_yes_no_columns_and_whole_numbers_by_a_tab
 
 
 def test_behind_a_frozen_backbone_only_the_head_is_trained() -> None:
-    study = model_contract({"family": "frozen", "backbone": BACKBONE, "weights": WEIGHTS}, "table")
+    study = model_contract(FROZEN, "table")
     assert [one.name for one in study.plan.trained] == ["head.weight", "head.bias"]
     assert [one.name for one in study.plan.frozen] == ["body.weight", "body.bias", "norm.weight", "norm.bias"]
     assert {one.start for one in study.plan.trained} == {"zero"}
 
 
 def lora(**changes: Any) -> dict[str, Any]:
-    whole = graph(*BACKBONE["nodes"], node("logit", "linear", "norm", outputs=1))
-    return {
-        "family": "lora", "graph": whole, "adapted": ["body", "logit"], "rank": 2, "scale": 4.0, "weights": WEIGHTS,
-    } | changes  # fmt: skip
+    return LORA | changes
 
 
 def test_lora_trains_thin_products_beside_the_frozen_layers_that_it_names() -> None:
@@ -107,6 +118,12 @@ def test_lora_trains_thin_products_beside_the_frozen_layers_that_it_names() -> N
         ("table", EMBEDDING | {"embedded": [{"columns": ["town"], "width": 2}]}, "column town is no feature"),
         ("table", lora(adapted=["norm"]), "must be distinct linear nodes"),
         ("table", lora(weights=None), "weights"),
+        ("table", lora(weights=weights_of({"body.weight": (6, 5)})), "body.bias is not in the file"),
+        ("table", lora(weights=weights_of(WHOLE_SHAPES | {"body.bias": (7,)})), "body.bias of shape .* is not what"),
+        ("table", lora(weights=weights_of(WHOLE_SHAPES | {"spy": (7,)})), "spy of shape .* is not what"),
+        ("table", lora(weights=WEIGHTS | {"size": WEIGHTS["size"] + 1}), "not the file of this digest and size"),
+        ("table", lora(weights=WEIGHTS | {"digest": "ab" * 32}), "not the file of this digest and size"),
+        ("table", lora(weights=WEIGHTS | {"data": "AAA"}), "is not base64"),
         ("table", {"family": "graph", "graph": lora()["graph"], "start": True}, "a file of weights must be named"),
         ("table", {"family": "graph", "graph": lora()["graph"], "weights": WEIGHTS}, "so none is used; leave it out"),
         (
@@ -138,3 +155,45 @@ def test_a_changed_copy_of_a_contract_has_a_plan_of_its_own(name: str) -> None:
     assert study.plan is study.plan
     other = study.model_copy(update={"model": contract_named("logistic").model})
     assert [one.name for one in other.plan.trained] == ["layer0.weight", "layer0.bias"]
+
+
+@pytest.mark.parametrize("magic", [b"PK\x03\x04", b"\x80\x04\x95", b"\x1f\x8b"])
+def test_an_archive_in_a_contract_s_weights_is_refused_and_never_opened(magic: bytes) -> None:
+    data = magic + bytes(200)
+    offered = {"digest": digest(data), "size": len(data), "data": base64.b64encode(data).decode()}
+    with pytest.raises(Malformed, match=r"weights.data.*(none is ever opened|is not JSON)"):
+        model_contract(lora(weights=offered), "table")
+
+
+def test_the_largest_weights_fit_a_document_of_the_protocol() -> None:
+    features = 5
+    outputs = (MAX_WEIGHTS_BYTES - 2048) // 4 // (features + 1)
+    backbone = graph(node("body", "linear", "features", outputs=outputs))
+    weights = weights_of({"body.weight": (outputs, features), "body.bias": (outputs,)})
+    study = model_contract({"family": "frozen", "backbone": backbone, "weights": weights}, "table")
+    assert MAX_WEIGHTS_BYTES - 4096 < weights["size"] <= MAX_WEIGHTS_BYTES
+    assert len(encode(contract_value(study))) < MAX_DOCUMENT_BYTES / 2
+    over = weights_of({"body.weight": (outputs + 200, features), "body.bias": (outputs + 200,)})
+    with pytest.raises(Malformed, match=r"weights\.size"):
+        model_contract({"family": "frozen", "backbone": backbone, "weights": over}, "table")
+
+
+def test_training_starts_from_the_contract_s_weights_where_it_says_so() -> None:
+    weights = weights_of(WHOLE_SHAPES)
+    model = {"family": "graph", "graph": WHOLE, "weights": weights, "start": True}
+    study = model_contract(model, "table")
+    start = np.concatenate(list(initial_runs(study, "ab" * 32)))
+    held = safetensors.numpy.load(base64.b64decode(weights["data"]))
+    expected = np.concatenate([held[one.name].astype(np.float64).ravel() for one in study.plan.trained])
+    assert start.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_readings_of_a_contract_are_equal_and_others_are_not(name: str) -> None:
+    one, other = contract_named(name), contract_named(name)
+    assert one == other and one.plan == other.plan
+    assert one != one.model_copy(update={"title": "Another"})
+
+
+def test_weights_of_one_size_that_differ_make_contracts_that_differ() -> None:
+    assert contract_named("lora") != model_contract(lora(weights=weights_of(WHOLE_SHAPES, seed=9)), "table")

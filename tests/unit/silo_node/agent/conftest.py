@@ -17,7 +17,8 @@ from silo_node.agent.silo import Silo
 from silo_node.agent.study_files import StudyFiles
 from silo_node.agent.tasks import Tasks
 from silo_node.agent.voice import Voice
-from silo_node.dataset.catalogue import Catalogue, Checked, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Checked, register
 from silo_node.dataset.schema import Schema
 from silo_node.hub_client.identity import Identity
 from silo_node.journal.chain import Journal

@@ -3,12 +3,13 @@
 import pytest
 
 from protocol.membership_statements import DatasetRegistered
+from protocol.round_statements import RoundReady
 from protocol.study_statements import ReleaseApproved, StudyAccepted, StudyRefused, StudyWithdrawn
-from silo_node.agent.loop import MAX_RUNNER_FAILURES
+from silo_node.agent.loop import MAX_RUNNER_FAILURES, SOURCE_PAUSE
 from silo_node.agent.pulse import Pulse
 from silo_node.agent.registering import publish_pending, try_to_publish
 from silo_node.agent.studies import Studies
-from silo_node.errors import DatasetRefused, HubRefused, HubUnreachable, RunnerFailed
+from silo_node.errors import DatasetRefused, HubRefused, HubUnreachable, RunnerFailed, SourceUnreachable
 from silo_node.hub_client.retry import Backoff
 from tests.unit.silo_node.agent.conftest import LIMITS
 from tests.unit.silo_node.agent.peers import Peers
@@ -96,6 +97,22 @@ def test_a_runner_that_fails_twice_is_asked_again_under_the_charge_it_has(node, 
     run_round(node, peers, 0)
     assert node.hub.logged(StudyWithdrawn) == []
     assert (node.runner.runs, [kind for kind, _ in node.charges()]) == (3, ["reserve", "settle"])
+
+
+def test_a_source_that_does_not_answer_costs_no_study_and_is_asked_again_after_a_while(node, peers):
+    begin_study(node, peers)
+    node.runner.problems = [SourceUnreachable(PRIVATE)] * 2
+    peers.open(0)
+    for _ in range(3):
+        node.go()
+    assert (node.hub.logged(StudyWithdrawn), node.silo.tasks.halted(peers.study)) == ([], None)
+    assert (node.runner.runs, sum(PRIVATE in note.what for note in node.notes)) == (1, 1)
+    node.now += SOURCE_PAUSE
+    node.go()
+    node.now += SOURCE_PAUSE
+    node.go()
+    assert (node.runner.runs, PRIVATE in node.sent, len(node.hub.logged(RoundReady))) == (3, False, 1)
+    assert [kind for kind, _ in node.charges()] == ["reserve", "settle"]
 
 
 def test_a_held_study_waits_and_an_owners_yes_then_accepts_it_once(make_node, small):

@@ -5,8 +5,8 @@ import pytest
 from protocol.membership_statements import DomainDeclared
 from silo_node.agent.registering import publish_pending, register_dataset
 from silo_node.agent.renewing import renew_dataset
-from silo_node.dataset.catalogue import Checked, register
 from silo_node.dataset.persons import TAG_BYTES
+from silo_node.dataset.registration import Checked, register
 from silo_node.dataset.schema import Schema
 from silo_node.errors import DatasetRefused
 from tests.unit.silo_node.agent.conftest import SCHEMA

@@ -14,7 +14,7 @@ from silo_node.agent.opt_out_record import OptOutRecord, check_opt_outs, take_op
 from silo_node.agent.registering import register_dataset
 from silo_node.agent.renewing import renew_dataset
 from silo_node.agent.withdrawing import withdraw_people
-from silo_node.dataset.catalogue import register
+from silo_node.dataset.registration import register
 from silo_node.dataset.schema import Schema
 from silo_node.errors import OptOutsRefused
 from silo_node.private_files import write_private

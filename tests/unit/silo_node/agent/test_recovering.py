@@ -20,7 +20,7 @@ from silo_node.agent.recovering import recover_ledger
 from silo_node.agent.registering import publish_pending, register_dataset
 from silo_node.agent.silo import use_of
 from silo_node.agent.study import Study
-from silo_node.dataset.catalogue import register
+from silo_node.dataset.registration import register
 from silo_node.dataset.schema import Schema
 from silo_node.errors import ConfigRefused, HubUnreachable, LedgerDamaged
 from silo_node.ledger.budget import PrivacyDomain, Refused, Rule, Settled

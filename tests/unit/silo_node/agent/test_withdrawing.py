@@ -4,7 +4,7 @@ import pytest
 
 from silo_node.agent.renewing import renew_dataset
 from silo_node.agent.withdrawing import only_domain, parts_of, withdraw_people
-from silo_node.dataset.catalogue import Checked
+from silo_node.dataset.registration import Checked
 from silo_node.errors import DatasetRefused
 from tests.unit.silo_node.agent.story import begin_study, run_study
 

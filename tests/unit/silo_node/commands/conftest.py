@@ -11,7 +11,8 @@ from silo_node.__main__ import app
 from silo_node.app import now
 from silo_node.commands.policy import use_policy
 from silo_node.config import SiloConfig, save
-from silo_node.dataset.catalogue import Catalogue, Checked, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Checked, register
 from silo_node.dataset.schema import parse_schema
 from silo_node.errors import SiloError
 from silo_node.journal.chain import FILE as JOURNAL

@@ -6,7 +6,8 @@ import pytest
 
 from protocol.clauses import Column
 from protocol.training_study import DataRequirement
-from silo_node.dataset.catalogue import Catalogue, Registration, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Registration, register
 from silo_node.dataset.schema import Schema, parse_schema
 
 SCHEMA = """\

@@ -13,7 +13,8 @@ import pytest
 from protocol.clauses import Column
 from protocol.training_study import DataRequirement
 from silo_node.dataset import create_once
-from silo_node.dataset.catalogue import Catalogue, Checked, Dataset, Registration, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Checked, Dataset, Registration, register
 from silo_node.dataset.schema import Schema, parse_schema
 from silo_node.errors import DatasetRefused
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from protocol.training_study import DataRequirement
-from silo_node.dataset.catalogue import Catalogue, Registration, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Registration, register
 from silo_node.dataset.schema import parse_schema
 from silo_node.errors import DatasetRefused
 

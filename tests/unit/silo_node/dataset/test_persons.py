@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from silo_node.dataset.catalogue import Catalogue, Checked, register
+from silo_node.dataset.catalogue import Catalogue
 from silo_node.dataset.persons import TAG_BYTES, in_both, unique
+from silo_node.dataset.registration import Checked, register
 from silo_node.dataset.schema import parse_schema
 
 SCHEMA = """\

@@ -6,8 +6,9 @@ import pytest
 
 from protocol import canonical
 from protocol.training_study import DataRequirement
-from silo_node.dataset.catalogue import Catalogue, Registration
+from silo_node.dataset.catalogue import Catalogue
 from silo_node.dataset.profile import CHANGED, SHIFTED, ColumnProfile, Profile, drift
+from silo_node.dataset.registration import Registration
 from silo_node.errors import DatasetRefused
 
 NOW, LATER = "2026-11-22T03:29:00Z", "2026-12-01T00:00:00Z"

@@ -13,11 +13,12 @@ import yaml
 from syft_datasets.dataset_manager import SyftDatasetManager
 from syft_permissions import Access, AccessLevel, ACLRequest, ACLService, Rule, RuleSet, User
 
-from protocol.clauses import Column
 from protocol.mock import MARK, NOTICE, mock_rows
+from protocol.published_column import PublishedColumn
 from silo_node.dataset import shelf as shelf_module
 from silo_node.dataset.audience import RULES, may_read, person_address, readers_of, silo_address, write_readers
-from silo_node.dataset.catalogue import Catalogue, Registration
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Registration
 from silo_node.dataset.shelf import MOCK, REFERENCE, Published, Shelf
 from silo_node.errors import DatasetRefused
 from silo_node.private_files import write_private
@@ -25,8 +26,8 @@ from tests.unit.silo_node.dataset.conftest import TABLE
 
 OWNER = silo_address("berlin")
 COLUMNS = (
-    Column(name="age", kind="number", minimum=18.0, maximum=100.0, unit="years"),
-    Column(name="ill", kind="binary", minimum=0.0, maximum=1.0),
+    PublishedColumn(name="age", kind="number", minimum=18.0, maximum=100.0, unit="years"),
+    PublishedColumn(name="ill", kind="binary", minimum=0.0, maximum=1.0),
 )
 PEOPLE = ("ada", "grace")
 PATTERNS = ["*", "**", "?????", "gr*", "USER", "grace@people.invalid", "", "grace\n", "../grace"]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import pytest
 from protocol.accounting import cost_of
 from protocol.spend import Gaussian
 from silo_node.errors import ConfigRefused, LedgerDamaged
-from silo_node.ledger.budget import Admitted, Balance, PrivacyDomain, Refused, Settled
-from silo_node.ledger.caps import Use
+from silo_node.ledger.budget import Admitted, Balance, PrivacyDomain, Refused, Rule, Settled
+from silo_node.ledger.caps import Cap, Use
+from silo_node.ledger.entry import EMPTY, Draft, write
 from silo_node.ledger.errors import LedgerUnavailable
 from silo_node.ledger.sqlite import SqliteLedger
 
@@ -404,3 +406,36 @@ def test_no_message_tells_where_the_file_lies(path: Path, opened: Callable[[], S
     with pytest.raises(LedgerUnavailable) as problem:
         ledger.balance("heart")
     assert str(path.parent) not in str(problem.value)
+
+
+def test_a_ledger_of_format_1_opens_as_it_is_and_its_charges_count_against_every_cap(path: Path) -> None:
+    """As the version before caps wrote it: its charges name no dataset and no recipient."""
+    drafts = (
+        Draft("domain", HEART),
+        Draft("reserve", HEART, "study:1", (ONE,)),
+        Draft("settle", HEART, "study:1", (ONE,)),
+    )
+    SqliteLedger(path, noon).close()
+    head, bodies = EMPTY, []
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for draft in drafts:
+            entry = write(head, draft, "2026-01-01T00:00:00Z")
+            connection.execute("INSERT INTO entry VALUES (?, ?, ?)", (entry.head.length, entry.head.digest, entry.body))
+            bodies.append(entry.body)
+            head = entry.head
+        connection.execute("PRAGMA user_version = 1")
+    assert not any(b'"use"' in body for body in bodies)
+    cost = cost_of([ONE], HEART.order)
+    ledger = SqliteLedger(path, noon)
+    assert (ledger.head(), spent(ledger)) == (head, cost)
+    ledger.cap(Cap("heart", "recipient", "grace", cost))
+    ledger.cap(Cap("heart", "dataset", "mri", cost))
+    for use in (Use("ecg", "new", ("grace",)), Use("mri", "new", ("ruth",))):
+        refused = ledger.reserve("heart", "new:1", [ONE], use)
+        assert isinstance(refused, Refused) and refused.rule is Rule.WITHIN_CAP
+    assert isinstance(ledger.reserve("heart", "new:1", [ONE], Use("ecg", "new", ("ruth",))), Admitted)
+    ledger.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        kept = [body for (body,) in connection.execute("SELECT body FROM entry ORDER BY sequence LIMIT 3")]
+    assert kept == bodies

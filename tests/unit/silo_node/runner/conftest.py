@@ -8,7 +8,8 @@ import pytest
 
 from compose import heart
 from protocol.study import StudyContract, parse_contract
-from silo_node.dataset.catalogue import Catalogue, Registration, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Registration, register
 from silo_node.dataset.schema import parse_schema
 from silo_node.runner.process import Runner
 
@@ -16,7 +17,7 @@ SILOS = ("cleveland", "hungarian", "switzerland")
 
 
 def contract_value(model: dict[str, Any], local_steps: int, dataset: str = "heart") -> dict[str, Any]:
-    columns = [column.model_dump() for column in parse_schema(heart.SCHEMA, "heart").expanded]
+    columns = [column.model_dump(exclude={"category"}) for column in parse_schema(heart.SCHEMA, "heart").expanded]
     return {
         "format": "consortia-study/1",
         "title": "Heart",

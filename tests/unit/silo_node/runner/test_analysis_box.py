@@ -30,6 +30,15 @@ def test_an_analysis_sees_its_rows_and_returns_what_it_wrote(run):
     assert "50.0" not in repr(ended)
 
 
+def test_a_silo_s_folder_may_be_named_from_where_the_command_is_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("bundle").mkdir()
+    Path("bundle/analysis.py").write_text("def main(rows, out):\n    print(rows['age'][0])\n")
+    np.array([[30.0]]).astype("<f8").tofile("rows")
+    ended = AnalysisBox().run(Analysis(Path("bundle"), Path("rows"), ("age",), 30, 4096))
+    assert (ended.outcome, read_outputs(ended.document).contents) == ("finished", {"printed.txt": b"30.0\n"})
+
+
 ESCAPES = """
 import os, pathlib, socket
 def main(rows, out):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from protocol.study import StudyContract, study_id
-from silo_node.dataset.catalogue import Catalogue, Registration, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Registration, register
 from silo_node.errors import ConfigRefused, DatasetRefused
 from silo_node.runner import level as levels
 from silo_node.runner import spawning

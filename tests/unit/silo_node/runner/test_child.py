@@ -10,7 +10,8 @@ import pytest
 from compose import heart
 from protocol.study import StudyContract, study_id
 from silo_node.dataset import reading
-from silo_node.dataset.catalogue import Catalogue, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import register
 from silo_node.dataset.schema import parse_schema
 from silo_node.dataset.sources.source import Source
 from silo_node.errors import DatasetRefused

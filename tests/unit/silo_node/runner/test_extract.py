@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from silo_node.dataset.catalogue import Catalogue, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import register
 from silo_node.dataset.schema import parse_schema
 from silo_node.errors import DatasetRefused
 from silo_node.runner.messages import BadFrame, Frame, Payload

@@ -18,7 +18,8 @@ PROGRAM = """
 import io, json, os, sys
 from pathlib import Path
 from compose import heart
-from silo_node.dataset.catalogue import Catalogue, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import register
 from silo_node.dataset.schema import parse_schema
 from silo_node.errors import SiloError
 from silo_node.runner.box.box import Box, Limits

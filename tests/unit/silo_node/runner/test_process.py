@@ -18,7 +18,8 @@ import pytest
 
 from protocol.rounds import round_events
 from protocol.study import StudyContract, study_id
-from silo_node.dataset.catalogue import Catalogue, Registration
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import Registration
 from silo_node.errors import DatasetRefused, RunnerFailed
 from silo_node.runner import process, spawning
 from silo_node.runner.messages import MAGIC, Payload

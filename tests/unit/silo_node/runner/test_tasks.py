@@ -10,7 +10,7 @@ from protocol.errors import Malformed
 from protocol.rounds import round_events
 from protocol.study import StudyContract
 from protocol.training_study import parameter_count
-from silo_node.dataset.catalogue import Checked, Registration
+from silo_node.dataset.registration import Checked, Registration
 from silo_node.runner.messages import BadFrame, Frame, Payload, vector_payload
 from silo_node.runner.tasks import (
     CheckTask,

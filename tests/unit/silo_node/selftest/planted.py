@@ -52,7 +52,8 @@ class Unclipped:
 
     def __call__(self, inputs: Any, target: Any) -> list[Any]:
         self.model.zero_grad(set_to_none=True)
-        loss = binary_cross_entropy_with_logits(self.model(inputs)[:, 0], target, reduction="sum")
+        watched = inputs.detach().requires_grad_()  # else torch warns where hooks hang on the model
+        loss = binary_cross_entropy_with_logits(self.model(watched)[:, 0], target, reduction="sum")
         if len(inputs):
             loss.backward()
         return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.model.parameters()]
@@ -71,7 +72,8 @@ class NoiseOverBatch(HardenedOptimizer):
 class NotClipping(HardenedOptimizer):
     def __init__(self, model: Any, **rest: Any) -> None:
         super().__init__(model, **rest)
-        self._sums = Unclipped(model, 0.0)
+        if rest.get("rows_per_unit", 1) == 1:
+            self._sums = Unclipped(model, 0.0)
 
 
 def trained_with(optimizer: type) -> Callable[..., Any]:

@@ -23,7 +23,7 @@ from silo_node.selftest.suite import measure
 from silo_node.statistics.queries import normalisation_sums
 from silo_node.training.evaluation import evaluation_counts
 from silo_node.training.noise import SeededNoise, SystemNoise
-from silo_node.training.private import clipped_sums
+from silo_node.training.private import HardenedOptimizer, clipped_sums
 from tests.unit.silo_node.selftest import planted
 from tests.unit.silo_node.selftest.planted import Altered
 
@@ -152,9 +152,19 @@ def test_an_optimizer_or_a_round_that_leaves_the_clipping_out_is_found() -> None
         "step, book-keeping",
         "step, convolutions",
         "step, Opacus hooks",
-        "step, persons of 3 rows",
         "training round",
     ]
+
+
+def test_a_person_whose_rows_are_clipped_one_by_one_is_found() -> None:
+    class RowByRow(HardenedOptimizer):
+        def __init__(self, model: Any, rows_per_unit: int = 1, **rest: Any) -> None:
+            super().__init__(model, **rest)
+
+        def private_step(self, inputs: Any, target: Any, units: Any = None) -> None:
+            super().private_step(inputs, target)
+
+    assert failed(sensitivity_figures(sound(optimizer=RowByRow), draw())) == ["step, persons of 3 rows"]
 
 
 def test_queries_that_a_record_moves_too_far_are_found() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from protocol.accounting import epsilon_at
 from protocol.mock import mock_rows
+from protocol.published_column import PublishedColumn
 from protocol.simulation import REPORT, MockSource, RoundSimulated, SimulatedSilo, SimulationJob, SimulationOutcome
 from protocol.study import StudyContract, study_cost
 from protocol.training_study import tensor_lengths
@@ -40,8 +41,12 @@ class Listening:
         return SystemNoise().included(rows, rate)
 
 
+def published(study: StudyContract) -> tuple[PublishedColumn, ...]:
+    return tuple(PublishedColumn(**dict(column)) for column in (*study.data.features, study.data.target))
+
+
 def source(study: StudyContract) -> MockSource:
-    return MockSource(kind="mock", dataset="heart", columns=(*study.data.features, study.data.target))
+    return MockSource(kind="mock", dataset="heart", columns=published(study))
 
 
 def job(study: StudyContract) -> SimulationJob:
@@ -107,8 +112,7 @@ def test_a_silos_rows_are_as_many_as_published_and_split_by_the_test_share() -> 
     study = contract()
     one = rows(study)["alpha"]
     assert one.training.count + one.held_out.count == 100 and 15 <= one.held_out.count <= 55
-    columns = (*study.data.features, study.data.target)
-    made = mock_rows("alpha", "heart", columns, 100)
+    made = mock_rows("alpha", "heart", published(study), 100)
     seen = np.concatenate([one.training.features[:, 0], one.held_out.features[:, 0]])
     assert sorted(seen) == sorted(made.column("age"))
 

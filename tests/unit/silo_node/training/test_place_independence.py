@@ -16,7 +16,7 @@ from silo_node.training.private import HardenedOptimizer, clipped_sums
 from tests.per_record import flat
 
 CLIP = 0.5
-BATCHES = PhysicalBatches(rows=32, padded=True)
+BATCHES = PhysicalBatches(rows=64, padded=True)
 
 
 def images(seed: int = 1) -> nn.Sequential:
@@ -45,18 +45,18 @@ def parts_of(model: nn.Module, inputs: Tensor, target: Tensor) -> list[Tensor]:
 
 
 def test_a_record_comes_out_alike_to_the_bit_wherever_it_stands_and_whatever_stands_beside_it() -> None:
-    model, (inputs, target) = images().float(), rows(33)
-    if not alike_in_all_places(images().float(), torch.Size((32, 64))):
+    model, (inputs, target) = images().float(), rows(65)
+    if not alike_in_all_places(images().float(), torch.Size((64, 64))):
         sums = clipped_sums(images(), CLIP)
-        sums(inputs[:32], target[:32])
+        sums(inputs[:64], target[:64])
         assert "double precision" in str(sums.choice)
         return
-    before = parts_of(model, *next(BATCHES.of(inputs[:31], target[:31])))
+    before = parts_of(model, *next(BATCHES.of(inputs[:63], target[:63])))
     # A record comes in first: every other one moves by one place.
-    order = torch.tensor([32, *range(31)])
+    order = torch.tensor([64, *range(63)])
     after = parts_of(model, inputs[order], target[order])
     for one, other in zip(before, after, strict=True):
-        assert torch.equal(one[:31], other[1:])
+        assert torch.equal(one[:63], other[1:])
 
 
 def test_a_record_added_moves_the_sum_of_single_precision_passes_by_at_most_the_bound() -> None:
@@ -84,7 +84,7 @@ def test_a_processor_that_adds_up_otherwise_in_some_places_gets_double_precision
         return torch.cat([found[:-1], last.view(1, -1) + (0 if layer.bias is None else layer.bias)])
 
     monkeypatch.setattr(nn.Linear, "forward", uneven)
-    assert not alike_in_all_places(images().float(), torch.Size((32, 64)))
+    assert not alike_in_all_places(images().float(), torch.Size((64, 64)))
     sums = clipped_sums(images(), CLIP)
     sums(*rows(32))
     assert "double precision" in str(sums.choice)
@@ -92,7 +92,7 @@ def test_a_processor_that_adds_up_otherwise_in_some_places_gets_double_precision
 
 def test_a_try_in_which_nothing_happens_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place_independence, "_scattered", lambda count, start: torch.zeros(count).double())
-    assert not alike_in_all_places(images().float(), torch.Size((32, 64)))
+    assert not alike_in_all_places(images().float(), torch.Size((64, 64)))
 
 
 def test_a_step_runs_in_batches_of_one_shape_whatever_the_number_of_rows(
@@ -109,6 +109,6 @@ def test_a_step_runs_in_batches_of_one_shape_whatever_the_number_of_rows(
     optimizer = HardenedOptimizer(
         images(), learning_rate=1.0, weight_decay=0.0, clip=CLIP, noise_multiplier=1.0, normaliser=9.0, noise=noiseless
     )
-    for count in (1, 31, 32, 33, 70):
+    for count in (1, 63, 64, 65, 130):
         optimizer.private_step(*rows(count))
-    assert shapes == {(32, 64)}
+    assert shapes == {(64, 64)}
