@@ -13,9 +13,10 @@ from typing import Any, Final
 import yaml
 
 from client.errors import UsageRefused
-from protocol.clauses import Column, Purpose
+from protocol.clauses import Purpose
 from protocol.ids import timestamp
 from protocol.membership_statements import DatasetRegistered
+from protocol.published_column import PublishedColumn
 from protocol.statistics_draft import USUAL_CELL, equal_edges
 from protocol.statistics_study import MAX_QUESTIONS
 
@@ -68,7 +69,7 @@ def profile_draft(asked: ProfileAsked, published: Mapping[str, DatasetRegistered
     return _NOTE.format(dataset=asked.dataset) + yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _columns(asked: ProfileAsked, published: Mapping[str, DatasetRegistered]) -> list[Column]:
+def _columns(asked: ProfileAsked, published: Mapping[str, DatasetRegistered]) -> list[PublishedColumn]:
     """Those that all silos have alike, over the widest range that any declared."""
     if len(published) < 3:
         raise UsageRefused(f"{len(published)} silos have dataset {asked.dataset}; a sum needs at least 3")
@@ -86,13 +87,15 @@ def _columns(asked: ProfileAsked, published: Mapping[str, DatasetRegistered]) ->
     return alike
 
 
-def _widest(columns: list[Column]) -> Column:
+def _widest(columns: list[PublishedColumn]) -> PublishedColumn:
     low, high = min(one.minimum for one in columns), max(one.maximum for one in columns)
     return columns[0].model_copy(update={"minimum": low, "maximum": high})
 
 
-def _same(column: Column, other: Column | None) -> bool:
-    return other is not None and (column.kind, column.unit) == (other.kind, other.unit)
+def _same(column: PublishedColumn, other: PublishedColumn | None) -> bool:
+    if other is None:
+        return False
+    return (column.kind, column.unit, column.category) == (other.kind, other.unit, other.category)
 
 
 def _privacy(asked: ProfileAsked, published: Mapping[str, DatasetRegistered]) -> dict[str, Any]:
@@ -101,21 +104,34 @@ def _privacy(asked: ProfileAsked, published: Mapping[str, DatasetRegistered]) ->
     return {"unit": unit, "epsilon": asked.epsilon, "delta": min(one.delta for one in published.values())}
 
 
-def _read(column: Column) -> dict[str, Any]:
+def _read(column: PublishedColumn) -> dict[str, Any]:
     if column.kind == "binary":
         return {"name": column.name, "kind": "binary", "unit": column.unit}
-    return column.model_dump(mode="json")
+    return column.model_dump(mode="json", include={"name", "kind", "minimum", "maximum", "unit"})
 
 
-def _queries(columns: list[Column]) -> list[dict[str, Any]]:
+def _queries(columns: list[PublishedColumn]) -> list[dict[str, Any]]:
+    declared = list(_as_declared(columns).items())
     return [
         {"name": "rows", "kind": "count"},
-        {"name": "missing_values", "kind": "missing", "of": [column.name for column in columns]},
-        *(_spread(f"column_{number}", column) for number, column in enumerate(columns, start=1)),
+        {"name": "missing_values", "kind": "missing", "of": [held[0].name for _, held in declared]},
+        *(_spread(f"column_{number}", *one) for number, one in enumerate(declared, start=1)),
     ]
 
 
-def _spread(name: str, column: Column) -> dict[str, Any]:
+def _as_declared(columns: list[PublishedColumn]) -> dict[str, list[PublishedColumn]]:
+    """By the name it was declared under: a column, or the yes-or-no columns of a category."""
+    held: dict[str, list[PublishedColumn]] = {}
+    for column in columns:
+        held.setdefault(column.category or column.name, []).append(column)
+    return held
+
+
+def _spread(name: str, declared: str, held: list[PublishedColumn]) -> dict[str, Any]:
+    column = held[0]
+    if len(held) > 1:
+        by = {"name": declared, "columns": [one.name for one in held]}
+        return {"name": name, "kind": "count", "by": [by]}
     if column.kind == "binary":
         return {"name": name, "kind": "count", "by": [column.name]}
     edges = list(equal_edges(column.minimum, column.maximum, BINS))

@@ -32,7 +32,10 @@ def questions_asked(contract: StatisticsContract) -> Lines:
     return (
         *((f"Query {one.question.name}", _query(one)) for one in contract.queries),
         ("Noise", "stands beside what one row can add to a number: at most 1"),
-        ("Answers", f"noised totals over all silos, once; a cell of fewer than {contract.minimum_cell} stays unsaid"),
+        (
+            "Answers",
+            f"noised totals over all silos, once; cells with a noised count below {contract.minimum_cell} are left out",
+        ),
         ("Precision", precision_in_words(contract)),
     )
 

@@ -18,6 +18,7 @@ MAX_NOISES: Final = 16
 """Different noise multipliers in one study: as many events as one statement may charge."""
 LEAST_CELL: Final = 5
 
+ROOM: Final = 16
 _TAILS: Final = 8
 """How many standard deviations of the noise the encoding's range leaves room for."""
 
@@ -84,9 +85,10 @@ def statistics_events(contract: StatisticsContract) -> tuple[Event, ...]:
 def exponent_of(contract: StatisticsContract, query: Query) -> int:
     """The scale exponent e of a query's values: one silo's are encoded on [-2^e, 2^e].
 
-    Twice the largest published count leaves room for a silo that published too few, and for the noise's tails.
+    16 times the largest published count leaves room for a silo that has many more rows than it published, and for the
+    noise's tails; at one value a slot the levels are still far finer than any noise.
     """
-    most = 2 * max(terms.rows for terms in contract.silos) + _TAILS * query.deviation
+    most = ROOM * max(terms.rows for terms in contract.silos) + _TAILS * query.deviation
     return math.frexp(most)[1]
 
 

@@ -43,6 +43,7 @@ def test_a_researcher_gets_the_hospitals_counts_with_the_noise_that_was_charged(
         assert abs(line["value"] - truth) < 6 * answers["patients"]["noise_deviation"]
     assert np.isclose(answers["patients"]["noise_deviation"], 2 * 4.5504, rtol=1e-3)
 
+    hospitals.researcher.log.refresh()
     released = Federation(hospitals.researcher).study(study).release()
     assert isinstance(released, ReleasedStatistics)
     assert [line.estimate.value for line in released.answers["patients"].lines if line.estimate] == [

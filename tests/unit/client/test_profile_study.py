@@ -10,6 +10,9 @@ from client.errors import UsageRefused
 from client.profile_draft import ProfileAsked, profile_draft
 from client.registrations import by_members
 from client.studies import draft_contract
+from protocol.draft import parse_draft
+from protocol.membership_statements import DatasetRegistered
+from protocol.statistics_draft import StatisticsDraft
 from protocol.statistics_study import StatisticsContract
 from tests.unit.client.conftest import World
 from tests.unit.client.test_command import Command, command  # noqa: F401  # the fixture
@@ -78,6 +81,25 @@ def test_columns_that_silos_do_not_have_alike_are_left_out_and_ranges_are_the_wi
     assert "minimum: 10.0" in text and "chol" not in text
     with pytest.raises(UsageRefused, match="alike in name, kind and unit"):
         profile_draft(replace(asked, columns=("chol",)), other, world.connect(grace_key).now())
+
+
+def test_a_category_is_one_question_of_all_its_columns(world: World, grace_key: Path) -> None:
+    held = by_members(world.connect(grace_key), "heart")
+    parts = ("cp_atypical_angina", "cp_non_anginal", "cp_asymptomatic")
+
+    def declared(one: DatasetRegistered) -> DatasetRegistered:
+        columns = (
+            column.model_copy(update={"category": "cp"}) if column.name in parts else column for column in one.columns
+        )
+        return one.model_copy(update={"columns": tuple(columns)})
+
+    asked = ProfileAsked("heart", "grace", 1.0, "method-research", BASIS, (*parts, "age"))
+    published = {silo: declared(one) for silo, one in held.items()}
+    draft = parse_draft(profile_draft(asked, published, world.connect(grace_key).now()).encode())
+    assert isinstance(draft, StatisticsDraft)
+    rows, missing, age, pain = draft.queries
+    assert (rows.kind, age.kind, pain.by[0].name, pain.by[0].columns) == ("count", "histogram", "cp", parts)
+    assert missing.measured == ("age", "cp_atypical_angina")
 
 
 def test_a_profile_is_tried_on_mock_rows_and_its_answers_fit_a_terminal_of_80_columns(

@@ -100,7 +100,7 @@ def test_a_study_of_another_kind_is_not_taken_for_this_one():
 def test_the_encoding_has_room_for_the_rows_and_the_noise_and_its_rounding_is_counted():
     contract = statistics()
     for query in contract.queries:
-        assert 2.0 ** exponent_of(contract, query) >= 2 * 100 + 8 * query.deviation
+        assert 2.0 ** exponent_of(contract, query) >= 16 * 100 + 8 * query.deviation
         exact = 4 * query.deviation**2
         assert exact <= variance_of(contract, query, 4) < exact * (1 + 1e-6)
     coarse = statistics(sealing={"values_per_slot": 3, "bits": 4})

@@ -57,4 +57,4 @@ def test_bytes_that_are_no_totals_are_refused(data):
 def test_a_tensor_a_query_is_encoded_with_room_for_its_rows_and_noise():
     segments = segments_of(CONTRACT, io.BytesIO(), 0)
     assert [segment.length for segment in segments] == [query.question.values for query in CONTRACT.queries]
-    assert all(2.0**segment.exponent >= 200 for segment in segments)
+    assert all(2.0**segment.exponent >= 1600 for segment in segments)
