@@ -171,10 +171,10 @@ def test_the_state_reads_as_the_document_says():
     after = io.BytesIO()
     apply_total(study, study_id(study), 0, io.BytesIO(), [np.zeros(4)], study.silo_names, after)
     state = after.getvalue()
-    assert struct.unpack("<Qdd", state[:24]) == (0, 0.0, 0.0)
+    assert struct.unpack("<QQdd", state[:32]) == (0, 2, 0.0, 0.0)
     magic = b"consortia/study-state/v2\x00"
-    assert state[24:].startswith(magic)
-    head = 24 + len(magic)
+    assert state[32:].startswith(magic)
+    head = 32 + len(magic)
     assert struct.unpack("<5Q2q", state[head : head + 56]) == (0, 0, 2, 3, 2, 1, 1)
     assert struct.unpack("<10d", state[head + 56 :]) == (0.0, 0.0, 0.2, 0.2, *[0.0] * 6)
 
