@@ -1,7 +1,7 @@
 """What a statistics contract asks, and of which columns, in plain words."""
 
 from pages.model import columns_in_words
-from pages.training_words import Lines
+from pages.training_words import Lines, precision_in_words
 from protocol.questions import (
     AnyQuestion,
     Axis,
@@ -31,7 +31,9 @@ def questions_asked(contract: StatisticsContract) -> Lines:
     """Every question, with its noise, and what is kept back of the answers."""
     return (
         *((f"Query {one.question.name}", _query(one)) for one in contract.queries),
+        ("Noise", "stands beside what one row can add to a number: at most 1"),
         ("Answers", f"noised totals over all silos, once; a cell of fewer than {contract.minimum_cell} stays unsaid"),
+        ("Precision", precision_in_words(contract)),
     )
 
 

@@ -1,6 +1,7 @@
 """What a training contract computes, and on what, in plain words."""
 
 from pages.model import columns_in_words, model_in_words, names_in_words
+from protocol.clauses import Clauses
 from protocol.evaluation import CountedEvaluation
 from protocol.precision import resolved
 from protocol.training_study import TrainingContract
@@ -30,7 +31,7 @@ def stages_run(contract: TrainingContract) -> Lines:
             f"times that; the last {training.averaged_rounds} rounds are averaged",
         ),
         ("Evaluation", _evaluation(contract)),
-        ("Precision", _precision(contract)),
+        ("Precision", precision_in_words(contract)),
     )
 
 
@@ -45,7 +46,8 @@ def _evaluation(contract: TrainingContract) -> str:
     )
 
 
-def _precision(contract: TrainingContract) -> str:
+def precision_in_words(contract: Clauses) -> str:
+    """How finely numbers are encoded before they are sealed."""
     per_slot, bits = resolved(contract.sealing, len(contract.silos))
     return (
         f"each number is rounded at random to one of {2**bits} levels over its range ({bits} bits, {per_slot} to a "

@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from protocol.statistics_study import StatisticsContract
 from silo_node.agent.opt_out_record import check_opt_outs, take_opt_outs
 from silo_node.agent.silo import Silo
 from silo_node.agent.withdrawing import Part, only_domain, parts_of, withdraw_people
@@ -119,7 +120,7 @@ def _say_parts(silo: Silo, domain: str, person: str) -> None:
         return
     table = Table("study", "title", "its rows were", "outcome")
     for part in parts:
-        table.add_row(part.record.study[:12], escape(part.record.contract.title), part.found, _outcome(part))
+        table.add_row(part.record.study[:12], escape(part.record.contract.title), _stood(part), _outcome(part))
     out.print(table)
     out.print("By the datasets as they are now. What was computed can't be taken back; no later round has their rows.")
 
@@ -129,6 +130,12 @@ def _outcome(part: Part) -> str:
     if record.released_to:
         return f"released to {', '.join(sorted(record.released_to))}"
     return record.closed.outcome if record.closed else "under way"
+
+
+def _stood(part: Part) -> str:
+    """A statistics study holds nothing out: all its rows were counted."""
+    counted = isinstance(part.record.contract, StatisticsContract) and part.found == "trained"
+    return "counted" if counted else part.found
 
 
 def _people(file: Path) -> list[str]:

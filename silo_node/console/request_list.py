@@ -80,7 +80,7 @@ def _due(silo: Silo, record: StudyRecord) -> str:
         return "paused: may it go on?"
     if silo.tasks.held(record.study) is not None:
         return "may the next round be computed here?"
-    return "may the model be released?" if record.requested else "may this be computed here?"
+    return "may the result be released?" if record.requested else "may this be computed here?"
 
 
 def _first(sentences: str) -> str:

@@ -43,7 +43,7 @@ def signed_fields(silo: Silo, record: StudyRecord, choice: Choice, dataset: Data
         case "withdraw":
             return fields | {"reason": WRITTEN}
         case "release":
-            return fields | {"commitment": "of the model's bytes, computed then"}
+            return fields | {"commitment": "of the result's bytes, computed then"}
     return fields
 
 

@@ -9,6 +9,7 @@ from protocol.accounting import cost_of
 from protocol.clauses import Column
 from protocol.ids import StudyId, moment
 from protocol.rounds import round_events
+from protocol.statistics_study import StatisticsContract
 from protocol.study import StudyContract, study_cost, study_id
 from silo_node.policy.case import Case, CodeCase, RegisteredDataset
 from silo_node.policy.limits import OwnerLimits
@@ -91,6 +92,7 @@ def _facts(action: StudyAction, case: Case, cost: int, silos: int) -> Facts:
 def _asked(case: Case, cost: int, silos: int) -> Asked:
     contract = case.contract
     return Asked(
+        kind=contract.kind,
         purpose=contract.purpose,
         epsilon=scaled(contract.privacy.epsilon, MICRO, ROUND_CEILING),
         delta=scaled(contract.privacy.delta, PICO, ROUND_CEILING),
@@ -100,6 +102,7 @@ def _asked(case: Case, cost: int, silos: int) -> Asked:
         silos=silos,
         quorum=contract.schedule.quorum,
         approvals=contract.release.approvals,
+        minimum_cell=contract.minimum_cell if isinstance(contract, StatisticsContract) else 0,
         # Contracts of format 1 have no other way to add up than sealed sums.
         sealed=contract.format == "consortia-study/1",
         unit=contract.privacy.unit,

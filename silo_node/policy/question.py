@@ -23,6 +23,7 @@ HOUR_S, DAY_S = 3_600, 86_400
 class Asked:
     """What the contract asks for. Epsilon in 1e-6, delta in 1e-12, cost in the ledger's 1e-12."""
 
+    kind: str
     purpose: str
     epsilon: int
     delta: int
@@ -32,6 +33,8 @@ class Asked:
     silos: int
     quorum: int
     approvals: int
+    minimum_cell: int
+    """Of statistics: cells of fewer rows are kept back. 0 where nothing is told by cell."""
     sealed: bool
     unit: str
     expires_at: int

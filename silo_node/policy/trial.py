@@ -100,6 +100,7 @@ def _words() -> Iterator[Departure]:
     yield from (Departure("dataset.sensitivity", word, f"{word} data") for word in get_args(Sensitivity))
     yield from (Departure("sandbox", word, f"sandbox {word}") for word in get_args(SandboxLevel))
     yield Departure("study.unit", "record", "protects records")
+    yield Departure("study.kind", "statistics", "statistics that tell of small cells")
     yield Departure("dataset.unit", "record", "a dataset that promises to protect records")
     yield Departure("study.legal_basis", "consent", "a legal basis that names no ethics vote")
     yield Departure("study.columns", frozenset({OTHER_COLUMN}), "a column that isn't granted")
@@ -159,6 +160,7 @@ def _mode(within_limits: bool) -> Mode:
 def _within(limits: OwnerLimits) -> Facts:
     bounds = _bounds(limits)
     study = Asked(
+        kind="training",
         purpose=min(bounds.purposes),
         epsilon=min(1, bounds.ask_epsilon),
         delta=min(1, bounds.max_delta),
@@ -168,6 +170,7 @@ def _within(limits: OwnerLimits) -> Facts:
         silos=bounds.min_silos,
         quorum=bounds.min_quorum,
         approvals=bounds.min_approvals,
+        minimum_cell=0,
         sealed=True,
         unit="subject",
         expires_at=MONDAY_NOON + min(DAY_S, bounds.max_seconds_ahead),

@@ -98,6 +98,8 @@ OF_STUDIES: dict[str, Callable[[Facts], str]] = {
     "quorum": lambda f: str(f.study.quorum),
     "min_quorum": lambda f: str(f.limits.min_quorum),
     "approvals": lambda f: str(f.study.approvals),
+    "kind": lambda f: f.study.kind,
+    "minimum_cell": lambda f: str(f.study.minimum_cell),
     "min_approvals": lambda f: str(f.limits.min_approvals),
     "expires_at": lambda f: _time(f.study.expires_at),
     "max_days": lambda f: str(f.limits.max_seconds_ahead // DAY_S),

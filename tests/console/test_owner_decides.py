@@ -134,11 +134,11 @@ def test_an_owner_releases_a_finished_model_and_not_before_it_is_asked_for(node,
     run_study(node, peers)
     signed_in(tab, terminal, "requests", peers.study)
     expect(tab.get_by_role("button", name="Sign out")).to_be_visible()
-    assert tab.get_by_role("button", name="Release the model").count() == 0
+    assert tab.get_by_role("button", name="Release the result").count() == 0
     peers.request()
     node.go()
     tab.reload()
-    tab.get_by_role("button", name="Release the model").click()
+    tab.get_by_role("button", name="Release the result").click()
     expect(tab.get_by_role("status")).to_contain_text("You said yes to the release")
     node.go()
     assert list(record_of(node, peers).confirmations) == ["alpha"]
@@ -156,7 +156,7 @@ def test_a_model_is_held_back_with_a_reason_and_let_go_later(node, terminal, tab
     expect(tab.get_by_role("status")).to_contain_text("You said no: The board meets first.")
     node.go()
     assert record_of(node, peers).confirmations == {}
-    tab.get_by_role("button", name="Release the model").click()
+    tab.get_by_role("button", name="Release the result").click()
     expect(tab.get_by_role("status")).to_contain_text("You said yes to the release")
     node.go()
     assert list(record_of(node, peers).confirmations) == ["alpha"]

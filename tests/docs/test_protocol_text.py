@@ -171,7 +171,7 @@ def test_the_state_reads_as_the_document_says():
     after = io.BytesIO()
     apply_total(study, study_id(study), 0, io.BytesIO(), [np.zeros(4)], study.silo_names, after)
     state = after.getvalue()
-    assert struct.unpack("<QQdd", state[:32]) == (0, 2, 0.0, 0.0)
+    assert struct.unpack("<2Q2d", state[:32]) == (0, 2, 0.0, 0.0)
     magic = b"consortia/study-state/v2\x00"
     assert state[32:].startswith(magic)
     head = 32 + len(magic)

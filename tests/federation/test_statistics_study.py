@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from client.federation import Federation, ReleasedStatistics
 from compose.heart import HOSPITALS, hospital_tables
 from compose.loopback import OFFICER, RESEARCHER
 from protocol.round_statements import SpendReserved
@@ -41,6 +42,12 @@ def test_a_researcher_gets_the_hospitals_counts_with_the_noise_that_was_charged(
     for line, truth in zip(answers["patients"]["lines"], (women, men), strict=True):
         assert abs(line["value"] - truth) < 6 * answers["patients"]["noise_deviation"]
     assert np.isclose(answers["patients"]["noise_deviation"], 2 * 4.5504, rtol=1e-3)
+
+    released = Federation(hospitals.researcher).study(study).release()
+    assert isinstance(released, ReleasedStatistics)
+    assert [line.estimate.value for line in released.answers["patients"].lines if line.estimate] == [
+        line["value"] for line in answers["patients"]["lines"]
+    ]
 
     spent = hospitals.statements(SpendReserved, study)
     assert {one.issuer for one in spent} == {f"silo:{name}" for name in HOSPITALS}

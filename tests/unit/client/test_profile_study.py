@@ -1,6 +1,7 @@
 """A profile study, from a dataset's published schema to a trial of it by the real command."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_columns_that_silos_do_not_have_alike_are_left_out_and_ranges_are_the_wi
     text = profile_draft(asked, other, world.connect(grace_key).now())
     assert "minimum: 10.0" in text and "chol" not in text
     with pytest.raises(UsageRefused, match="alike in name, kind and unit"):
-        profile_draft(ProfileAsked("heart", "grace", 1.0, "method-research", BASIS, ("chol",)), other, world.now)
+        profile_draft(replace(asked, columns=("chol",)), other, world.connect(grace_key).now())
 
 
 def test_a_profile_is_tried_on_mock_rows_and_its_answers_fit_a_terminal_of_80_columns(
@@ -108,4 +109,4 @@ def test_a_forecast_of_accuracy_is_refused_for_a_study_that_has_none(
     draft = tmp_path / "profile.yaml"
     assert profile(command, grace_key, draft)[0] == 0
     code, _, err = command("study", "simulate", str(draft), "--key", str(grace_key))
-    assert code != 0 and "no accuracy to expect" in " ".join(err.split())
+    assert code != 0 and "trains nothing; consortia study try shows its answers" in " ".join(err.split())

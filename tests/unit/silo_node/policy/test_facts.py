@@ -20,6 +20,7 @@ from silo_node.policy.facts import facts_of_round, facts_of_study, scaled
 from silo_node.policy.gate import Approval, Gate, Hold, Refusal
 from silo_node.policy.limits import OwnerLimits
 from silo_node.policy.question import LARGEST, MICRO
+from tests.sample_statistics import statistics
 
 ContractWith = Callable[..., StudyContract]
 CaseOf = Callable[..., Case]
@@ -178,3 +179,16 @@ def test_a_number_written_with_six_places_is_exact_both_ways(places: int) -> Non
 def test_a_standing_grants_nothing_that_was_not_said() -> None:
     standing = Standing(0, frozenset(), approved_by_admin=False)
     assert not standing.owner_approved and not standing.accepted_here
+
+
+def test_a_policy_is_told_what_kind_a_study_is_and_how_small_a_cell_it_tells_of(
+    contract_with: ContractWith, case_of: CaseOf
+) -> None:
+    case = case_of(contract_with())
+    trained = facts_of_study("accept", case)
+    assert (trained.study.kind, trained.study.minimum_cell) == ("training", 0)
+    small = statistics(silos=[{"silo": silo, "rows": 300} for silo in case.contract.silo_names], minimum_cell=9)
+    facts = facts_of_study("accept", replace(case, contract=small))
+    assert (facts.study.kind, facts.study.minimum_cell) == ("statistics", 9)
+    assert facts.study.columns == {column.name for column in small.data.reads}
+    assert facts.study.cost == study_cost(small, "mercy", case.order)
