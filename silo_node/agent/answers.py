@@ -7,7 +7,7 @@ from silo_node.agent.study import Study
 from silo_node.errors import ConfigRefused
 from silo_node.ledger.budget import Balance, Refused
 from silo_node.policy.facts import facts_of_study
-from silo_node.policy.gate import Approval
+from silo_node.policy.gate import Approval, Hold
 
 
 def studies_of(silo: Silo) -> list[StudyRecord]:
@@ -30,7 +30,7 @@ def standing(silo: Silo, record: StudyRecord) -> str:
         return f"halted here: {halted}"
     if record.closed is not None:
         asked = record.requested and silo.name not in record.confirmations
-        return f"{record.closed.outcome}" + (", release asked for" if asked else "")
+        return f"{record.closed.outcome}" + (", release asked for: consortia-silo study release" if asked else "")
     if silo.name in record.withdrawn:
         return "withdrawn"
     if silo.name in record.refused:
@@ -119,4 +119,5 @@ def _verdict(silo: Silo, record: StudyRecord) -> str:
     decision = silo.rules.gate.decide(facts_of_study("accept", silo.case(Study(record, follower.in_force, known))))
     if isinstance(decision, Approval):
         return "the policy allows it"
-    return f"{decision.rule}: {decision.reason}"
+    said = f"{decision.rule}: {decision.reason}"
+    return f"waits for you (consortia-silo study accept, or refuse): {said}" if isinstance(decision, Hold) else said

@@ -207,7 +207,7 @@ def test_a_link_works_once_and_enter_in_the_terminal_says_another(node, terminal
     expect(other.get_by_role("heading", name="Requests")).to_be_visible()
     second = tab.context.new_page()
     second.goto(tab.url + "ledger")
-    expect(second.get_by_role("heading", name="Ledger")).to_be_visible()
+    expect(second.get_by_role("heading", name="Ledger", exact=True)).to_be_visible()
     second.get_by_role("button", name="Sign out").click()
     expect(second.get_by_role("alert")).to_contain_text("signed out")
     tab.reload()

@@ -63,7 +63,7 @@ def test_a_contract_keeps_its_name_from_version_to_version(changes, digest):
         (("training", "rounds"), 10**9, "training.rounds"),
         (("training", "noise_multiplier"), 1e-9, "training.noise_multiplier"),
         (("training", "noise_multiplier"), 0.3, "raise the noise multipliers"),
-        (("evaluation", "test_share"), 1.5, "evaluation.test_share"),
+        (("evaluation", "test_share"), 1.5, "evaluation.counts.test_share"),
         (("schedule", "quorum"), 2, "schedule.quorum"),
         (("schedule", "quorum"), 5, "quorum"),
         (("silos", 0, "weight"), 0.6, "weight"),
