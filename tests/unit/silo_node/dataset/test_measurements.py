@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from protocol.clauses import Column
-from silo_node.dataset.catalogue import Catalogue, register
+from silo_node.dataset.catalogue import Catalogue
+from silo_node.dataset.registration import register
 from silo_node.dataset.schema import parse_schema
 from silo_node.errors import DatasetRefused
 
