@@ -26,6 +26,7 @@ from compose.processes import CommandFailed, Processes
 
 FOLDER: Final = Path("demo-run")
 DRAFT: Final = Path(__file__).resolve().parents[1] / "docs" / "samples" / "heart.yaml"
+STATE_WAIT_S: Final = 60.0
 MARK: Final = ".consortia-demo"
 PLACES: Final = {
     "report": "report.html",
@@ -91,11 +92,12 @@ def _run(group: Loopback, watch: Stopwatch) -> int:
     started = time.monotonic()
     group.processes.show(["consortia", "study", "watch", study, *group.speaker(RESEARCHER)])
     watch.seconds["study"] = time.monotonic() - started
+    same = _one_state(group, study)  # before the release: then silos remove what they hold of the study
     with watch.phase("release", "Release: silos approve and confirm, one seals, the researcher opens and compares"):
         group.consortia(RESEARCHER, "study", "release", study, "--out", group.folder / "model")
     with watch.phase("audit", "The log is exported and verified offline, from the pinned charter"):
         _audit(group)
-    return _finish(group, watch, study)
+    return _finish(group, watch, same)
 
 
 def _audit(group: Loopback) -> None:
@@ -106,8 +108,7 @@ def _audit(group: Loopback) -> None:
     group.processes.run(["consortia", "audit", "report", log, "--charter", group.founding, "--out", report])
 
 
-def _finish(group: Loopback, watch: Stopwatch, study: str) -> int:
-    same = len({_last_state(group, name, study) for name in HOSPITALS}) == 1
+def _finish(group: Loopback, watch: Stopwatch, same: bool) -> int:
     console.print(_results(group, json.loads((group.folder / "model" / "metrics.json").read_text())))
     console.print(_seconds(watch))
     mark = "[green]yes[/green]" if same else "[red]NO[/red]"
@@ -142,11 +143,22 @@ def _seconds(watch: Stopwatch) -> Table:
     return table
 
 
-def _last_state(group: Loopback, name: str, study: str) -> str:
-    """SHA-256 of the state that a silo ended with: normalisation, model, evaluation."""
-    states = (group.silo(name) / "studies" / study).glob("state-*")
-    newest = max(states, key=lambda path: int(path.name.partition("-")[2]))
-    return sha256(newest.read_bytes()).hexdigest()
+def _one_state(group: Loopback, study: str) -> bool:
+    """Whether all silos ended with the same state: normalisation, model, evaluation."""
+    deadline = time.monotonic() + STATE_WAIT_S
+    while True:
+        newest = [_newest_state(group.silo(name) / "studies" / study) for name in HOSPITALS]
+        # A quorum has the last one when the study is over; the others come to it a little later.
+        if len({path.name for path in newest}) == 1:
+            return len({sha256(path.read_bytes()).hexdigest() for path in newest}) == 1
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+
+
+def _newest_state(folder: Path) -> Path:
+    return max(folder.glob("state-*"), key=lambda path: int(path.name.partition("-")[2]))
+
 
 
 def _clean(folder: Path) -> None:

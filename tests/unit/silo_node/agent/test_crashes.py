@@ -98,14 +98,15 @@ def assert_said_in_one_version(hub):
 def test_a_silo_that_dies_behind_every_step_goes_through_the_study_as_if_it_had_not(node, peers, monkeypatch, first):
     mortal = Mortal(node, monkeypatch)
     run_study(mortal, peers, first)
+    last = last_round(peers.contract)
+    assert node.silo.files.state(peers.study, last) == peers.states[last]
     peers.request()
     mortal.go()
     (word,) = node.hub.logged(ReleaseApproved)
     peers.confirm(word.commitment)
     mortal.go()
     assert len(node.hub.blobs) == 1
-    last = last_round(peers.contract)
-    assert node.silo.files.state(peers.study, last) == peers.states[last]
+    assert node.silo.files.state(peers.study, last) is None  # sealed for all: nothing of it is kept here
     names = [charge_id(peers.study, index) for index in range(last + 1)]
     assert node.charges() == [pair for name in names for pair in (("reserve", name), ("settle", name))]
     assert_said_in_one_version(node.hub)

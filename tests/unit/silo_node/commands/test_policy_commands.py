@@ -60,7 +60,7 @@ def test_a_draft_is_weighed_rule_by_rule_before_anything_is_proposed(folder: Pat
 def test_limits_that_cannot_be_used_replace_nothing(folder: Path, tmp_path: Path) -> None:
     files = [folder / "policy.cedar", folder / "limits.toml"]
     before = [file.read_bytes() for file in files]
-    (tmp_path / "mine.toml").write_text("max_epsilom = 3.0\n")
+    (tmp_path / "mine.toml").write_text("max_epsilom = 3.0\n# End of the limits.\n")
     found = run("use", "hospital", "--limits", tmp_path / "mine.toml", "--folder", folder)
     assert isinstance(found.exception, PolicyRefused)
     assert "mine.toml: max_epsilom" in str(found.exception)

@@ -63,8 +63,9 @@ def test_the_box_holds_its_dataset_and_nothing_else_of_the_silo(
     for name in ("identity.key", "journal.sqlite", "ledger.sqlite", "silo.toml"):
         (two.folder.parent / name).write_text("x")
     everything = sorted(str(path) for path in tmp_path.rglob("*") if path.is_file())
-    # Of the silo; each dataset's source, registration, profile and list of opt-outs; three keys; the lists' lock.
-    assert len(everything) == 4 + 2 * 4 + 3 + 1
+    # Of the silo; each dataset's source, registration, profile, list of opt-outs and register of persons; three keys;
+    # the lists' lock.
+    assert len(everything) == 4 + 2 * 5 + 3 + 1
     everything.append(f"/proc/{os.getpid()}/environ")
     monkeypatch.setattr(spawning, "_PROGRAM", ("-I", "-c", f"PATHS = {everything!r}\n{LOOK}"))
     with Runner(two.folder, limit_s=60, level=lambda: level) as runner, pytest.raises(DatasetRefused) as seen:
