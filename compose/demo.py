@@ -160,7 +160,6 @@ def _newest_state(folder: Path) -> Path:
     return max(folder.glob("state-*"), key=lambda path: int(path.name.partition("-")[2]))
 
 
-
 def _clean(folder: Path) -> None:
     """Removes an earlier run. A folder that is not one is never touched."""
     if folder.exists():
