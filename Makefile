@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Test processes at once. Tests start processes of their own: more than the machine has cores makes them late.
-WORKERS ?= 2
+# Test processes at once, by default for two cores: tests start processes of their own and wait for them.
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: demo test quick lint install packages clean
